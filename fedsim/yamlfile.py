@@ -1,0 +1,137 @@
+"""Strict YAML: what a person means is what is read, or one sentence says why not.
+
+PyYAML follows YAML 1.1, where ``1e-3`` is a string, ``no`` is False, ``1:30`` is 90 and the last
+of two equal keys wins. Here numbers follow YAML 1.2's core schema (``1e-3`` and ``312e12`` are
+floats), only ``true`` and ``false`` are booleans, there are no dates and no base-60 numbers, a
+duplicate key is an error, and anchors, aliases and tags are refused, since no file of fedsim
+needs them and they are how a small file becomes a huge one.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedsim.errors import InputError
+
+MAX_BYTES = 4_000_000
+MAX_DEPTH = 40
+
+
+class _Strict(yaml.SafeLoader):
+    """A SafeLoader with YAML 1.2 scalars."""
+
+
+_Strict.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("tag:yaml.org,2002:bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("tag:yaml.org,2002:null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:int", r"^[-+]?[0-9]+$", "-+0123456789"),
+    (
+        "tag:yaml.org,2002:float",
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        "-+.0123456789",
+    ),
+):
+    _Strict.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+
+
+def _int(loader: _Strict, node: yaml.ScalarNode) -> int:
+    return int(str(loader.construct_scalar(node)))
+
+
+_Strict.add_constructor("tag:yaml.org,2002:int", _int)
+
+
+def _build(loader: _Strict, node: yaml.Node, path: str, depth: int, error: type[InputError], file: str) -> Any:
+    if depth > MAX_DEPTH:
+        raise error(f"is nested more than {MAX_DEPTH} levels deep", file=file, key=path or None)
+    if isinstance(node, yaml.MappingNode):
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise error("has a key that is not plain text", file=file, key=path or None)
+            name = str(key_node.value)
+            where = f"{path}.{name}" if path else name
+            if name in result:
+                line = key_node.start_mark.line + 1
+                raise error(f"is given twice (again on line {line}); keep one", file=file, key=where)
+            result[name] = _build(loader, value_node, where, depth + 1, error, file)
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _build(loader, item, f"{path}[{i}]", depth + 1, error, file) for i, item in enumerate(node.value)
+        ]
+    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rpartition(":")[2] not in {
+        "bool",
+        "null",
+        "int",
+        "float",
+        "str",
+    }:
+        raise error(f"has the tag {node.tag!r}; tags are not used here", file=file, key=path or None)
+    try:
+        return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+    except ValueError as fault:
+        raise error(f"{node.value!r} cannot be read: {fault}", file=file, key=path or None) from None
+
+
+def parse(text: str, file: str | Path, error: type[InputError] = InputError) -> Any:
+    """Read YAML text strictly.
+
+    Args:
+        text: the document.
+        file: the name to put into messages.
+        error: the kind of :class:`~fedsim.errors.InputError` to raise.
+
+    Raises:
+        InputError: (of kind ``error``) for anything that is not one plain YAML document.
+    """
+    name = str(file)
+    loader = _Strict(text)
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                line = event.start_mark.line + 1
+                raise error(f"uses a YAML anchor or alias on line {line}; write the value out", file=name)
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise error(f"is nested more than {MAX_DEPTH} levels deep", file=name)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+        node = loader.get_single_node()
+        return None if node is None else _build(loader, node, "", 0, error, name)
+    except yaml.MarkedYAMLError as fault:
+        mark = fault.problem_mark
+        line = f" on line {mark.line + 1}" if mark else ""
+        raise error(f"is not valid YAML{line}: {fault.problem}", file=name) from None
+    except yaml.YAMLError as fault:
+        raise error(f"is not valid YAML: {str(fault).splitlines()[0]}", file=name) from None
+    except RecursionError:
+        raise error("is nested too deeply", file=name) from None
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
+
+
+def load(path: str | Path, error: type[InputError] = InputError) -> Any:
+    """Read a YAML file strictly; see :func:`parse`.
+
+    Raises:
+        InputError: (of kind ``error``) if the file cannot be read, is larger than 4 MB, is not
+            UTF-8, or is not one plain YAML document.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise error(f"is larger than {MAX_BYTES // 1_000_000} MB; no YAML file of fedsim is", file=path)
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as fault:
+        raise error(f"cannot be read: {fault.strerror}", file=path) from None
+    except UnicodeDecodeError:
+        raise error("is not UTF-8 text", file=path) from None
+    return parse(text, path, error)
