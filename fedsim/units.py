@@ -67,7 +67,9 @@ def _parse(text: object, units: dict[str, float], plain_unit: str, what: str, ex
         match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
         if match is None or (match[2] and match[2] not in units):
             known = ", ".join(units)
-            raise ValueError(f"{text!r} is not a {what}; write a number and one of {known}, such as {example}")
+            raise ValueError(
+                f"{text!r} is not a {what}; write a number and one of {known}, such as {example}"
+            )
         number, unit = float(match[1]), match[2] or plain_unit
     value = number * units[unit]
     if not math.isfinite(value):
@@ -106,9 +108,8 @@ def parse_j(text: object) -> float:
 
 
 def _scaled(value: float, steps: list[tuple[float, str]]) -> str:
-    for factor, unit in steps:
-        if abs(value) >= factor:
-            break
+    """``value`` in the first of the units (largest first) that it fills, else in the last."""
+    factor, unit = next((step for step in steps if abs(value) >= step[0]), steps[-1])
     return f"{value / factor:.3g} {unit}"
 
 
@@ -124,13 +125,13 @@ def format_flops(value: float) -> str:
 
 def format_j(value: float) -> str:
     """``5.2e6`` as ``1.44 kWh``: watt-hours from a tenth of one, joules below."""
-    return _scaled(value, [(3.6e9, "MWh"), (3.6e6, "kWh"), (360.0, "Wh"), (1.0, "J")]) if abs(
-        value
-    ) < 360.0 or abs(value) >= 3600.0 else f"{value / 3600.0:.3g} Wh"
+    if abs(value) < 360.0:
+        return f"{value:.3g} J"
+    return _scaled(value / 3600.0, [(1e6, "MWh"), (1e3, "kWh"), (1.0, "Wh")])
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as people say them: ``0.27 s``, ``53.3 s``, ``12 min``, ``5.1 h``, ``3.4 days``."""
+    """Seconds as people say them: ``270 ms``, ``53.3 s``, ``12 min``, ``5.1 h``, ``3.4 days``."""
     if not math.isfinite(seconds):
         return "never" if seconds > 0 else "unknown"
     size = abs(seconds)

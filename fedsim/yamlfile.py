@@ -46,9 +46,7 @@ def _int(loader: _Strict, node: yaml.ScalarNode) -> int:
 _Strict.add_constructor("tag:yaml.org,2002:int", _int)
 
 
-def _build(loader: _Strict, node: yaml.Node, path: str, depth: int, error: type[InputError], file: str) -> Any:
-    if depth > MAX_DEPTH:
-        raise error(f"is nested more than {MAX_DEPTH} levels deep", file=file, key=path or None)
+def _build(loader: _Strict, node: yaml.Node, path: str, error: type[InputError], file: str) -> Any:
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -59,12 +57,10 @@ def _build(loader: _Strict, node: yaml.Node, path: str, depth: int, error: type[
             if name in result:
                 line = key_node.start_mark.line + 1
                 raise error(f"is given twice (again on line {line}); keep one", file=file, key=where)
-            result[name] = _build(loader, value_node, where, depth + 1, error, file)
+            result[name] = _build(loader, value_node, where, error, file)
         return result
     if isinstance(node, yaml.SequenceNode):
-        return [
-            _build(loader, item, f"{path}[{i}]", depth + 1, error, file) for i, item in enumerate(node.value)
-        ]
+        return [_build(loader, item, f"{path}[{i}]", error, file) for i, item in enumerate(node.value)]
     if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rpartition(":")[2] not in {
         "bool",
         "null",
@@ -91,31 +87,35 @@ def parse(text: str, file: str | Path, error: type[InputError] = InputError) -> 
         InputError: (of kind ``error``) for anything that is not one plain YAML document.
     """
     name = str(file)
-    loader = _Strict(text)
     try:
-        depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                line = event.start_mark.line + 1
-                raise error(f"uses a YAML anchor or alias on line {line}; write the value out", file=name)
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                if depth > MAX_DEPTH:
-                    raise error(f"is nested more than {MAX_DEPTH} levels deep", file=name)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-        node = loader.get_single_node()
-        return None if node is None else _build(loader, node, "", 0, error, name)
+        _check_events(text, error, name)
+        loader = _Strict(text)
+        try:
+            node = loader.get_single_node()
+            return None if node is None else _build(loader, node, "", error, name)
+        finally:
+            loader.dispose()  # type: ignore[no-untyped-call]
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark
         line = f" on line {mark.line + 1}" if mark else ""
         raise error(f"is not valid YAML{line}: {fault.problem}", file=name) from None
     except yaml.YAMLError as fault:
         raise error(f"is not valid YAML: {str(fault).splitlines()[0]}", file=name) from None
-    except RecursionError:
-        raise error("is nested too deeply", file=name) from None
-    finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+
+
+def _check_events(text: str, error: type[InputError], file: str) -> None:
+    """Refuse anchors and deep nesting before anything is built from the text."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            line = event.start_mark.line + 1
+            raise error(f"uses a YAML anchor or alias on line {line}; write the value out", file=file)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise error(f"is nested more than {MAX_DEPTH} levels deep", file=file)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def load(path: str | Path, error: type[InputError] = InputError) -> Any:
@@ -135,3 +135,20 @@ def load(path: str | Path, error: type[InputError] = InputError) -> Any:
     except UnicodeDecodeError:
         raise error("is not UTF-8 text", file=path) from None
     return parse(text, path, error)
+
+
+class _StrictDumper(yaml.SafeDumper):
+    """Quotes what the strict loader would not read as text, and repeats instead of aliasing."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_StrictDumper.yaml_implicit_resolvers = _Strict.yaml_implicit_resolvers
+
+
+def dump(data: Any) -> str:
+    """Write plain data (dicts, lists, text, numbers) as YAML that :func:`parse` reads back equal."""
+    return str(
+        yaml.dump(data, Dumper=_StrictDumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    )

@@ -1,0 +1,75 @@
+"""The command line: a table of verbs, each loaded only when it is called.
+
+``fedsim --help`` must be instant, so the group knows each verb's one-line help without importing
+it. An :class:`~fedsim.errors.InputError` becomes one line on standard error and exit code 2, any
+other :class:`~fedsim.errors.FedsimError` one line and exit code 1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from fedsim import __version__
+from fedsim.errors import FedsimError
+
+VERBS = {
+    "run": "Run a scenario and write a run directory.",
+    "validate": "Check a scenario and say what it will need.",
+    "report": "Make the figures and the report of a run again.",
+    "devices": "List the devices, or show one with its sources.",
+    "cost": "Price one training step on one device.",
+    "trace": "Trace a model's layers and write its layer trace.",
+    "reproduce": "Hold fedsim against every figure of the paper.",
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are modules of this package, imported when used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order in which people meet them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb's module and return its command."""
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"fedsim.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fedsim")
+def fedsim() -> None:
+    """Can this fleet of devices train this speech model, how long does it take, and what breaks?
+
+    Start with: fedsim run quickstart
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 0, 1 (a fault), 2 (bad input) or 130 (interrupted)."""
+    try:
+        result = fedsim.main(arguments, prog_name="fedsim", standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else 0)
+    except click.exceptions.Abort:
+        print("fedsim: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except FedsimError as error:
+        print(f"fedsim: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,39 @@
+"""Cross-checks of a scenario against what exists: devices, links, trends, layer traces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fedsim.errors import InputError, ScenarioError
+from fedsim.scenario.model import Scenario
+
+
+def check_names(scenario: Scenario) -> None:
+    """Look every name of the scenario up.
+
+    Raises:
+        ScenarioError: with the key path of the first name that leads nowhere.
+    """
+    from fedsim import cost, fleet, hardware
+
+    _look_up(hardware.load_trend, scenario.hardware.trend, "hardware.trend")
+    for i, entry in enumerate(scenario.fleet.mix):
+        _look_up(hardware.load_device, entry.device, f"fleet.mix[{i}].device")
+        _look_up(hardware.load_link, entry.link, f"fleet.mix[{i}].link")
+    _look_up(fleet.load_profile, scenario.workload.corpus, "workload.corpus")
+    _look_up(cost.load_trace, scenario.training.model, "training.model")
+    _look_up(_technique, scenario, "training")
+
+
+def _technique(scenario: Scenario) -> object:
+    from fedsim.scenario.technique import technique
+
+    return technique(scenario.training)
+
+
+def _look_up(load: Callable[..., object], name: object, key: str) -> None:
+    try:
+        load(name)
+    except InputError as error:
+        own = isinstance(name, str) and error.file is None
+        raise ScenarioError(error.message if own else str(error), key=key) from None

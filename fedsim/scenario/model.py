@@ -1,0 +1,233 @@
+"""The scenario: frozen data, checked once when it is loaded.
+
+Each class below is one block of a scenario file; each field is one key, with its meaning in its
+description. A key without a default is required; unknown keys are errors. Quantities are SI
+inside (seconds, bytes, bytes per second) and take units in the file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from fedsim.scenario.quantities import Duration, Rate, Size
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+
+
+class Block(BaseModel):
+    """A block of a scenario file: frozen, strictly typed, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _kind(value: Any) -> Any:
+    """Read the short form ``availability: overnight`` as ``{kind: overnight}``."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+def _policy(value: Any) -> Any:
+    """Read the short form ``close: wait-all`` as ``{policy: wait-all}``."""
+    return {"policy": value} if isinstance(value, str) else value
+
+
+def _needs(block: Block, kind: str, wanted: dict[str, tuple[str, ...]], options: tuple[str, ...]) -> None:
+    """Check that exactly the options which ``kind`` takes are given."""
+    for option in options:
+        given = getattr(block, option) is not None
+        takes = option in wanted.get(kind, ())
+        if takes and not given:
+            raise ValueError(f"{kind!r} needs the key {option!r} beside it")
+        if given and not takes:
+            owners = [name for name, taken in wanted.items() if option in taken]
+            raise ValueError(f"the key {option!r} belongs to {' or '.join(owners)}, not to {kind!r}")
+
+
+class Hardware(Block):
+    """Which year's hardware the fleet is made of."""
+
+    year: int | None = Field(
+        None, ge=2010, le=2100, description="project every device to this year; none: as sold"
+    )
+    trend: str = Field(
+        "gao2022", description="growth rates for the projection: a name from hardware/trends or a file"
+    )
+
+
+class AvailabilitySpec(Block):
+    """When a client is reachable and willing."""
+
+    kind: Literal["always", "overnight", "markov", "trace"] = Field(
+        "always", description="the availability model"
+    )
+    mean_online: Duration | None = Field(None, description="markov: mean length of an online spell")
+    mean_offline: Duration | None = Field(None, description="markov: mean length of an offline spell")
+    file: str | None = Field(None, description="trace: CSV or Parquet with client, start_s, end_s")
+
+    @model_validator(mode="after")
+    def _options(self) -> AvailabilitySpec:
+        wanted = {"markov": ("mean_online", "mean_offline"), "trace": ("file",)}
+        _needs(self, self.kind, wanted, ("mean_online", "mean_offline", "file"))
+        return self
+
+
+class PressureSpec(Block):
+    """Memory that other programs hold on a client."""
+
+    kind: Literal["dedicated", "phone", "laptop", "constant", "trace"] = Field(
+        "dedicated", description="the model of background memory"
+    )
+    bytes: Size | None = Field(None, description="constant: how much is held, always")
+    file: str | None = Field(None, description="trace: CSV or Parquet with client, start_s, bytes")
+
+    @model_validator(mode="after")
+    def _options(self) -> PressureSpec:
+        _needs(self, self.kind, {"constant": ("bytes",), "trace": ("file",)}, ("bytes", "file"))
+        return self
+
+
+class MixEntry(Block):
+    """One share of the fleet: a device model and the circumstances it lives in."""
+
+    device: str = Field(description="a name from hardware/ or a device file")
+    share: float = Field(gt=0, le=1, description="share of the fleet's clients; all shares add up to 1")
+    link: str = Field("wifi", description="a name from hardware/links or a link file")
+    availability: Annotated[AvailabilitySpec, BeforeValidator(_kind)] = AvailabilitySpec(kind="always")
+    pressure: Annotated[PressureSpec, BeforeValidator(_kind)] = PressureSpec(kind="dedicated")
+    speed_spread: float = Field(
+        0.0, ge=0, le=1, description="sigma of the lognormal spread of compute speed between clients"
+    )
+
+
+class FleetSpec(Block):
+    """The population of clients."""
+
+    clients: int = Field(ge=1, le=10_000_000, description="how many clients there are")
+    mix: list[MixEntry] = Field(min_length=1, description="what they are made of")
+
+    @model_validator(mode="after")
+    def _shares(self) -> FleetSpec:
+        total = sum(entry.share for entry in self.mix)
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"the shares of fleet.mix add up to {total:.6g}; they must add up to 1")
+        return self
+
+
+class Workload(Block):
+    """What one client trains on in a round, as the simulated clock sees it."""
+
+    corpus: str = Field(
+        "common-voice-it-7", description="a profile of utterance lengths: a name from traces/lengths"
+    )
+    partition: Literal["by-speaker", "equal-hours"] = Field(
+        "by-speaker", description="by-speaker: a speaker a client; equal-hours: all speech in equal parts"
+    )
+    utterances: int | None = Field(
+        None, ge=1, le=10_000_000, description="fixed number of utterances a client"
+    )
+    mean_seconds: float | None = Field(
+        None, gt=0, le=60, description="rescale the utterance lengths to this mean, in seconds"
+    )
+    max_seconds: float | None = Field(
+        None, gt=0, le=600, description="leave out longer utterances, in seconds"
+    )
+    batching: Literal["shuffled", "sorted"] = Field(
+        "shuffled", description="shuffled: batches at random, padded to their longest; sorted: by length"
+    )
+
+
+class Training(Block):
+    """How a client trains, as the simulated clock and memory see it."""
+
+    model: str = Field("wav2vec2-base", description="a layer trace: a name from traces/ or a file")
+    precision: Literal["fp32", "mixed", "bf16"] = Field(
+        "fp32", description="mixed precision falls back to fp32 on devices that do not support it"
+    )
+    batch_size: int = Field(4, ge=1, le=4096, description="utterances a batch")
+    local_epochs: int = Field(1, ge=1, le=1000, description="passes over the client's workload a round")
+    optimizer: str = Field("adam", description="decides the optimizer's memory and traffic")
+    attention: Literal["eager", "sdpa"] = Field(
+        "eager", description="eager stores attention maps; sdpa is fused"
+    )
+    checkpointing: bool | Literal["transformer", "cnn", "both"] = Field(
+        False, description="recompute activations instead of storing them; true means both"
+    )
+    freeze_cnn: bool = Field(False, description="do not train the CNN encoder")
+    on_oom: Literal["drop"] = Field("drop", description="what a client does that would run out of memory")
+
+
+class ClosePolicy(Block):
+    """When the server stops waiting."""
+
+    policy: Literal["wait-all", "deadline"] = Field("wait-all", description="the rule that ends a round")
+    after: Duration | None = Field(None, description="deadline: how long a round may take")
+
+    @model_validator(mode="after")
+    def _options(self) -> ClosePolicy:
+        _needs(self, self.policy, {"deadline": ("after",)}, ("after",))
+        return self
+
+
+class Rounds(Block):
+    """The federated rounds."""
+
+    count: int = Field(ge=1, le=10_000_000, description="how many rounds")
+    cohort: int = Field(ge=1, le=10_000_000, description="clients chosen a round")
+    select: Literal["random"] = Field("random", description="how they are chosen among those online")
+    close: Annotated[ClosePolicy, BeforeValidator(_policy)] = ClosePolicy(policy="wait-all")
+    aggregate: Literal["fedavg", "uniform", "loss-weighted"] = Field(
+        "fedavg", description="how updates become the next global model"
+    )
+
+
+class Server(Block):
+    """The server's own link, shared by all transfers of a moment."""
+
+    uplink: Rate = Field(125e6, description="what it can send")
+    downlink: Rate = Field(125e6, description="what it can receive")
+
+
+class EspeakCorpus(Block):
+    """Speech that fedsim generates: nothing to download."""
+
+    kind: Literal["espeak"] = "espeak"
+    language: Literal["it"] = Field("it", description="language of the sentences and voices")
+    speakers: int = Field(
+        40, ge=4, le=400, description="voices, of which a fifth is held out for validation and test"
+    )
+    minutes: float = Field(30.0, gt=0, le=6000, description="minutes of speech in all")
+
+
+class Learning(Block):
+    """Real training of real models; leave the block out for a timing-only run."""
+
+    model: str = Field("wav2vec2-tiny", description="the model that is really trained")
+    corpus: EspeakCorpus = EspeakCorpus()
+    clients_per_round: int = Field(
+        8, ge=1, le=10_000, description="of those that complete, how many are trained for real"
+    )
+    evaluate_every: int = Field(
+        1, ge=1, description="rounds between two evaluations; the last is always evaluated"
+    )
+    batch_size: int = Field(8, ge=1, le=512, description="utterances a batch of real training")
+    local_steps: int = Field(4, ge=1, le=100_000, description="optimizer steps a client takes a round")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="of the local Adam optimizer")
+    warmup_rounds: int = Field(0, ge=0, description="rounds over which the learning rate rises linearly")
+
+
+class Scenario(Block):
+    """A whole scenario file."""
+
+    name: str = Field(pattern=_NAME, description="names the run directory; by default the file's name")
+    description: str = Field(
+        "", max_length=2000, description="the question this scenario asks, for the report"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="every random draw follows from it")
+    hardware: Hardware = Hardware()
+    fleet: FleetSpec
+    workload: Workload = Workload()
+    training: Training = Training()
+    rounds: Rounds
+    server: Server = Server()
+    learning: Learning | None = Field(None, description="leave out for a timing-only run")

@@ -1,0 +1,58 @@
+"""Field types of a scenario that take units: text or a bare number in, SI float inside.
+
+Written back (into a run directory's ``scenario.yaml``) they read as a person would write them,
+and read again they give the same float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+from fedsim import units
+
+
+def _writer(factors: dict[str, float], parse: Callable[[object], float]) -> Callable[[float | None], object]:
+    ordered = sorted(factors.items(), key=lambda item: -item[1])
+
+    def write(value: float | None) -> object:
+        if value is None:
+            return None
+        for unit, factor in ordered:
+            text = f"{value / factor:.12g}{unit}"
+            if abs(value) >= factor and len(text) <= 10 and parse(text) == value:
+                return text
+        return value
+
+    return write
+
+
+def _positive(parse: Callable[[object], float]) -> Callable[[object], object]:
+    def read(value: object) -> object:
+        if value is None:
+            return None
+        number = parse(value)
+        if number <= 0:
+            raise ValueError(f"{value!r} is not above zero")
+        return number
+
+    return read
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_positive(units.parse_duration_s)),
+    PlainSerializer(_writer({"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}, units.parse_duration_s)),
+]
+Size = Annotated[
+    float,
+    BeforeValidator(_positive(units.parse_bytes)),
+    PlainSerializer(_writer({"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}, units.parse_bytes)),
+]
+Rate = Annotated[
+    float,
+    BeforeValidator(_positive(units.parse_bytes_per_s)),
+    PlainSerializer(_writer({"kbps": 125.0, "Mbps": 125e3, "Gbps": 125e6}, units.parse_bytes_per_s)),
+]
