@@ -1,0 +1,153 @@
+"""A corpus on disk and in memory: one flat array of samples and a table of utterances.
+
+A corpus is a folder with ``audio.i16`` (16 kHz mono, little-endian int16, end to end) and
+``utterances.parquet`` (speaker, text, offset, samples, split). It is written into a temporary
+folder beside its place and renamed, so that a half-written corpus is never seen; two processes
+that make the same corpus at once leave one. The audio is memory-mapped: worker processes share
+its pages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.errors import CorpusError
+
+SAMPLE_RATE_HZ = 16_000
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Decoded speech.
+
+    Attributes:
+        folder: where it lies.
+        audio: int16[total samples], memory-mapped, read-only.
+        offset, samples: int64[n], where each utterance begins and how long it is.
+        speaker: tuple of n speaker names.
+        text: tuple of n transcripts.
+        split: tuple of n split names.
+        skipped: (file, reason) of what could not be used.
+    """
+
+    folder: Path
+    audio: NDArray[np.int16]
+    offset: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    speaker: tuple[str, ...]
+    text: tuple[str, ...]
+    split: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def waveform(self, utterance: int) -> NDArray[np.int16]:
+        """The samples of one utterance, a view of the memory map."""
+        start = int(self.offset[utterance])
+        return self.audio[start : start + int(self.samples[utterance])]
+
+    def of_split(self, split: str) -> NDArray[np.int64]:
+        """The utterances of a split, in order."""
+        return np.array([i for i, name in enumerate(self.split) if name == split], dtype=np.int64)
+
+    @property
+    def seconds(self) -> float:
+        """Length of all speech."""
+        return float(self.samples.sum()) / SAMPLE_RATE_HZ
+
+
+def write_table(
+    folder: Path,
+    speaker: list[str],
+    text: list[str],
+    samples: list[int],
+    split: list[str],
+    skipped: list[tuple[str, str]] | None = None,
+) -> None:
+    """Write ``utterances.parquet`` beside ``audio.i16``; offsets follow from the lengths."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    lengths = np.array(samples, dtype=np.int64)
+    table = pa.table(
+        {
+            "speaker": pa.array(speaker, pa.string()),
+            "text": pa.array(text, pa.string()),
+            "offset": np.cumsum(lengths) - lengths,
+            "samples": lengths,
+            "split": pa.array(split, pa.string()),
+        }
+    )
+    pq.write_table(table, folder / "utterances.parquet")
+    (folder / "skipped.json").write_text(json.dumps(skipped or [], ensure_ascii=False), encoding="utf-8")
+
+
+def load(folder: Path) -> Corpus | None:
+    """Open a corpus; None if there is none at ``folder`` or it is damaged."""
+    import pyarrow.parquet as pq
+
+    audio, table = folder / "audio.i16", folder / "utterances.parquet"
+    if not (audio.is_file() and table.is_file() and (folder / "skipped.json").is_file()):
+        return None
+    try:
+        columns = pq.read_table(table).to_pydict()
+        skipped = json.loads((folder / "skipped.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # pyarrow's ArrowInvalid is a ValueError
+        return None
+    samples = np.array(columns["samples"], dtype=np.int64)
+    if audio.stat().st_size != 2 * int(samples.sum()) or not len(samples):
+        return None
+    return Corpus(
+        folder=folder,
+        audio=np.memmap(audio, dtype="<i2", mode="r"),
+        offset=np.array(columns["offset"], dtype=np.int64),
+        samples=samples,
+        speaker=tuple(columns["speaker"]),
+        text=tuple(columns["text"]),
+        split=tuple(columns["split"]),
+        skipped=tuple((str(file), str(why)) for file, why in skipped),
+    )
+
+
+def cached(place: Path, make: Callable[[Path], None]) -> Corpus:
+    """The corpus at ``place``, made by ``make(temporary folder)`` if it is not there yet.
+
+    Raises:
+        CorpusError: if the folder cannot be written, or ``make`` raises it.
+    """
+    found = load(place)
+    if found is not None:
+        return found
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    except OSError as fault:
+        raise CorpusError(f"the cache folder cannot be written: {fault.strerror}", file=place.parent) from None
+    try:
+        make(work)
+        if place.exists() and load(place) is None:
+            shutil.rmtree(place, ignore_errors=True)
+        try:
+            os.replace(work, place)
+        except OSError:  # another process was first
+            if load(place) is None:
+                raise
+    except OSError as fault:
+        raise CorpusError(f"the corpus cannot be written: {fault.strerror}", file=place) from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    made = load(place)
+    if made is None:
+        raise CorpusError("the corpus could not be read back after it was made", file=place)
+    return made

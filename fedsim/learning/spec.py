@@ -1,0 +1,194 @@
+"""What is to be learned, from which speech, and how: frozen data, checked once.
+
+Purpose: the one place that names every choice of the learning plane and its default. Assumes
+nothing about who decides on cohorts and times; that is the engine's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.errors import InputError, ScenarioError
+
+CORPORA = ("espeak",)
+PARTITIONS = ("by-speaker",)
+AGGREGATES = ("fedavg", "uniform", "loss-weighted")
+OPTIMIZERS = ("adam", "adamw", "sgd")
+OPTIMIZER_STATES = ("fresh",)
+DECAYS = ("none", "linear")
+
+
+def _need(
+    holds: bool, message: str, key: str, error: type[InputError] = ScenarioError
+) -> None:
+    if not holds:
+        raise error(message, key=f"learning.{key}")
+
+
+def _one_of(value: str, accepted: tuple[str, ...], key: str) -> None:
+    _need(value in accepted, f"is {value!r}; one of {', '.join(accepted)} is needed", key)
+
+
+@dataclass(frozen=True)
+class CorpusSpec:
+    """A speech corpus.
+
+    Attributes:
+        kind: ``espeak`` (embedded synthetic speech).
+        language: of the synthetic speech; the grammar speaks ``it``.
+        speakers: number of synthetic speakers, at least 3.
+        minutes: of synthetic speech over all speakers and splits.
+        seed: of the corpus itself; the run's seed does not change the corpus.
+    """
+
+    kind: str = "espeak"
+    language: str = "it"
+    speakers: int = 40
+    minutes: float = 30.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of(self.kind, CORPORA, "corpus.kind")
+        _one_of(self.language, ("it",), "corpus.language")
+        _need(3 <= self.speakers <= 10_000, f"is {self.speakers}; 3 to 10000 are possible", "corpus.speakers")
+        per_speaker = 60.0 * self.minutes / self.speakers
+        _need(
+            0.0 < self.minutes <= 60_000.0 and per_speaker >= 1.0,
+            f"is {self.minutes:g} for {self.speakers} speakers; each needs at least a second",
+            "corpus.minutes",
+        )
+
+
+@dataclass(frozen=True)
+class LearnerSpec:
+    """Everything that decides the learning plane but the run's seed.
+
+    Attributes:
+        clients: number of clients of the fleet, among whom the corpus is divided.
+        rounds: number of rounds that will be trained (the last is always evaluated).
+        model: preset name, a file of ``fedsim/learning/configs``.
+        corpus: the speech.
+        partition: how training speech is divided into parts; ``by-speaker``.
+        parts: number of parts; None: one a training speaker. Client c holds part ``part_of(c)``.
+        clients_per_round: how many of those that deliver an update are trained for real.
+        evaluate_every: rounds between evaluations on the held-out speakers.
+        batch_size: utterances a step.
+        local_steps: optimizer steps a client takes in a round; used if ``local_epochs`` is None.
+        local_epochs: passes over the client's part in a round; takes precedence over steps.
+        learning_rate: peak rate of the local optimizer.
+        warmup_rounds: rounds over which the rate climbs linearly to its peak.
+        decay: ``none``, or ``linear`` (from the peak after warm-up to a tenth in the last round).
+        optimizer: ``adam`` (betas 0.9, 0.98), ``adamw`` or ``sgd``.
+        optimizer_state: what a client starts a round with; ``fresh``: nothing.
+        weight_decay: of ``adamw``.
+        clip_norm: largest norm of the gradient.
+        feature_gradient_scale: factor on the gradient that reaches the convolutions.
+        aggregate: rule by which updates become the next global model.
+        crop_seconds: longest piece of an utterance in a batch; a random one if it is longer.
+        mask_probability, mask_span_frames, negatives, diversity_weight: of the objective; None:
+            the model preset's.
+        gumbel_max, gumbel_min, gumbel_decay: temperature max(min, max * decay**round).
+        evaluation_seconds: seconds of speech of each held-out split that are evaluated at most.
+        splits: held-out splits that are evaluated; ``validation`` and ``test``.
+        max_staleness: oldest global model, in rounds, from which an update is accepted; 0 when
+            rounds are synchronous. That many older models are kept.
+        checkpoint_every: rounds between checkpoints that are kept; the newest two always are.
+    """
+
+    clients: int = 40
+    rounds: int = 20
+    model: str = "wav2vec2-tiny"
+    corpus: CorpusSpec = field(default_factory=CorpusSpec)
+    partition: str = "by-speaker"
+    parts: int | None = None
+    clients_per_round: int = 8
+    evaluate_every: int = 2
+    batch_size: int = 8
+    local_steps: int = 4
+    local_epochs: float | None = None
+    learning_rate: float = 1e-3
+    warmup_rounds: int = 2
+    decay: str = "none"
+    optimizer: str = "adam"
+    optimizer_state: str = "fresh"
+    weight_decay: float = 0.01
+    clip_norm: float = 2.0
+    feature_gradient_scale: float = 1.0
+    aggregate: str = "fedavg"
+    crop_seconds: float = 4.0
+    mask_probability: float | None = None
+    mask_span_frames: int | None = None
+    negatives: int | None = None
+    diversity_weight: float | None = None
+    gumbel_max: float = 2.0
+    gumbel_min: float = 0.5
+    gumbel_decay: float = 0.95
+    evaluation_seconds: float = 120.0
+    splits: tuple[str, ...] = ("validation",)
+    max_staleness: int = 0
+    checkpoint_every: int = 10
+
+    def __post_init__(self) -> None:
+        _one_of(self.partition, PARTITIONS, "partition")
+        _one_of(self.aggregate, AGGREGATES, "aggregate")
+        _one_of(self.optimizer, OPTIMIZERS, "optimizer")
+        _one_of(self.optimizer_state, OPTIMIZER_STATES, "optimizer_state")
+        _one_of(self.decay, DECAYS, "decay")
+        for split in self.splits:
+            _one_of(split, ("validation", "test"), "splits")
+        for name in ("clients", "rounds", "clients_per_round", "evaluate_every", "batch_size", "local_steps",
+                     "checkpoint_every"):  # fmt: skip
+            _need(getattr(self, name) >= 1, f"is {getattr(self, name)}; at least 1 is needed", name)
+        for name in ("learning_rate", "clip_norm", "crop_seconds", "evaluation_seconds", "gumbel_min"):
+            value = getattr(self, name)
+            _need(0 < value < np.inf, f"is {value:g}; a positive number is needed", name)
+        for name in ("warmup_rounds", "max_staleness", "weight_decay", "feature_gradient_scale"):
+            value = getattr(self, name)
+            _need(0 <= value < np.inf, f"is {value:g}; it cannot be negative", name)
+        _need(self.parts is None or self.parts >= 1, f"is {self.parts}; at least 1 is needed", "parts")
+        _need(
+            self.local_epochs is None or 0 < self.local_epochs < np.inf,
+            f"is {self.local_epochs}; a positive number of epochs is needed",
+            "local_epochs",
+        )
+        _need(self.crop_seconds >= 0.5, f"is {self.crop_seconds:g}; at least 0.5 s is needed", "crop_seconds")
+        _need(0 < self.gumbel_decay <= 1, f"is {self.gumbel_decay:g}; it lies in (0, 1]", "gumbel_decay")
+        _need(self.gumbel_max >= self.gumbel_min, "is below gumbel_min", "gumbel_max")
+
+    def rate(self, round_index: int) -> float:
+        """The learning rate of a round: linear warm-up, then constant or linear decay."""
+        climb = min(1.0, (round_index + 1) / (self.warmup_rounds + 1))
+        if self.decay == "none" or round_index < self.warmup_rounds:
+            return self.learning_rate * climb
+        left = max(1, self.rounds - 1 - self.warmup_rounds)
+        return self.learning_rate * max(0.1, 1.0 - 0.9 * (round_index - self.warmup_rounds) / left)
+
+    def gumbel_temperature(self, round_index: int) -> float:
+        """The temperature of the quantizer's Gumbel softmax in a round."""
+        return max(self.gumbel_min, self.gumbel_max * self.gumbel_decay**round_index)
+
+    def evaluates(self, round_index: int) -> bool:
+        """Whether the held-out speakers are evaluated after this round (counted from 0)."""
+        return (round_index + 1) % self.evaluate_every == 0 or round_index == self.rounds - 1
+
+
+@dataclass(frozen=True)
+class RoundLearning:
+    """What one round did to the model, client by client in the order in which they were given.
+
+    Attributes:
+        loss: float64[n], mean contrastive training loss in nats; nan: not trained for real.
+        weight: float64[n], share in the aggregate; sums to 1 over those trained and accepted,
+            0 for the others. All 0 if none was accepted: the model stays as it was.
+        accepted: bool[n], False for an update that was rejected (non-finite, wrongly shaped, too
+            stale); a client that was not trained for real counts as accepted.
+        metrics: (metric, split, value) triples; ``train`` in every round with a trained client.
+    """
+
+    loss: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    accepted: NDArray[np.bool_]
+    metrics: list[tuple[str, str, float]]
