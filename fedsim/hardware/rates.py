@@ -1,0 +1,89 @@
+"""Effective rates that were measured on a device itself, as its file states them.
+
+``fedsim calibrate`` times convolutions, matrix products, element-wise passes and launches on the
+host and writes what it found under ``rates`` of a device file. An effective rate above the
+datasheet peak is impossible, so a file that claims one is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fedsim import units
+from fedsim.hardware.section import Section
+
+KINDS = ("conv", "matmul", "attention", "norm", "elementwise", "loss")
+PEAK_OF = {"fp32": "fp32", "mixed": "fp16", "bf16": "bf16"}
+
+
+@dataclass(frozen=True)
+class MeasuredRates:
+    """What micro-benchmarks on the device gave.
+
+    Attributes:
+        launch_s: seconds from one operation's start to the next's when neither does any work.
+        bandwidth_bytes_per_s: effective rate of reading and writing memory.
+        flops_per_s: effective rate of arithmetic by training precision and kind of layer.
+    """
+
+    launch_s: float
+    bandwidth_bytes_per_s: float
+    flops_per_s: Mapping[str, Mapping[str, float]] = field(hash=False)
+
+
+def read_rates(rates: Section, peaks: Mapping[str, float], bandwidth_bytes_per_s: float) -> MeasuredRates:
+    """Read the ``rates`` of a device file.
+
+    Args:
+        rates: that section.
+        peaks: datasheet peaks by precision, FLOP/s.
+        bandwidth_bytes_per_s: datasheet peak of the memory.
+
+    Raises:
+        HardwareError: if a rate is missing, absurd, or above its peak.
+    """
+    right = "a duration from 0s to 1s, such as 8us"
+    launch = rates.quantity("launch", units.parse_duration_s, 0.0, 1.0, right)
+    right = "a rate above 0 and up to memory.bandwidth"
+    bandwidth = rates.quantity("bandwidth", units.parse_bytes_per_s, 1e6, 1e15, right)
+    if bandwidth > bandwidth_bytes_per_s:
+        rates.fail(
+            f"is {units.format_bytes(bandwidth)}/s, above the peak of "
+            f"{units.format_bytes(bandwidth_bytes_per_s)}/s in memory.bandwidth; give {right}",
+            "bandwidth",
+        )
+    by_precision: dict[str, dict[str, float]] = {}
+    for precision, peak_name in PEAK_OF.items():
+        if not rates.has(precision):
+            continue
+        if peak_name not in peaks:
+            rates.fail(f"has no peak to stay below; give compute.{peak_name}", precision)
+        section = rates.section(precision, "a mapping from kinds of layers to rates")
+        by_precision[precision] = _kinds(section, peaks[peak_name], f"compute.{peak_name}")
+    if "fp32" not in by_precision:
+        rates.fail("is missing; give the rates of fp32 at least", "fp32")
+    rates.close()
+    return MeasuredRates(launch_s=launch, bandwidth_bytes_per_s=bandwidth, flops_per_s=by_precision)
+
+
+def _kinds(section: Section, peak: float, peak_name: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for kind in KINDS:
+        if not section.has(kind):
+            continue
+        rate = section.quantity(
+            kind, units.parse_flops_per_s, 1e6, 1e18, f"a rate above 0 and up to {peak_name}"
+        )
+        if rate > peak:
+            section.fail(
+                f"is {units.format_flops(rate)}/s, above the peak of {units.format_flops(peak)}/s in "
+                f"{peak_name}; give a rate up to it",
+                kind,
+            )
+        found[kind] = rate
+    for kind in ("conv", "matmul"):
+        if kind not in found:
+            section.fail("is missing; give a rate such as 40GFLOP/s", kind)
+    section.close()
+    return found
