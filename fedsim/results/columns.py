@@ -1,0 +1,182 @@
+"""The one written definition of every column and key in a run directory: name, type, unit, meaning.
+
+The Parquet files carry these definitions in their own schema (field metadata ``unit`` and
+``meaning``), the report links to them, and the writer and the reader hold files against them.
+
+Time 0 of a run is Monday 00:00 UTC. Rounds count from 0; round -1 in ``convergence.parquet`` is the
+evaluation of the initial model, before anybody has trained. Missing numbers are NaN in Parquet and
+null in JSON. Seconds are simulated seconds unless a meaning says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+import pyarrow as pa
+
+from fedsim.results.outcomes import OUTCOMES
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a Parquet file.
+
+    Attributes:
+        name: as in the file; ends in its unit where it has one.
+        dtype: ``int64``, ``float64`` or ``string``.
+        unit: ``s``, ``bytes``, ``J``, ... or empty for counts, names and shares.
+        meaning: what one value says, in one sentence.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+
+
+ROUNDS = (
+    Column("round", "int64", "", "Index of the round, from 0."),
+    Column("start_s", "float64", "s", "When the server chose the round's cohort."),
+    Column("end_s", "float64", "s", "When the server closed the round and had the new model."),
+    Column("selected", "int64", "", "Clients dispatched in this round: the sum of the seven outcomes."),
+    Column("completed", "int64", "", "Clients whose update arrived in time and was aggregated."),
+    Column("late", "int64", "", "Clients whose update came after the round had closed."),
+    Column("oom", "int64", "", "Clients that ran out of memory."),
+    Column("offline", "int64", "", "Clients that went away before their update had arrived."),
+    Column("battery", "int64", "", "Clients that stopped because their battery reached its floor."),
+    Column("rejected", "int64", "", "Clients whose update the server refused as not finite or malformed."),
+    Column("failed", "int64", "", "Clients that crashed."),
+    Column("downloaded_bytes", "float64", "bytes", "Bytes that the clients received, partial ones too."),
+    Column("uploaded_bytes", "float64", "bytes", "Bytes that the clients sent, partial ones too."),
+    Column("energy_j", "float64", "J", "Energy that the clients spent on this round."),
+    Column("wasted_j", "float64", "J", "The part of energy_j spent by clients that did not complete."),
+    Column(
+        "wasted_s",
+        "float64",
+        "s",
+        "Seconds of download, compute and upload by clients that did not complete.",
+    ),
+    Column(
+        "loss", "float64", "", "Mean training loss of the clients trained for real; NaN without learning."
+    ),
+)
+
+CLIENTS = (
+    Column("round", "int64", "", "Index of the round, from 0."),
+    Column("client", "int64", "", "Index of the client in the fleet, from 0."),
+    Column("device", "string", "", "Name of the client's device."),
+    Column("dispatched_s", "float64", "s", "When the server sent the client to work."),
+    Column("download_s", "float64", "s", "Seconds really spent on receiving the model."),
+    Column("compute_s", "float64", "s", "Seconds really spent on local training."),
+    Column("upload_s", "float64", "s", "Seconds really spent on sending the update."),
+    Column("ended_s", "float64", "s", "When the client's part ended, well or badly."),
+    Column("outcome", "string", "", "One of " + ", ".join(OUTCOMES) + "."),
+    Column("footprint_bytes", "float64", "bytes", "Peak bytes of a training step of this client."),
+    Column(
+        "available_bytes", "float64", "bytes", "Memory left at dispatch by the system and other programs."
+    ),
+    Column("downloaded_bytes", "float64", "bytes", "Bytes received, also of an interrupted transfer."),
+    Column("uploaded_bytes", "float64", "bytes", "Bytes sent, also of an interrupted transfer."),
+    Column("energy_j", "float64", "J", "Energy that the client really spent on the round."),
+    Column("examples", "float64", "", "Utterances that one local epoch of the client covers."),
+    Column(
+        "weight", "float64", "", "Share of the update in the new model; sums to 1 over a round's accepted."
+    ),
+    Column("loss", "float64", "", "Mean local training loss; NaN for a client not trained for real."),
+)
+
+CONVERGENCE = (
+    Column("round", "int64", "", "Round after which the model was evaluated; -1 is the initial model."),
+    Column("time_s", "float64", "s", "Simulated time of that model."),
+    Column(
+        "metric",
+        "string",
+        "",
+        "loss, contrastive_accuracy, codebook_perplexity, wer or cer; others may join.",
+    ),
+    Column("split", "string", "", "train, validation or test."),
+    Column("value", "float64", "", "The metric's value: loss in nats, the rest as shares (0.25 is 25%)."),
+)
+
+#: The three tables of a run directory, by name; ``rounds`` lies in ``rounds.parquet`` and so on.
+TABLES: Mapping[str, tuple[Column, ...]] = MappingProxyType(
+    {"rounds": ROUNDS, "clients": CLIENTS, "convergence": CONVERGENCE}
+)
+
+#: Metrics that get better by growing; every other one gets better by falling.
+HIGHER_IS_BETTER = frozenset({"contrastive_accuracy", "codebook_perplexity"})
+
+#: Keys of ``summary.json``; ``*`` stands for any name at that place.
+SUMMARY: Mapping[str, str] = MappingProxyType(
+    {
+        "ended": "Why the run ended, in words.",
+        "rounds": "Rounds that were closed.",
+        "client_rounds": "Rows of clients.parquet: the sum of all outcomes.",
+        "end_s": "Simulated time at which the last round closed.",
+        "mean_round_s": "Mean of end_s - start_s over rounds; null without rounds.",
+        "longest_round_s": "Longest round; null without rounds.",
+        "outcomes.*": "Client-rounds by outcome.",
+        "downloaded_bytes": "Bytes that clients received.",
+        "uploaded_bytes": "Bytes that clients sent.",
+        "energy_j": "Energy that clients spent.",
+        "wasted_j": "The part of energy_j spent by clients that did not complete.",
+        "wasted_j_share": "wasted_j / energy_j; null if no energy was spent.",
+        "wasted_s": "Seconds of work by clients that did not complete.",
+        "participation.clients": "Clients in the fleet.",
+        "participation.selected": "Distinct clients that were dispatched at least once.",
+        "participation.completed": "Distinct clients that completed at least once.",
+        "participation.most": "Most rounds that one client completed.",
+        "participation.gini": "Gini coefficient of completed rounds over the fleet: 0 equal, 1 one client.",
+        "devices.*.clients": "Distinct clients with this device that were dispatched at least once.",
+        "devices.*.client_rounds": "Client-rounds dispatched to this device.",
+        "devices.*.outcomes.*": "Those by outcome.",
+        "devices.*.download_s": "Seconds spent on receiving, summed.",
+        "devices.*.compute_s": "Seconds spent on training, summed.",
+        "devices.*.upload_s": "Seconds spent on sending, summed.",
+        "devices.*.waiting_s": "Seconds from completed clients' end to their round's end, summed.",
+        "devices.*.mean_download_s": "Mean over completed client-rounds; null if none completed.",
+        "devices.*.mean_compute_s": "Mean over completed client-rounds; null if none completed.",
+        "devices.*.mean_upload_s": "Mean over completed client-rounds; null if none completed.",
+        "devices.*.downloaded_bytes": "Bytes received.",
+        "devices.*.uploaded_bytes": "Bytes sent.",
+        "devices.*.energy_j": "Energy spent.",
+        "devices.*.wasted_j": "The part of it spent by clients that did not complete.",
+        "devices.*.footprint_bytes": "Largest footprint of a client-round; null if unknown.",
+        "devices.*.available_bytes": "Least memory available at a dispatch; null if unknown.",
+        "metrics.*.*.first": "First value of that metric on that split (metrics.<split>.<metric>).",
+        "metrics.*.*.last": "Last value.",
+        "metrics.*.*.best": "Best value: largest accuracy or perplexity, otherwise the smallest.",
+        "metrics.*.*.first_s": "Simulated time of the first value.",
+        "metrics.*.*.last_s": "Simulated time of the last value.",
+        "metrics.*.*.best_s": "Simulated time at which the best value was first reached.",
+        "metrics.*.*.best_round": "Round at which the best value was first reached.",
+        "metrics.*.*.values": "How many values there are.",
+    }
+)
+
+
+@cache
+def schema(table: str) -> pa.Schema:
+    """The Arrow schema of ``rounds``, ``clients`` or ``convergence``, units and meanings included."""
+    return pa.schema(
+        [
+            pa.field(c.name, c.dtype, nullable=False, metadata={"unit": c.unit, "meaning": c.meaning})
+            for c in TABLES[table]
+        ]
+    )
+
+
+def markdown() -> str:
+    """All definitions as Markdown tables: the page that documents the run directory's columns."""
+    parts = []
+    for table, columns in TABLES.items():
+        rows = "".join(f"| `{c.name}` | {c.dtype} | {c.unit} | {c.meaning} |\n" for c in columns)
+        parts.append(
+            f"## {table}.parquet\n\n| column | type | unit | meaning |\n| --- | --- | --- | --- |\n{rows}"
+        )
+    rows = "".join(f"| `{key}` | {meaning} |\n" for key, meaning in SUMMARY.items())
+    parts.append(f"## summary.json\n\n| key | meaning |\n| --- | --- |\n{rows}")
+    return "\n".join(parts)

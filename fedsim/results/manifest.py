@@ -1,0 +1,102 @@
+"""``manifest.json``: what went into a run, so that anyone can tell whether two runs should agree.
+
+What decides the result stands at the top level: seed, versions, hashes of every input file. What
+differs from one run of the same thing to the next (time of day, command line, machine) stands under
+``volatile``. No host name and no path is recorded beyond what the user typed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import fedsim
+from fedsim.errors import InputError, RunError
+
+FORMAT = 1
+_PACKAGES = ("torch", "transformers", "numpy", "scipy", "simpy", "pandas", "pyarrow", "networkx", "soxr")
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal text.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as fault:
+        raise InputError(f"cannot be read: {fault.strerror}", file=path) from None
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of fedsim, Python and the packages that a result depends on; nothing is imported."""
+    found = {"fedsim": fedsim.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def manifest(
+    name: str,
+    seed: int,
+    clients: int,
+    inputs: Mapping[str, Path],
+    command: Sequence[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The manifest of a run.
+
+    Args:
+        name: the scenario's name.
+        seed: the run's seed.
+        clients: the size of the fleet.
+        inputs: every file that was read, by the label under which to list it: the path as the user
+            gave it, or ``hardware/raspberry-pi-4.yaml`` for a catalogue file.
+        command: the command line, as typed.
+        extra: more that decides the result.
+
+    Raises:
+        InputError: if an input cannot be read.
+    """
+    return {
+        "format": FORMAT,
+        "name": name,
+        "seed": int(seed),
+        "clients": int(clients),
+        "versions": versions(),
+        "inputs": {label: {"sha256": sha256(inputs[label])} for label in sorted(inputs)},
+        **(extra or {}),
+        "volatile": {
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "command": list(command),
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "cores": os.cpu_count(),
+            "byteorder": sys.byteorder,
+        },
+    }
+
+
+def check_format(found: Mapping[str, Any], file: Path) -> None:
+    """Refuse a run directory of another format.
+
+    Raises:
+        RunError: if the format is missing or is not the one that this fedsim writes.
+    """
+    if found.get("format") != FORMAT:
+        raise RunError(f"has format {found.get('format')!r}; this fedsim reads format {FORMAT}", file=file)

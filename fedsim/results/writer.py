@@ -1,0 +1,287 @@
+"""Writing a run directory while the run goes on, so that no finished round is ever lost.
+
+Life of a run directory: ``scenario.yaml`` and ``manifest.json`` are there from the start. Each
+finished round is appended to a journal; a journal that has grown becomes a Parquet segment
+(:mod:`fedsim.results.parts`). At the end the segments are streamed into ``rounds.parquet``,
+``clients.parquet`` and ``convergence.parquet``, ``summary.json`` is written last and makes the run
+finished, and ``parts/`` goes. The final files depend on the rows alone, not on when segments were
+cut: the same rounds give the same bytes, also after a crash and a resume.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike
+
+from fedsim.errors import FedsimError, RunError
+from fedsim.results import atomic, merge, tables
+from fedsim.results.columns import TABLES, schema
+from fedsim.results.journal import Journal, Record
+from fedsim.results.parts import (
+    INITIAL,
+    ROW_GROUP_ROWS,
+    Index,
+    Lock,
+    Segment,
+    write_segment,
+)
+from fedsim.results.reading import Run, is_run, read_json
+
+#: A journal larger than this becomes a segment.
+SEGMENT_BYTES = 16_000_000
+
+Metrics = Iterable[tuple[str, str, float]]
+
+
+class RunWriter:
+    """Writes one run. Use as a context manager: leaving it closes files and keeps all rounds.
+
+    Args:
+        directory: the run directory; made if it is missing, must be empty if not.
+        scenario: the resolved scenario as YAML text.
+        manifest: see :func:`fedsim.results.manifest.manifest`.
+        devices: names for device positions, if clients' ``device`` will be given as positions.
+
+    Raises:
+        RunError: if the directory holds another run or other files.
+        FedsimError: if the disk refuses.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        scenario: str,
+        manifest: Mapping[str, Any],
+        devices: Sequence[str] = (),
+    ) -> None:
+        self.path = Path(directory)
+        self.devices = tuple(devices)
+        with self._disk():
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                taken = next(self.path.iterdir(), None)
+            except (FileExistsError, NotADirectoryError):
+                raise RunError("is not a directory", file=self.path) from None
+            if is_run(self.path):
+                raise RunError(
+                    "already holds a run; choose another directory, or go on with it by fedsim run --resume",
+                    file=self.path,
+                )
+            if taken is not None:
+                raise RunError("is not empty; choose a new directory for the run", file=self.path)
+            try:
+                self._parts.mkdir()
+            except FileExistsError:
+                raise RunError("was just taken by another run; choose another", file=self.path) from None
+            self._lock = Lock(self._parts)
+            self._index = Index()
+            self._index.write(self._parts)
+            atomic.write_text(self.path / "scenario.yaml", scenario)
+            atomic.write_json(self.path / "manifest.json", manifest)
+        self._begin()
+
+    @classmethod
+    def resume(
+        cls, directory: str | Path, round_index: int | None = None, devices: Sequence[str] = ()
+    ) -> RunWriter:
+        """Go on with an unfinished run.
+
+        Args:
+            directory: the run directory.
+            round_index: drop this round and all later ones first; None keeps every finished round.
+            devices: as in the constructor.
+
+        Raises:
+            RunError: if there is no run, it is finished or damaged, it lacks rounds before
+                ``round_index``, or another process is writing it.
+            FedsimError: if the disk refuses.
+        """
+        self = cls.__new__(cls)
+        self.path = Path(directory)
+        self.devices = tuple(devices)
+        if not is_run(self.path):
+            raise RunError("holds no run to go on with: it has no manifest.json", file=self.path)
+        if (self.path / "summary.json").is_file():
+            raise RunError("holds a run that is finished; there is nothing to go on with", file=self.path)
+        if not self._parts.is_dir():
+            raise RunError("is damaged: it has neither summary.json nor parts", file=self.path)
+        with self._disk():
+            self._lock = Lock(self._parts)
+            try:
+                self._index = merge.cut(self.path, round_index)
+            except BaseException:
+                self._lock.release()
+                raise
+        self._begin()
+        return self
+
+    def _begin(self) -> None:
+        with self._disk():
+            self._journal = Journal(self._parts / self._index.journal)
+        self._pending: list[Record] = []
+        self._pending_bytes = 0
+        self.last_round = self._index.last
+
+    @property
+    def _parts(self) -> Path:
+        return self.path / "parts"
+
+    @property
+    def next_round(self) -> int:
+        """The round to be written next: 0 for a new run."""
+        return 0 if self.last_round is None else self.last_round + 1
+
+    def initial(self, metrics: Metrics, time_s: float = 0.0) -> None:
+        """Record the evaluation of the model before the first round (round -1).
+
+        Raises:
+            ValueError: if a round was written already.
+        """
+        self._write(INITIAL, None, None, metrics, time_s)
+
+    def round(
+        self,
+        row: Mapping[str, Any],
+        clients: Mapping[str, ArrayLike],
+        metrics: Metrics = (),
+        time_s: float | None = None,
+    ) -> None:
+        """Record one finished round.
+
+        Args:
+            row: ``round``, ``start_s``, ``end_s`` and, if there is one, ``loss``. The other columns
+                of ``rounds.parquet`` are computed from ``clients``.
+            clients: the columns of ``clients.parquet`` but ``round``, each of shape [n]; ``device``
+                as names or positions in ``devices``, ``outcome`` as words or positions in OUTCOMES.
+            metrics: evaluations of the model after this round: (metric, split, value).
+            time_s: their simulated time; the round's end if not given.
+
+        Raises:
+            ValueError: if the round does not follow the last one, or columns do not fit.
+            FedsimError: if the disk refuses; rounds written before are kept.
+        """
+        full = {**row, **tables.tally(clients)}
+        self._write(
+            int(row["round"]), full, clients, metrics, float(row["end_s"]) if time_s is None else time_s
+        )
+
+    def _write(
+        self,
+        round_index: int,
+        row: Mapping[str, Any] | None,
+        clients: Mapping[str, ArrayLike] | None,
+        metrics: Metrics,
+        time_s: float,
+    ) -> None:
+        expected = self.next_round if row is not None else INITIAL
+        if round_index != expected or (row is None and self.last_round is not None):
+            raise ValueError(f"round {round_index} was given where {self.next_round} comes next")
+        record = Record(
+            round_index,
+            (
+                tables.empty("rounds") if row is None else tables.rounds_batch(row),
+                tables.empty("clients")
+                if clients is None
+                else tables.clients_batch(round_index, clients, self.devices),
+                tables.convergence_batch(round_index, time_s, metrics),
+            ),
+        )
+        with self._disk():
+            self._journal.append(record)
+            self.last_round = round_index
+            self._pending.append(record)
+            self._pending_bytes += record.nbytes
+            if self._pending_bytes > SEGMENT_BYTES:
+                self.compact()
+
+    def compact(self) -> None:
+        """Turn the journal into a Parquet segment; happens by itself as the journal grows."""
+        if not self._pending:
+            return
+        with self._disk():
+            segment = Segment(
+                self._index.next_name("segment"), self._pending[0].round, self._pending[-1].round
+            )
+            write_segment(self._parts, segment, self._pending)
+            old = self._journal
+            self._index.segments.append(segment)
+            self._index.journal = self._index.next_name("journal")
+            self._journal = Journal(self._parts / self._index.journal)
+            self._index.write(self._parts)
+            self._pending, self._pending_bytes = [], 0
+            old.close()
+            old.path.unlink(missing_ok=True)
+
+    def sync(self) -> None:
+        """Put every finished round on the disk now; call it before a checkpoint is written."""
+        with self._disk():
+            self._journal.sync()
+
+    def finish(
+        self, ended: str = "all rounds are done", volatile: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Write the final Parquet files and ``summary.json``; remove ``parts/``.
+
+        Args:
+            ended: why the run ended, in words; goes into the summary.
+            volatile: what differs from run to run (wall-clock seconds); goes into the manifest.
+
+        Returns:
+            The summary.
+        """
+        from fedsim.results.summary import summarise
+
+        self.compact()
+        with self._disk():
+            run = Run(self.path, finished=False)
+            for table in TABLES:
+                with (
+                    atomic.replacing(self.path / f"{table}.parquet") as temporary,
+                    pq.ParquetWriter(temporary, schema(table), compression="zstd") as writer,
+                ):
+                    for rows in merge.row_groups(run, table):
+                        writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+            summary = summarise(Run(self.path, finished=True), ended)
+            if volatile:
+                manifest = read_json(self.path / "manifest.json")
+                manifest["volatile"] = {**manifest.get("volatile", {}), **volatile}
+                atomic.write_json(self.path / "manifest.json", manifest)
+            atomic.write_json(self.path / "summary.json", summary)
+            self.close()
+            shutil.rmtree(self._parts)
+        return summary
+
+    def close(self) -> None:
+        """Close files and let go of the directory; an unfinished run can be resumed."""
+        with self._disk():
+            try:
+                self._journal.close()
+            finally:
+                self._lock.release()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Turn a refusal of the disk into one sentence that says how to go on."""
+        try:
+            yield
+        except OSError as fault:
+            reason = fault.strerror or str(fault)
+            raise FedsimError(
+                f"{self.path}: cannot be written: {reason}; finished rounds are kept, "
+                f"go on with: fedsim run --resume {self.path}"
+            ) from None

@@ -1,0 +1,143 @@
+"""Damaged run directories: everything either loads or is refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedsim.errors import RunError
+from fedsim.results import OUTCOMES, RunWriter, load, manifest, summarise
+
+
+def build(path, finish):
+    rng = np.random.default_rng(5)
+    with RunWriter(path, "name: x\n", manifest("x", 1, 50, {}), ("a", "b")) as run:
+        for index in range(4):
+            clients = {
+                name: rng.random(8)
+                for name in (
+                    "dispatched_s",
+                    "download_s",
+                    "compute_s",
+                    "upload_s",
+                    "ended_s",
+                    "footprint_bytes",
+                    "available_bytes",
+                    "downloaded_bytes",
+                    "uploaded_bytes",
+                    "energy_j",
+                    "examples",
+                    "weight",
+                    "loss",
+                )
+            }
+            clients["client"] = rng.choice(50, 8, replace=False)
+            clients["device"] = rng.integers(0, 2, 8)
+            clients["outcome"] = rng.integers(0, len(OUTCOMES), 8)
+            row = {"round": index, "start_s": float(index), "end_s": index + 1.0, "loss": 1.0}
+            run.round(row, clients, [("loss", "validation", 1.0 / (index + 1))])
+            if index == 1:
+                run.compact()
+        if finish:
+            run.finish()
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    where = tmp_path_factory.mktemp("damage")
+    return {finish: build(where / str(finish), finish) for finish in (True, False)}
+
+
+def use(path):
+    run = load(path)
+    _ = run.summary, run.rounds, run.clients, run.convergence
+    summarise(run)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), finish=st.booleans())
+def test_no_damage_gives_anything_but_a_sentence(whole, tmp_path_factory, data, finish):
+    path = tmp_path_factory.mktemp("fuzz") / "run"
+    shutil.copytree(whole[finish], path)
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != "lock")
+    victim = data.draw(st.sampled_from(files))
+    content = bytearray(victim.read_bytes())
+    match data.draw(st.sampled_from(["delete", "cut", "flip", "garbage"])):
+        case "delete":
+            victim.unlink()
+        case "cut":
+            victim.write_bytes(bytes(content[: data.draw(st.integers(0, max(0, len(content) - 1)))]))
+        case "flip":
+            if content:
+                for _ in range(data.draw(st.integers(1, 4))):
+                    content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+            victim.write_bytes(bytes(content))
+        case "garbage":
+            victim.write_bytes(data.draw(st.binary(max_size=200)))
+    refusal = None
+    try:
+        use(path)
+    except RunError as fault:
+        refusal = fault
+    assert refusal is None or ("\n" not in str(refusal) and len(str(refusal)) < 400)
+
+
+def test_messages_name_the_file(whole, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(whole[True], path)
+    with pytest.raises(RunError, match=r"nowhere: is not a directory"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="holds no run"):
+        load(tmp_path)
+    (path / "clients.parquet").write_bytes(b"PAR1")
+    with pytest.raises(RunError, match=r"clients\.parquet: is damaged"):
+        _ = load(path).clients
+    (path / "summary.json").write_text("[1")
+    with pytest.raises(RunError, match=r"summary\.json: is damaged: it is not valid JSON"):
+        _ = load(path).summary
+    (path / "manifest.json").write_text('{"format": 99}')
+    with pytest.raises(RunError, match="has format 99; this fedsim reads format 1"):
+        load(path)
+
+
+def test_a_file_with_other_columns_is_refused(whole, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(whole[True], path)
+    rows = pq.read_table(path / "clients.parquet")
+    pq.write_table(rows.drop_columns(["energy_j"]), path / "clients.parquet")
+    with pytest.raises(RunError, match="has no column 'energy_j'"):
+        _ = load(path).clients
+    place = rows.schema.get_field_index("client")
+    pq.write_table(
+        rows.set_column(place, "client", rows["client"].cast(pa.string())), path / "clients.parquet"
+    )
+    with pytest.raises(RunError, match="column 'client' is string, not int64"):
+        _ = load(path).clients
+    place = rows.schema.get_field_index("outcome")
+    words = pa.array(["<b>tired</b>"] * rows.num_rows)
+    pq.write_table(rows.set_column(place, "outcome", words), path / "clients.parquet")
+    with pytest.raises(RunError, match="is no outcome"):
+        summarise(load(path))
+    place = rows.schema.get_field_index("client")
+    huge = pa.array([2**62] * rows.num_rows)
+    pq.write_table(rows.set_column(place, "client", huge), path / "clients.parquet")
+    with pytest.raises(RunError, match="is no client"):
+        summarise(load(path))
+
+
+def test_an_index_may_not_point_elsewhere(whole, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(whole[False], path)
+    index = json.loads((path / "parts" / "index.json").read_text())
+    index["segments"][0]["name"] = "../../secret"
+    (path / "parts" / "index.json").write_text(json.dumps(index))
+    with pytest.raises(RunError, match=r"index\.json: is damaged"):
+        load(path)

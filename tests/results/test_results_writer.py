@@ -1,0 +1,415 @@
+"""The run directory: what is written is what is read, and nothing finished is ever lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedsim.errors import FedsimError, RunError
+from fedsim.results import OUTCOMES, RunWriter, load, manifest, new_run_dir, parts, writer
+from fedsim.results.columns import CLIENTS, ROUNDS, SUMMARY, TABLES, schema
+from fedsim.results.tables import tally
+
+DEVICES = ("raspberry-pi-4", "jetson-xavier-nx", "snapdragon-870")
+
+
+def some_clients(rng, size):
+    outcome = rng.integers(0, len(OUTCOMES), size)
+    return {
+        "client": rng.choice(200, size, replace=False),
+        "device": rng.integers(0, len(DEVICES), size),
+        "outcome": outcome,
+        **{
+            name: rng.random(size) * 1000
+            for name in ("dispatched_s", "download_s", "compute_s", "upload_s", "ended_s", "energy_j")
+        },
+        **{name: rng.random(size) * 4e9 for name in ("footprint_bytes", "available_bytes")},
+        **{name: np.floor(rng.random(size) * 4e8) for name in ("downloaded_bytes", "uploaded_bytes")},
+        "examples": rng.integers(1, 50, size).astype(float),
+        "weight": rng.random(size),
+        "loss": np.where(rng.random(size) < 0.5, np.nan, rng.random(size)),
+    }
+
+
+def start(path, clients=200):
+    return RunWriter(
+        path, "name: test\nseed: 1\n", manifest("test", seed=1, clients=clients, inputs={}), DEVICES
+    )
+
+
+def write_rounds(run, first, last, seed=0, size=6):
+    for index in range(first, last):
+        rng = np.random.default_rng([seed, index])
+        row = {
+            "round": index,
+            "start_s": 1000.0 * index,
+            "end_s": 1000.0 * index + 999.0,
+            "loss": 3.0 - 0.1 * index,
+        }
+        run.round(row, some_clients(rng, size), [("loss", "validation", 3.0 - 0.1 * index)])
+
+
+def final_bytes(path):
+    return {t: (path / f"{t}.parquet").read_bytes() for t in TABLES} | {
+        "summary": (path / "summary.json").read_bytes()
+    }
+
+
+def test_what_is_written_is_read(tmp_path):
+    rng = np.random.default_rng(3)
+    clients = some_clients(rng, 50)
+    with start(tmp_path / "run") as run:
+        run.initial([("loss", "validation", 3.5)])
+        run.round(
+            {"round": 0, "start_s": 0.0, "end_s": 1000.0, "loss": 3.25}, clients, [("wer", "test", 0.5)]
+        )
+        run.finish()
+    back = load(tmp_path / "run")
+    assert list(back.clients.columns) == [c.name for c in CLIENTS]
+    assert list(back.rounds.columns) == [c.name for c in ROUNDS]
+    for name, values in clients.items():
+        if name not in ("device", "outcome"):
+            np.testing.assert_array_equal(back.clients[name].to_numpy(), values)
+    assert list(back.clients["device"]) == [DEVICES[i] for i in clients["device"]]
+    assert list(back.clients["outcome"]) == [OUTCOMES[i] for i in clients["outcome"]]
+    assert back.convergence.to_dict("records") == [
+        {"round": -1, "time_s": 0.0, "metric": "loss", "split": "validation", "value": 3.5},
+        {"round": 0, "time_s": 1000.0, "metric": "wer", "split": "test", "value": 0.5},
+    ]
+    assert back.scenario == {"name": "test", "seed": 1}
+    assert back.manifest["seed"] == 1
+    assert not (tmp_path / "run" / "parts").exists()
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "clients.parquet",
+        "convergence.parquet",
+        "manifest.json",
+        "rounds.parquet",
+        "scenario.yaml",
+        "summary.json",
+    ]
+
+
+def test_files_carry_units_and_meanings(tmp_path):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 1)
+        run.finish()
+    for table, columns in TABLES.items():
+        found = pq.read_schema(tmp_path / "run" / f"{table}.parquet")
+        for column in columns:
+            assert found.field(column.name).metadata[b"unit"].decode() == column.unit
+            assert found.field(column.name).metadata[b"meaning"].decode() == column.meaning
+
+
+def test_same_rounds_give_the_same_bytes_whatever_the_segments(tmp_path, monkeypatch):
+    with start(tmp_path / "a") as run:
+        write_rounds(run, 0, 40)
+        run.finish()
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 3000)
+    with start(tmp_path / "b") as run:
+        write_rounds(run, 0, 40)
+        assert len(parts.read_index(tmp_path / "b" / "parts").segments) > 5
+        run.finish()
+    assert final_bytes(tmp_path / "a") == final_bytes(tmp_path / "b")
+    with start(tmp_path / "c") as run:
+        write_rounds(run, 0, 40, seed=1)
+        run.finish()
+    assert final_bytes(tmp_path / "a")["clients"] != final_bytes(tmp_path / "c")["clients"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    crash=st.integers(0, 12),
+    back=st.integers(0, 12),
+    segment_bytes=st.sampled_from([1, 4000, 10**9]),
+    torn=st.binary(max_size=40),
+)
+def test_resume_gives_the_bytes_of_an_undisturbed_run(tmp_path_factory, crash, back, segment_bytes, torn):
+    where = tmp_path_factory.mktemp("resume")
+    with pytest.MonkeyPatch.context() as patch:
+        with start(where / "whole") as run:
+            run.initial([("loss", "validation", 4.0)])
+            write_rounds(run, 0, 12)
+            run.finish()
+        patch.setattr(writer, "SEGMENT_BYTES", segment_bytes)
+        with start(where / "cut") as run:
+            run.initial([("loss", "validation", 4.0)])
+            write_rounds(run, 0, crash)
+        journal = where / "cut" / "parts" / parts.read_index(where / "cut" / "parts").journal
+        journal.write_bytes(journal.read_bytes() + torn)
+        again = min(crash, back)
+        with RunWriter.resume(where / "cut", again, DEVICES) as run:
+            assert run.next_round == again
+            write_rounds(run, again, 12)
+            run.finish()
+    assert final_bytes(where / "whole") == final_bytes(where / "cut")
+
+
+def test_resume_without_a_round_keeps_all(tmp_path):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 5)
+    with RunWriter.resume(tmp_path / "run") as run:
+        assert run.next_round == 5
+    assert list(load(tmp_path / "run").rounds["round"]) == [0, 1, 2, 3, 4]
+
+
+def test_resume_refuses_rounds_that_are_not_there(tmp_path):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 3)
+    with pytest.raises(RunError, match="has no round 3; it cannot go on from round 5"):
+        RunWriter.resume(tmp_path / "run", 5)
+    with RunWriter.resume(tmp_path / "run", 3) as run:
+        run.finish()
+    with pytest.raises(RunError, match="finished"):
+        RunWriter.resume(tmp_path / "run")
+
+
+KILLED = """
+    import sys, numpy as np
+    sys.path.insert(0, {tests!r})
+    from test_results_writer import start, write_rounds
+    from fedsim.results import writer
+    writer.SEGMENT_BYTES = 20_000
+    run = start({path!r})
+    index = 0
+    while True:
+        write_rounds(run, index, index + 1)
+        print(index, flush=True)
+        index += 1
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 23, 150])
+def test_a_killed_run_keeps_every_finished_round(tmp_path, lines):
+    code = textwrap.dedent(KILLED).format(
+        tests=os.fspath(Path(__file__).parent), path=os.fspath(tmp_path / "run")
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        seen = -1
+        for _ in range(lines):
+            seen = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        rest = process.stdout.read().split()
+        seen = int(rest[-1]) if rest else seen
+    run = load(tmp_path / "run")
+    assert not run.finished
+    kept = list(run.rounds["round"])
+    assert kept == list(range(len(kept)))
+    assert len(kept) >= seen + 1
+    assert len(run.clients) == 6 * len(kept)
+    with RunWriter.resume(tmp_path / "run", seen, DEVICES) as again:
+        write_rounds(again, seen, seen + 5)
+        again.finish()
+    with start(tmp_path / "whole") as whole:
+        write_rounds(whole, 0, seen + 5)
+        whole.finish()
+    assert final_bytes(tmp_path / "run") == final_bytes(tmp_path / "whole")
+
+
+def test_an_unfinished_run_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "SEGMENT_BYTES", 4000)
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 9)
+        back = load(tmp_path / "run")
+        assert list(back.rounds["round"]) == list(range(9))
+        assert back.summary["rounds"] == 9
+        assert set(back.frame("clients", rounds=(3, 4))["round"]) == {3, 4}
+        run.finish()
+    back = load(tmp_path / "run")
+    assert back.finished
+    assert set(back.frame("clients", rounds=(3, 4))["round"]) == {3, 4}
+
+
+def test_rounds_must_follow_each_other(tmp_path):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 2)
+        with pytest.raises(ValueError, match="round 3 was given where 2 comes next"):
+            write_rounds(run, 3, 4)
+        with pytest.raises(ValueError, match="comes next"):
+            run.initial([])
+
+
+def test_another_run_is_never_overwritten(tmp_path):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 1)
+    with pytest.raises(RunError, match="already holds a run"):
+        start(tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunError, match="not empty"):
+        start(tmp_path / "other")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunError, match="not a directory"):
+        start(tmp_path / "file")
+
+
+def test_two_writers_cannot_share_a_run(tmp_path):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 1)
+        with pytest.raises(RunError, match="being written by another process"):
+            RunWriter.resume(tmp_path / "run")
+    with RunWriter.resume(tmp_path / "run") as run:
+        assert run.next_round == 1
+
+
+def test_a_full_disk_is_one_sentence_and_loses_no_finished_round(tmp_path, monkeypatch):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 3)
+        real = os.write
+
+        class Full:
+            def __init__(self, file):
+                self.file = file
+
+            def write(self, data):
+                real(self.file.fileno(), bytes(data[:50]))
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            def __getattr__(self, name):
+                return getattr(self.file, name)
+
+        whole = run._journal._file
+        monkeypatch.setattr(run._journal, "_file", Full(whole))
+        with pytest.raises(FedsimError, match=r"No space left on device.*--resume") as fault:
+            write_rounds(run, 3, 4)
+        assert fault.value.exit_code == 1
+        monkeypatch.setattr(run._journal, "_file", whole)
+        write_rounds(run, 3, 5)
+    assert list(load(tmp_path / "run").rounds["round"]) == [0, 1, 2, 3, 4]
+
+
+def test_new_run_dir_counts_up(tmp_path):
+    names = [new_run_dir(tmp_path / "runs", "quick start/../x").name for _ in range(3)]
+    assert names == ["quick-start-..-x", "quick-start-..-x-2", "quick-start-..-x-3"]
+    assert new_run_dir(tmp_path / "runs", "///").name == "run"
+
+
+def flatten(value, prefix=""):
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from flatten(inner, f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix
+
+
+def test_every_summary_key_is_defined(tmp_path):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 3)
+        summary = run.finish()
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
+
+    def defined(key):
+        names = key.split(".")
+        return any(
+            len(names) == len(p.split("."))
+            and all(q in ("*", n) for q, n in zip(p.split("."), names, strict=True))
+            for p in SUMMARY
+        )
+
+    keys = list(flatten(summary))
+    assert [key for key in keys if not defined(key)] == []
+    shapes = {tuple(k.split(".")) for k in keys}
+    for pattern in SUMMARY:
+        want = pattern.split(".")
+        assert any(
+            len(want) == len(s) and all(q in ("*", n) for q, n in zip(want, s, strict=True)) for s in shapes
+        ), pattern
+
+
+@settings(max_examples=30, deadline=None)
+@given(sizes=st.lists(st.integers(0, 30), min_size=0, max_size=8), seed=st.integers(0, 10**6))
+def test_the_summary_adds_up_with_the_tables(tmp_path_factory, sizes, seed):
+    path = tmp_path_factory.mktemp("sums") / "run"
+    with start(path) as run:
+        for index, size in enumerate(sizes):
+            row = {"round": index, "start_s": 10.0 * index, "end_s": 10.0 * index + 7.0}
+            run.round(row, some_clients(np.random.default_rng([seed, index]), size))
+        summary = run.finish()
+    back = load(path)
+    rounds, clients = back.rounds, back.clients
+    assert summary["rounds"] == len(rounds) == len(sizes)
+    assert summary["client_rounds"] == len(clients) == rounds["selected"].sum() == sum(sizes)
+    for word in OUTCOMES:
+        count = int((clients["outcome"] == word).sum())
+        assert summary["outcomes"][word] == count == rounds[word].sum()
+        assert sum(d["outcomes"][word] for d in summary["devices"].values()) == count
+    for key in ("downloaded_bytes", "uploaded_bytes", "energy_j"):
+        assert summary[key] == pytest.approx(clients[key].sum(), rel=1e-12)
+        assert summary[key] == pytest.approx(rounds[key].sum(), rel=1e-12)
+        assert summary[key] == pytest.approx(sum(d[key] for d in summary["devices"].values()), rel=1e-12)
+    lost = clients[clients["outcome"] != "completed"]
+    assert summary["wasted_j"] == pytest.approx(lost["energy_j"].sum(), rel=1e-12)
+    assert rounds["wasted_j"].sum() == pytest.approx(lost["energy_j"].sum(), rel=1e-12)
+    work = lost["download_s"] + lost["compute_s"] + lost["upload_s"]
+    assert summary["wasted_s"] == pytest.approx(work.sum(), rel=1e-12)
+    done = clients[clients["outcome"] == "completed"]
+    assert summary["participation"]["selected"] == clients["client"].nunique()
+    assert summary["participation"]["completed"] == done["client"].nunique()
+    assert summary["participation"]["clients"] == 200
+    for device, entry in summary["devices"].items():
+        here = done[done["device"] == device]
+        if len(here):
+            assert entry["mean_compute_s"] == pytest.approx(here["compute_s"].mean(), rel=1e-12)
+        else:
+            assert entry["mean_compute_s"] is None
+
+
+def test_tally_by_hand():
+    row = tally(
+        {
+            "outcome": ["completed", "oom", "late"],
+            "download_s": [1, 2, 3],
+            "compute_s": [10, 20, 30],
+            "upload_s": [100, 0, 300],
+            "energy_j": [5, 7, 11],
+            "downloaded_bytes": [1, 1, 1],
+            "uploaded_bytes": [2, 0, 1],
+        }
+    )
+    assert row == {
+        "selected": 3,
+        "completed": 1,
+        "late": 1,
+        "oom": 1,
+        "offline": 0,
+        "battery": 0,
+        "rejected": 0,
+        "failed": 0,
+        "downloaded_bytes": 3.0,
+        "uploaded_bytes": 3.0,
+        "energy_j": 23.0,
+        "wasted_j": 18.0,
+        "wasted_s": 355.0,
+    }
+
+
+def test_columns_that_do_not_fit_are_refused(tmp_path):
+    with start(tmp_path / "run") as run:
+        clients = some_clients(np.random.default_rng(0), 4)
+        row = {"round": 0, "start_s": 0.0, "end_s": 1.0}
+        with pytest.raises(ValueError, match="column weight has 3 values for 4 clients"):
+            run.round(row, {**clients, "weight": np.zeros(3)})
+        with pytest.raises(ValueError, match="'tired' is not an outcome"):
+            run.round(row, {**clients, "outcome": np.array(["tired"] * 4)})
+        with pytest.raises(KeyError, match="loss"):
+            run.round(row, {k: v for k, v in clients.items() if k != "loss"})
+        assert run.next_round == 0
+
+
+def test_schemas_match_the_definitions():
+    for table, columns in TABLES.items():
+        assert [(f.name, str(f.type)) for f in schema(table)] == [
+            (c.name, c.dtype.replace("float64", "double")) for c in columns
+        ]
