@@ -1,7 +1,7 @@
 """Effective rates that were measured on a device itself, as its file states them.
 
-``fedsim calibrate`` times convolutions, matrix products, element-wise passes and launches on the
-host and writes what it found under ``rates`` of a device file. An effective rate above the
+``fedsim calibrate`` times convolutions (plain and grouped), linear layers, attention products,
+element-wise passes and launches on the host and writes what it found under ``rates`` of a device file. An effective rate above the
 datasheet peak is impossible, so a file that claims one is refused.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fedsim import units
 from fedsim.hardware.section import Section
 
-KINDS = ("conv", "matmul", "attention", "norm", "elementwise", "loss")
+KINDS = ("conv", "grouped_conv", "matmul", "attention")
 PEAK_OF = {"fp32": "fp32", "mixed": "fp16", "bf16": "bf16"}
 
 
@@ -24,7 +24,8 @@ class MeasuredRates:
     Attributes:
         launch_s: seconds from one operation's start to the next's when neither does any work.
         bandwidth_bytes_per_s: effective rate of reading and writing memory.
-        flops_per_s: effective rate of arithmetic by training precision and kind of layer.
+        flops_per_s: effective rate of arithmetic by training precision and kind of layer
+            (``KINDS``).
     """
 
     launch_s: float
@@ -82,7 +83,7 @@ def _kinds(section: Section, peak: float, peak_name: str) -> dict[str, float]:
                 kind,
             )
         found[kind] = rate
-    for kind in ("conv", "matmul"):
+    for kind in KINDS:
         if kind not in found:
             section.fail("is missing; give a rate such as 40GFLOP/s", kind)
     section.close()
