@@ -7,13 +7,14 @@ client rows, so that the two add up by construction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from fedsim.results.columns import CLIENTS, CONVERGENCE, ROUNDS, schema
+from fedsim.results.columns import CLIENTS, ROUNDS, schema
 from fedsim.results.outcomes import OUTCOMES
 
 
@@ -66,10 +67,11 @@ def rounds_batch(row: Mapping[str, Any]) -> pa.RecordBatch:
     Raises:
         KeyError: if another column is missing.
     """
-    values = [row.get("loss", np.nan) if c.name == "loss" else row[c.name] for c in ROUNDS]
-    return pa.RecordBatch.from_arrays(
-        [pa.array([v], type=c.dtype) for v, c in zip(values, ROUNDS, strict=True)], schema=schema("rounds")
-    )
+    arrays = [
+        pa.array(np.asarray([row.get("loss", np.nan) if c.name == "loss" else row[c.name]], dtype=c.dtype))
+        for c in ROUNDS
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema("rounds"))
 
 
 def clients_batch(
@@ -113,14 +115,20 @@ def convergence_batch(
     round_index: int, time_s: float, metrics: Iterable[tuple[str, str, float]]
 ) -> pa.RecordBatch:
     """Rows of ``convergence.parquet``: one for each (metric, split, value)."""
-    rows = [(round_index, float(time_s), str(m), str(s), float(v)) for m, s, v in metrics]
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(CONVERGENCE)
-    return pa.RecordBatch.from_arrays(
-        [pa.array(v, type=c.dtype) for v, c in zip(columns, CONVERGENCE, strict=True)],
-        schema=schema("convergence"),
-    )
+    rows = [(str(metric), str(split), float(value)) for metric, split, value in metrics]
+    if not rows:
+        return empty("convergence")
+    words = [pa.array([row[place] for row in rows], pa.string()) for place in (0, 1)]
+    arrays = [
+        pa.array(np.full(len(rows), round_index, dtype=np.int64)),
+        pa.array(np.full(len(rows), time_s, dtype=np.float64)),
+        *words,
+        pa.array(np.asarray([row[2] for row in rows], dtype=np.float64)),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema("convergence"))
 
 
+@cache
 def empty(table: str) -> pa.RecordBatch:
     """A batch of that table without rows."""
     shape = schema(table)
