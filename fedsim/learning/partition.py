@@ -53,7 +53,8 @@ def by_speaker(corpus: Corpus, seed: int, parts: int | None = None) -> Partition
     count = len(speakers) if parts is None else parts
     if not speakers or count > len(speakers):
         raise CorpusError(
-            f"the corpus has {len(speakers)} training speakers, too few for {count} parts", key="learning.parts"
+            f"the corpus has {len(speakers)} training speakers, too few for {count} parts",
+            key="learning.parts",
         )
     length = {name: int(corpus.samples[members[name]].sum()) for name in speakers}
     held = [0] * count

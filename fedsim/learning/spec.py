@@ -21,9 +21,7 @@ OPTIMIZER_STATES = ("fresh",)
 DECAYS = ("none", "linear")
 
 
-def _need(
-    holds: bool, message: str, key: str, error: type[InputError] = ScenarioError
-) -> None:
+def _need(holds: bool, message: str, key: str, error: type[InputError] = ScenarioError) -> None:
     if not holds:
         raise error(message, key=f"learning.{key}")
 

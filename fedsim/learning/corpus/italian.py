@@ -84,7 +84,7 @@ di_nuovo in_silenzio all'improvviso senza_fretta ogni_giorno una_volta_alla_sett
 _PREPOSITIONS = "accanto_a|davanti_a|dentro|dietro|di_fronte_a|sopra|sotto|vicino_a|verso|con|per|su|in|da"
 _LINKS = "mentre|perché|quando|e|ma|anche_se|finché|dove|e_poi|prima_che_sia_tardi"
 _NUMBERS = "due tre quattro cinque sei sette otto nove dieci undici dodici venti trenta cento mille"
-_PLACES = "Roma Milano Torino Napoli Palermo Genova Bologna Firenze Venezia Trieste Bari Verona Perugia Cagliari"
+_PLACES = "Roma Milano Torino Napoli Palermo Genova Bologna Firenze Venezia Trieste Bari Verona Cagliari"
 _OPENINGS = (
     "secondo me|di solito|per fortuna|a quanto pare|qualche anno fa|la settimana scorsa|verso mezzogiorno"
     "|a mezzanotte|in primavera|d'estate|in autunno|d'inverno|dopo la pioggia|prima di cena|da lontano"

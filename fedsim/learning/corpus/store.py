@@ -10,7 +10,6 @@ its pages.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -133,13 +132,15 @@ def cached(place: Path, make: Callable[[Path], None]) -> Corpus:
         place.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     except OSError as fault:
-        raise CorpusError(f"the cache folder cannot be written: {fault.strerror}", file=place.parent) from None
+        raise CorpusError(
+            f"the cache folder cannot be written: {fault.strerror}", file=place.parent
+        ) from None
     try:
         make(work)
         if place.exists() and load(place) is None:
             shutil.rmtree(place, ignore_errors=True)
         try:
-            os.replace(work, place)
+            work.replace(place)
         except OSError:  # another process was first
             if load(place) is None:
                 raise

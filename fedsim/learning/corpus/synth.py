@@ -95,7 +95,9 @@ def _c_library() -> Any:
     return ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)
 
 
-def _through_channel(samples: NDArray[np.float32], who: Speaker, draw: np.random.Generator) -> NDArray[np.int16]:
+def _through_channel(
+    samples: NDArray[np.float32], who: Speaker, draw: np.random.Generator
+) -> NDArray[np.int16]:
     """What the speaker's microphone makes of it: a tilted spectrum, a level, a little noise."""
     tilted = samples.copy()
     tilted[1:] -= np.float32(who.tilt) * samples[:-1]

@@ -14,15 +14,14 @@ import numpy as np
 
 from fedsim import rng
 
-VARIANTS = tuple(
-    """
-    Alex Alicia Andrea Andy Annie Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario Michael Mike
-    Nguyen Reed adam anika antonio aunty belinda benjamin boris caleb david ed edward edward2 f1 f2 f3 f4 f5
-    grandma grandpa gustave ian iven2 iven3 john kaukovalta klatt klatt2 klatt3 klatt4 linda m1 m2 m3 m4 m5
-    m6 m7 m8 marcelo max michel miguel norbert pablo paul pedro quincy rob robert sandro shelby steph steph3
-    travis victor
-    """.split()
-)
+_NAMES = """
+Alex Alicia Andrea Andy Annie Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario Michael Mike
+Nguyen Reed adam anika antonio aunty belinda benjamin boris caleb david ed edward edward2 f1 f2 f3 f4 f5
+grandma grandpa gustave ian iven2 iven3 john kaukovalta klatt klatt2 klatt3 klatt4 linda m1 m2 m3 m4 m5
+m6 m7 m8 marcelo max michel miguel norbert pablo paul pedro quincy rob robert sandro shelby steph steph3
+travis victor
+"""
+VARIANTS = tuple(_NAMES.split())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,96 @@
+"""Checkpoints of the global model: safetensors, written atomically, nothing pickled.
+
+``round-00012.safetensors`` holds the model after 12 rounds: its parameters by name
+(``model.<name>``), the older global models that late updates may still refer to
+(``older.<version>``, flat), and the server's own state (``server.<name>``). Its metadata are
+strings: ``format``, ``rounds_done``, ``model``, ``seed``, ``fingerprint`` (of the learner's spec).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.errors import RunError
+
+FORMAT = "fedsim-learning-1"
+_NAME = re.compile(r"round-(\d{5,})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors by name, and the metadata."""
+
+    tensors: Mapping[str, NDArray[np.generic]]
+    metadata: Mapping[str, str]
+
+    def group(self, prefix: str) -> dict[str, NDArray[np.generic]]:
+        """The tensors whose name begins with ``prefix.``, without it."""
+        return {k[len(prefix) + 1 :]: v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
+
+
+def path(folder: Path, rounds_done: int) -> Path:
+    """Where the checkpoint after ``rounds_done`` rounds lies."""
+    return folder / f"round-{rounds_done:05d}.safetensors"
+
+
+def available(folder: Path) -> list[int]:
+    """Rounds done of each checkpoint in a folder, ascending."""
+    if not folder.is_dir():
+        return []
+    matches = (_NAME.fullmatch(entry.name) for entry in folder.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def save(folder: Path, rounds_done: int, tensors: Mapping[str, NDArray[np.generic]], **metadata: str) -> Path:
+    """Write a checkpoint: a temporary file, flushed to disk, then renamed into place."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    place = path(folder, rounds_done)
+    handle, name = tempfile.mkstemp(prefix=f".{place.name}-", dir=folder)
+    os.close(handle)
+    work = Path(name)
+    try:
+        whole = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+        save_file(whole, work, {"format": FORMAT, "rounds_done": str(rounds_done), **metadata})
+        with work.open("rb+") as file:
+            os.fsync(file.fileno())
+        work.chmod(0o644)
+        work.replace(place)
+    finally:
+        work.unlink(missing_ok=True)
+    return place
+
+
+def read(file: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        RunError: if the file is missing, damaged, or not one of ours.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as fault:
+        raise RunError(f"the checkpoint cannot be read: {fault}", file=file) from None
+    if metadata.get("format") != FORMAT:
+        raise RunError(f"is not a checkpoint of fedsim (format {FORMAT})", file=file)
+    return Checkpoint(tensors, metadata)
+
+
+def thin(folder: Path, keep_every: int, last: int) -> None:
+    """Remove checkpoints but the newest two up to ``last`` and every ``keep_every``-th (and 0)."""
+    for rounds_done in available(folder):
+        if rounds_done < last - 1 and rounds_done % keep_every:
+            path(folder, rounds_done).unlink(missing_ok=True)

@@ -1,0 +1,234 @@
+"""The learner that a simulation drives: real training of the clients that the engine names.
+
+The engine says who delivered an update, in which order, and from which global model each of them
+started; this room trains some of them for real, aggregates, evaluates, and keeps checkpoints. All
+that happens is a pure function of (spec, seed, the calls so far): the number of workers, other
+learners in the process and interruptions change nothing.
+
+Version v of the global model is the one after v rounds; version 0 holds the initial weights. A
+client that was sent the model at the beginning of round r trained from version r.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim import rng
+from fedsim.errors import CorpusError, FedsimError, RunError
+from fedsim.learning import aggregate, batches, checkpoint, corpus, partition
+from fedsim.learning.local import EvaluateJob, Tally, TrainJob
+from fedsim.learning.model import build_model, flatten, size
+from fedsim.learning.spec import LearnerSpec, RoundLearning
+from fedsim.learning.workers import pool
+
+Metrics = list[tuple[str, str, float]]
+_EVALUATION_CHUNK = 2
+
+
+class SpeechLearner:
+    """Federated pretraining of a wav2vec 2.0 on speech.
+
+    Args:
+        spec: what is learned and how.
+        seed: the run's seed.
+        workers: processes that train; 1 trains in this process.
+        checkpoints: folder for checkpoints, or None to keep none.
+
+    Raises:
+        CorpusError: if there is no usable speech, or too little to divide as asked.
+        ScenarioError: if there is no such model.
+        FedsimError: if worker processes cannot be had.
+    """
+
+    def __init__(
+        self, spec: LearnerSpec, seed: int, workers: int = 1, checkpoints: Path | None = None
+    ) -> None:
+        self.spec, self.seed, self.checkpoints = spec, seed, checkpoints
+        self.rounds_done = 0
+        speech = corpus.load(spec.corpus)
+        partition.by_speaker(speech, seed, spec.parts)
+        for split in spec.splits:
+            if not len(speech.of_split(split)):
+                raise CorpusError(f"the corpus has no speakers in the {split} split", key="learning.corpus")
+        model = build_model(spec.model, seed)
+        self._shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+        self.parameters = size(model)
+        self._pool = pool(spec, seed, spec.max_staleness + 1, self.parameters, workers)
+        flatten(model, self._pool.versions[0])
+        self._batches = {split: len(batches.held_out(speech, split, spec)) for split in spec.splits}
+
+    def weights(self) -> NDArray[np.float32]:
+        """A copy of the global model, float32[parameters]."""
+        return np.array(self._version(self.rounds_done))
+
+    def initial_metrics(self) -> Metrics:
+        """The held-out metrics of the initial weights; also writes the checkpoint after 0 rounds."""
+        if self.checkpoints is not None:
+            self.save()
+        return self.evaluate()
+
+    def evaluate(self) -> Metrics:
+        """Loss, contrastive accuracy and codebook perplexity on each held-out split."""
+        row = self.rounds_done % len(self._pool.versions)
+        metrics: Metrics = []
+        for split, count in self._batches.items():
+            starts = range(0, count, _EVALUATION_CHUNK)
+            jobs = [EvaluateJob(split, start, start + _EVALUATION_CHUNK, row) for start in starts]
+            metrics += Tally.total(tally for tally, _ in self._pool.run(jobs)).metrics(split)
+        return metrics
+
+    def train(
+        self,
+        round_index: int,
+        clients: NDArray[np.int64],
+        base_round: NDArray[np.int64],
+        examples: NDArray[np.float64],
+    ) -> RoundLearning:
+        """Train, aggregate, and perhaps evaluate.
+
+        Args:
+            round_index: from 0, ascending; rounds left out leave the model as it was.
+            clients: int64[n], those who delivered an update, in order of arrival.
+            base_round: int64[n], the round at whose beginning each was sent the model.
+            examples: float64[n], on how many examples each trained; weighs in ``fedavg``.
+
+        Raises:
+            FedsimError: if rounds go back, or a worker fails (naming the client).
+        """
+        clients, base_round = np.asarray(clients, np.int64), np.asarray(base_round, np.int64)
+        examples = np.asarray(examples, np.float64)
+        self._advance_to(round_index)
+        stale = (base_round < round_index - self.spec.max_staleness) | (base_round < 0)
+        if bool((base_round > round_index).any()):
+            raise FedsimError(f"an update of round {round_index} starts from a model that does not exist yet")
+        loss, weight = np.full(len(clients), np.nan), np.zeros(len(clients))
+        accepted = ~stale
+        chosen = self._choose(clients, accepted, round_index)
+        rule = aggregate.make(self.spec.aggregate, self.parameters)
+        jobs = self._jobs(clients, base_round, chosen, round_index)
+        counted, tallies = [], []
+        for position, job, (tally, weights) in zip(chosen, jobs, self._pool.run(jobs), strict=True):
+            loss[position] = tally.loss / tally.count if tally.count else np.nan
+            if aggregate.fault(weights, self.parameters, loss[position]) is not None:
+                accepted[position] = False
+                continue
+            update = weights.astype(np.float64) - self._pool.versions[job.version]
+            rule.add(update, float(examples[position]), float(loss[position]))
+            counted.append(position)
+            tallies.append(tally)
+        step, shares = rule.finish()
+        weight[counted] = shares
+        self._step(step)
+        metrics = Tally.total(tallies).metrics("train") if tallies else []
+        if self.spec.evaluates(round_index):
+            metrics += self.evaluate()
+        if self.checkpoints is not None:
+            self.save()
+            checkpoint.thin(self.checkpoints, self.spec.checkpoint_every, self.rounds_done)
+        return RoundLearning(loss, weight, accepted, metrics)
+
+    def _choose(self, clients: NDArray[np.int64], able: NDArray[np.bool_], round_index: int) -> list[int]:
+        """Positions of those trained for real, in order of arrival: a seeded draw by client."""
+        draws = rng.uniforms(rng.key(self.seed, "trained"), clients, round_index)
+        ranked = sorted(np.flatnonzero(able).tolist(), key=lambda position: (draws[position], position))
+        return sorted(ranked[: self.spec.clients_per_round])
+
+    def _jobs(
+        self, clients: NDArray[np.int64], base_round: NDArray[np.int64], chosen: list[int], round_index: int
+    ) -> list[TrainJob]:
+        rows, jobs = len(self._pool.versions), []
+        for position in chosen:
+            earlier = int((clients[:position] == clients[position]).sum())
+            version = int(base_round[position]) % rows
+            jobs.append(TrainJob(int(clients[position]), round_index, version, earlier))
+        return jobs
+
+    def _version(self, version: int) -> NDArray[np.float32]:
+        row: NDArray[np.float32] = self._pool.versions[version % len(self._pool.versions)]
+        return row
+
+    def _advance_to(self, round_index: int) -> None:
+        if round_index < self.rounds_done:
+            raise FedsimError(f"round {round_index} was asked for after {self.rounds_done} rounds were done")
+        while self.rounds_done < round_index:
+            self._step(np.zeros(1))
+
+    def _step(self, step: NDArray[np.float64]) -> None:
+        following = (self._version(self.rounds_done) + step).astype(np.float32)
+        self.rounds_done += 1
+        self._version(self.rounds_done)[:] = following
+
+    def save(self) -> Path:
+        """Write the checkpoint of the present state.
+
+        Raises:
+            RunError: if the learner was given no folder.
+        """
+        if self.checkpoints is None:
+            raise RunError("this learner keeps no checkpoints")
+        tensors: dict[str, NDArray[Any]] = {}
+        start = 0
+        for name, shape in self._shapes.items():
+            count = int(np.prod(shape))
+            tensors[f"model.{name}"] = self._version(self.rounds_done)[start : start + count].reshape(shape)
+            start += count
+        for version in range(max(0, self.rounds_done - self.spec.max_staleness), self.rounds_done):
+            tensors[f"older.{version}"] = self._version(version)
+        return checkpoint.save(
+            self.checkpoints,
+            self.rounds_done,
+            tensors,
+            model=self.spec.model,
+            seed=str(self.seed),
+            fingerprint=self._fingerprint(),
+        )
+
+    def restore(self, rounds_done: int | None = None) -> int:
+        """Go back to a checkpoint, by default the newest; what follows is as if never interrupted.
+
+        Returns:
+            The number of rounds done, which is the index of the next round.
+
+        Raises:
+            RunError: if there is no such checkpoint, or it is of another model, spec or seed.
+        """
+        found = checkpoint.available(self.checkpoints) if self.checkpoints is not None else []
+        wanted = (found[-1] if found else None) if rounds_done is None else rounds_done
+        if self.checkpoints is None or wanted is None or wanted not in found:
+            raise RunError("there is no checkpoint to go on from", file=self.checkpoints)
+        file = checkpoint.path(self.checkpoints, wanted)
+        held = checkpoint.read(file)
+        if (
+            held.metadata.get("seed") != str(self.seed)
+            or held.metadata.get("fingerprint") != self._fingerprint()
+        ):
+            raise RunError("the checkpoint belongs to another scenario or seed", file=file)
+        named = held.group("model")
+        if {name: value.shape for name, value in named.items()} != self._shapes:
+            raise RunError("the checkpoint belongs to another model", file=file)
+        self.rounds_done = wanted
+        self._version(wanted)[:] = np.concatenate([named[name].reshape(-1) for name in self._shapes])
+        for version, flat in held.group("older").items():
+            self._version(int(version))[:] = flat
+        return wanted
+
+    def _fingerprint(self) -> str:
+        text = json.dumps(asdict(self.spec), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def close(self) -> None:
+        """End the worker processes; the learner cannot train any more."""
+        self._pool.close()
+
+    def __enter__(self) -> SpeechLearner:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,39 @@
+"""The life of one worker process: get ready, compute what is asked, leave when the pipe ends."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from typing import Any
+
+import torch
+
+from fedsim.learning.local import Trainer, TrainJob
+from fedsim.learning.spec import LearnerSpec
+
+
+def serve(pipe: Any, spec: LearnerSpec, seed: int, shared: torch.Tensor, versions: int) -> None:
+    """Answer jobs until the other end of the pipe is closed or gone.
+
+    Says ("ready", None) once, then ("done", tally) for each (job, slot) received, or ("failed",
+    text). An interrupt from the keyboard is the main process's business.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(EOFError, OSError):
+        try:
+            torch.set_num_threads(1)
+            rows = shared.numpy()
+            trainer = Trainer(spec, seed)
+            pipe.send(("ready", None))
+            while True:
+                job, slot = pipe.recv()
+                weights = rows[job.version]
+                if isinstance(job, TrainJob):
+                    tally = trainer.train(job, weights, rows[versions + slot])
+                else:
+                    tally = trainer.evaluate(job, weights)
+                pipe.send(("done", tally))
+        except (EOFError, OSError):
+            raise
+        except Exception as error:
+            pipe.send(("failed", f"{type(error).__name__}: {error}"))
