@@ -1,8 +1,8 @@
 """Effective rates that were measured on a device itself, as its file states them.
 
 ``fedsim calibrate`` times convolutions (plain and grouped), linear layers, attention products,
-element-wise passes and launches on the host and writes what it found under ``rates`` of a device file. An effective rate above the
-datasheet peak is impossible, so a file that claims one is refused.
+element-wise passes and launches on the host and writes what it found under ``rates`` of a device
+file. An effective rate above the datasheet peak is impossible, so a file that claims one is refused.
 """
 
 from __future__ import annotations
