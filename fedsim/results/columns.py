@@ -86,6 +86,7 @@ CLIENTS = (
         "weight", "float64", "", "Share of the update in the new model; sums to 1 over a round's accepted."
     ),
     Column("loss", "float64", "", "Mean local training loss; NaN for a client not trained for real."),
+    Column("base_round", "int64", "", "Round whose model the client started from; differs if asynchronous."),
 )
 
 CONVERGENCE = (

@@ -87,14 +87,23 @@ def grown(counts: NDArray[np.int64], size: int, fill: int = 0) -> NDArray[np.int
     return np.concatenate([counts, more])
 
 
-class _Clients:
-    """Sums over ``clients.parquet`` by device."""
+class ClientSums:
+    """Sums over ``clients.parquet`` by device and by client.
+
+    Attributes:
+        devices: positions of the device names.
+        completed: rounds completed, shape [width]; places behind ``width`` are spare.
+        dispatched: rounds dispatched, likewise.
+        device_of: position of each client's device, -1 for a client never dispatched.
+        width: clients in the fleet, or as many as were seen.
+    """
 
     def __init__(self, run: Run, rounds: NDArray[np.int64], ends: NDArray[np.float64]) -> None:
         self.run, self.rounds, self.ends = run, rounds, ends
         self.devices = Codes()
         self.table: dict[str, NDArray[np.float64]] = {}
         self.completed = np.zeros(fleet_size(run) or 0, dtype=np.int64)
+        self.dispatched = np.zeros(self.completed.size, dtype=np.int64)
         self.device_of = np.full(self.completed.size, -1, dtype=np.int64)
         self.width = self.completed.size
 
@@ -139,8 +148,10 @@ class _Clients:
         self._extreme("available_bytes", device, numbers(batch, "available_bytes"), -1.0)
         self.width = max(self.width, int(client.max()) + 1)
         self.completed = grown(self.completed, self.width)
+        self.dispatched = grown(self.dispatched, self.width)
         self.device_of = grown(self.device_of, self.width, -1)
         np.add.at(self.completed, client[done], 1)
+        np.add.at(self.dispatched, client, 1)
         self.device_of[client] = device
 
     def by_device(self) -> dict[str, dict[str, Any]]:
@@ -211,7 +222,12 @@ def metrics(run: Run) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def summarise(run: Run, ended: str = "not finished yet") -> dict[str, Any]:
-    """The summary of a run, from its tables.
+    """The summary of a run; see :func:`survey`."""
+    return survey(run, ended)[0]
+
+
+def survey(run: Run, ended: str = "not finished yet") -> tuple[dict[str, Any], ClientSums]:
+    """The summary of a run, from its tables, and the sums behind it.
 
     Args:
         run: finished or not.
@@ -228,7 +244,7 @@ def summarise(run: Run, ended: str = "not finished yet") -> dict[str, Any]:
     if column["round"].size and np.any(np.diff(column["round"]) <= 0):
         raise RunError("holds rounds that are not in order", file=run.path)
     lengths = column["end_s"] - column["start_s"]
-    sums = _Clients(run, column["round"], column["end_s"])
+    sums = ClientSums(run, column["round"], column["end_s"])
     for batch in run.batches("clients", _COLUMNS):
         sums.add(batch)
     devices = sums.by_device()
@@ -257,4 +273,4 @@ def summarise(run: Run, ended: str = "not finished yet") -> dict[str, Any]:
     }
     result = finite(summary)
     assert isinstance(result, dict)
-    return result
+    return result, sums

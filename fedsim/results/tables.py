@@ -83,6 +83,7 @@ def clients_batch(
         round_index: goes into the column ``round``.
         clients: every other column, each of shape [n]. ``device`` holds names or positions in
             ``devices``; ``outcome`` holds words or positions in ``OUTCOMES``.
+            ``base_round`` may be left out where it is the round itself.
         devices: names for device positions.
 
     Raises:
@@ -92,7 +93,7 @@ def clients_batch(
     size = len(np.asarray(clients["client"]))
     arrays = []
     for column in CLIENTS:
-        if column.name == "round":
+        if column.name == "round" or (column.name == "base_round" and "base_round" not in clients):
             values: Any = np.full(size, round_index, dtype=np.int64)
         elif column.name == "outcome":
             codes = outcome_codes(clients["outcome"])

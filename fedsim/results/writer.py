@@ -225,7 +225,7 @@ class RunWriter:
             self._journal.sync()
 
     def finish(
-        self, ended: str = "all rounds are done", volatile: Mapping[str, Any] | None = None
+        self, ended: str = "all rounds done", volatile: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """Write the final Parquet files and ``summary.json``; remove ``parts/``.
 
