@@ -56,6 +56,8 @@ def _open(path: Path, table: str) -> pq.ParquetFile:
         file = pq.ParquetFile(path, read_dictionary=_TEXT[table])
     except FileNotFoundError:
         raise RunError("is missing; the run directory is incomplete", file=path) from None
+    except KeyError:
+        raise RunError(f"lacks one of the columns {', '.join(_TEXT[table])}", file=path) from None
     except (OSError, pa.ArrowException, ValueError):
         raise RunError("is damaged: it is not a readable Parquet file", file=path) from None
     found = file.schema_arrow
@@ -80,6 +82,7 @@ def _file_batches(
             groups = [g for g in groups if _overlaps(file.metadata.row_group(g).column(0).statistics, rounds)]
         try:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, columns=list(columns)):
+                batch.validate(full=True)
                 yield batch.select(list(columns))
         except (OSError, pa.ArrowException, ValueError):
             raise RunError("is damaged: its data cannot be read", file=path) from None

@@ -115,6 +115,9 @@ def test_a_file_with_other_columns_is_refused(whole, tmp_path):
     pq.write_table(rows.drop_columns(["energy_j"]), path / "clients.parquet")
     with pytest.raises(RunError, match="has no column 'energy_j'"):
         _ = load(path).clients
+    pq.write_table(rows.drop_columns(["outcome"]), path / "clients.parquet")
+    with pytest.raises(RunError, match="lacks one of the columns device, outcome"):
+        _ = load(path).clients
     place = rows.schema.get_field_index("client")
     pq.write_table(
         rows.set_column(place, "client", rows["client"].cast(pa.string())), path / "clients.parquet"
