@@ -1,0 +1,43 @@
+"""The close of a round: the learner is called with the updates that arrived, and its verdict noted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fedsim.engine.records import COMPLETED, REJECTED, RoundRecord
+from fedsim.engine.world import Floats, Learner
+
+
+def close_round(record: RoundRecord, learner: Learner | None) -> None:
+    """Hand the completed updates of ``record`` to the learner in order of arrival, and fill in what it says.
+
+    Clients that arrive at the same instant come in order of their number. Without a learner weights
+    and losses stay nan; with one, a row without an accepted update has weight 0. If nobody
+    completed, the learner is not called and the model stays as it was.
+    """
+    rows = record.clients
+    if learner is None:
+        return
+    rows.weight[:] = 0.0
+    done = np.flatnonzero(rows.outcome == COMPLETED)
+    if not done.size:
+        return
+    done = done[np.lexsort((rows.client[done], rows.ended_s[done]))]
+    result = learner.train(record.index, rows.client[done], rows.base_round[done], rows.examples[done])
+    accepted = np.asarray(result.accepted, dtype=np.bool_)
+    rows.outcome[done[~accepted]] = REJECTED
+    rows.loss[done] = result.loss
+    rows.weight[done] = np.where(accepted, result.weight, 0.0)
+    record.loss = mean_loss(rows.loss[done[accepted]], rows.weight[done[accepted]])
+    record.metrics = list(result.metrics)
+
+
+def mean_loss(loss: Floats, weight: Floats) -> float:
+    """Mean of the finite losses by weight (plain if no weight is usable); nan if there is none."""
+    known = np.isfinite(loss)
+    if not known.any():
+        return float("nan")
+    loss, weight = loss[known], weight[known]
+    if not np.isfinite(weight).all() or not weight.sum() > 0.0:
+        return float(loss.mean())
+    return float((loss * weight).sum() / weight.sum())

@@ -1,0 +1,9 @@
+"""Closing: when a round ends. One file a policy."""
+
+from __future__ import annotations
+
+from fedsim.engine.closing.base import Closing
+from fedsim.engine.closing.deadline import Deadline
+from fedsim.engine.closing.wait_all import WaitAll
+
+__all__ = ["Closing", "Deadline", "WaitAll"]

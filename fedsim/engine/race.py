@@ -1,0 +1,200 @@
+"""A cohort's fates: download, training and upload against everything that can stop a client.
+
+All clients are priced at once in numpy, in seconds after their dispatch, so that a client that
+nothing stops takes exactly ``(download_s + compute_s) + upload_s``. What stops a client first
+decides its outcome. At one and the same instant being complete comes first, then oom, battery,
+failed, offline, late.
+
+Assumptions: a client trains only when its download is complete and uploads only when its training
+is; memory is short only while training; power is ``idle_w + radio_w`` from dispatch to the end of
+the download and again while uploading (latency included), and ``compute_w`` in between.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.engine import link
+from fedsim.engine.records import BATTERY, COMPLETED, FAILED, LATE, OFFLINE, OOM
+from fedsim.engine.world import Battery, Bools, Floats, Quote, World
+
+Codes = NDArray[np.int8]
+
+
+@dataclass
+class Fates:
+    """How each client-round ends; all arrays of shape [n], times in seconds after dispatch."""
+
+    download_s: Floats
+    compute_s: Floats
+    upload_s: Floats
+    after_s: Floats
+    outcome: Codes
+    downloaded_bytes: Floats
+    uploaded_bytes: Floats
+    energy_j: Floats
+    charge_j: Floats | None
+
+
+@dataclass
+class _Stop:
+    """When each client is stopped, in seconds after dispatch, and by what."""
+
+    after_s: Floats
+    why: Codes
+
+    def sooner(self, after_s: Floats, why: int) -> _Stop:
+        """The same with one more thing that can stop a client; it comes first if both are at once."""
+        first = np.isfinite(after_s) & (after_s <= self.after_s)
+        if not first.any():
+            return self
+        return _Stop(np.where(first, after_s, self.after_s), np.where(first, np.int8(why), self.why))
+
+
+def race(
+    world: World,
+    quote: Quote,
+    dispatched_s: Floats,
+    horizon_s: float,
+    down_bytes_per_s: float,
+    up_bytes_per_s: float,
+    battery: Battery | None = None,
+    charge_j: Floats | None = None,
+) -> Fates:
+    """Price the client-rounds of ``quote``, dispatched at ``dispatched_s``.
+
+    Args:
+        world: what stops clients.
+        quote: what the round would take each of the n clients.
+        dispatched_s: float64[n].
+        horizon_s: seconds after dispatch at which a client is told to stop; may be infinite.
+        down_bytes_per_s: what the server's link carries to clients in all.
+        up_bytes_per_s: what it carries from clients in all.
+        battery: the clients' batteries, if they have any.
+        charge_j: float64[n], charge at dispatch; needed with ``battery``.
+    """
+    with np.errstate(invalid="ignore"):  # inf - inf, where a transfer never ends
+        return _race(
+            world, quote, dispatched_s, horizon_s, down_bytes_per_s, up_bytes_per_s, battery, charge_j
+        )
+
+
+def _race(
+    world: World,
+    quote: Quote,
+    dispatched_s: Floats,
+    horizon_s: float,
+    down_bytes_per_s: float,
+    up_bytes_per_s: float,
+    battery: Battery | None,
+    charge_j: Floats | None,
+) -> Fates:
+    n = len(quote)
+    stop = _Stop(np.full(n, horizon_s), np.full(n, LATE, dtype=np.int8))
+    offline = world.offline_from_s(quote.client, dispatched_s)
+    stop = stop.sooner(offline - dispatched_s, OFFLINE)
+    if quote.crash_from_s is not None:
+        stop = stop.sooner(quote.crash_from_s - dispatched_s, FAILED)
+    meter = None
+    if battery is not None and charge_j is not None:
+        meter = _Meter(battery, quote, dispatched_s, charge_j)
+    transfer_w = quote.idle_w + quote.radio_w
+
+    zero = np.zeros(n)
+    limit = stop if meter is None else stop.sooner(meter.empty_after_s(zero, transfer_w), BATTERY)
+    taking_part = np.ones(n, dtype=np.bool_) if meter is None else meter.willing()
+    download_s, downloaded, alive = _transfer(
+        zero,
+        quote.latency_s,
+        quote.download_bytes,
+        quote.down_bytes_per_s,
+        limit.after_s,
+        down_bytes_per_s,
+        taking_part,
+    )
+    after_s, outcome = limit.after_s, limit.why
+    got = np.where(alive, download_s, after_s)
+    if meter is not None:
+        meter.spend(zero, got, transfer_w)
+
+    limit = stop if meter is None else stop.sooner(meter.empty_after_s(got, quote.compute_w), BATTERY)
+    trained = got + quote.compute_s
+    span_end = np.where(alive, np.minimum(trained, limit.after_s), got)
+    oom = world.oom_from_s(quote, dispatched_s + got, dispatched_s + span_end) - dispatched_s
+    limit = limit.sooner(np.where(alive & (oom < trained), np.maximum(oom, got), np.inf), OOM)
+    after_s, outcome = np.where(alive, limit.after_s, after_s), np.where(alive, limit.why, outcome)
+    died = alive & (trained > after_s)
+    alive &= ~died
+    compute_s = np.where(alive, quote.compute_s, np.where(died, after_s - got, 0.0))
+    left = np.where(alive, trained, after_s)
+    if meter is not None:
+        meter.spend(got, left, quote.compute_w)
+
+    limit = stop if meter is None else stop.sooner(meter.empty_after_s(left, transfer_w), BATTERY)
+    after_s, outcome = np.where(alive, limit.after_s, after_s), np.where(alive, limit.why, outcome)
+    sending = alive.copy()
+    upload_s, uploaded, alive = _transfer(
+        left, quote.latency_s, quote.upload_bytes, quote.up_bytes_per_s, after_s, up_bytes_per_s, sending
+    )
+    sent = left + upload_s
+    after_s = np.where(alive, sent, after_s)
+    outcome = np.where(alive, np.int8(COMPLETED), outcome)
+    upload_s = np.where(alive, upload_s, np.where(sending, after_s - left, 0.0))
+    if meter is not None:
+        meter.spend(left, after_s, transfer_w)
+    energy = transfer_w * (got + upload_s) + quote.compute_w * compute_s
+    charge = None if meter is None else meter.charge_j
+    return Fates(got, compute_s, upload_s, after_s, outcome, downloaded, uploaded, energy, charge)
+
+
+def _transfer(
+    start_s: Floats,
+    latency_s: Floats,
+    size_bytes: Floats,
+    cap_bytes_per_s: Floats,
+    stop_s: Floats,
+    server_bytes_per_s: float,
+    taking_part: Bools,
+) -> tuple[Floats, Floats, Bools]:
+    """Transfers from ``start_s`` on, given up at ``stop_s``: seconds taken, bytes moved, if complete."""
+    stop = stop_s if taking_part.all() else np.where(taking_part, stop_s, -np.inf)
+    cap = np.minimum(cap_bytes_per_s, server_bytes_per_s)
+    alone = latency_s + link.alone_s(size_bytes, cap)
+    end = start_s + alone
+    arrival = start_s + latency_s
+    if link.is_contended(arrival, np.minimum(end, stop), cap, server_bytes_per_s):
+        shared = link.share(arrival, size_bytes, cap, stop, server_bytes_per_s)
+        took = np.where(shared.done, shared.end_s - start_s, np.inf)
+        return took, shared.moved_bytes, shared.done
+    done = (end <= stop) & np.isfinite(end)
+    return alone, link.moved_alone(size_bytes, cap, stop - arrival, done), done
+
+
+class _Meter:
+    """The charge of the cohort's batteries as the round goes on."""
+
+    def __init__(self, battery: Battery, quote: Quote, dispatched_s: Floats, charge_j: Floats):
+        self.battery = battery
+        self.client = quote.client
+        self.dispatched_s = dispatched_s
+        self.charge_j = charge_j
+
+    def empty_after_s(self, start_s: Floats, power_w: Floats) -> Floats:
+        """When the charge is down to the floor at this power from ``start_s`` on, after dispatch."""
+        begin = self.dispatched_s + start_s
+        begin = np.where(np.isfinite(begin), begin, self.dispatched_s)
+        _, empty = self.battery.drain(self.client, self.charge_j, begin, np.full(begin.size, np.inf), power_w)
+        return np.maximum(empty - self.dispatched_s, start_s)
+
+    def willing(self) -> Bools:
+        """Who has more charge than the floor at dispatch; the others refuse."""
+        return self.charge_j > self.battery.floor_j(self.client)
+
+    def spend(self, start_s: Floats, end_s: Floats, power_w: Floats) -> None:
+        """Go on from ``start_s`` to ``end_s``, both after dispatch and finite."""
+        self.charge_j, _ = self.battery.drain(
+            self.client, self.charge_j, self.dispatched_s + start_s, self.dispatched_s + end_s, power_w
+        )

@@ -1,0 +1,13 @@
+"""Selection: whom the server asks. One file a policy.
+
+A policy is frozen data with one method, ``begin``, that gives a selector for one simulation; what
+a selector remembers is in its ``state``, so that a run can be taken up again. A selector offers
+only clients that are online and not busy, and looks at no more of the fleet than it needs.
+"""
+
+from __future__ import annotations
+
+from fedsim.engine.selection.base import Selection, Selector, Turn
+from fedsim.engine.selection.random import Random
+
+__all__ = ["Random", "Selection", "Selector", "Turn"]
