@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from fedsim.tracing import flops
 
@@ -146,6 +147,8 @@ class Recorder(TorchDispatchMode):
         self._saved: set[int] = set()
         self._producer: dict[int, int] = {}
         self._moments: list[tuple[int, bool]] = []
+        self.block_inputs: dict[str, int] = {}
+        self.input_bytes = sum(t.untyped_storage().nbytes() for t in inputs)
         for tensor in [*model.parameters(), *model.buffers(), *inputs]:
             storage = tensor.untyped_storage()
             self._keep.append(storage)
@@ -164,6 +167,9 @@ class Recorder(TorchDispatchMode):
         entry = (name, type(module).__name__, leaf)
 
         def enter(module: torch.nn.Module, args: Any) -> None:
+            if isinstance(module, GradientCheckpointingLayer):
+                tensors = [t for t in args if isinstance(t, torch.Tensor) and t.is_floating_point()]
+                self.block_inputs[name] = sum(t.numel() * t.element_size() for t in tensors)
             self._stack.append(entry)
             self._open(0)
 

@@ -1,0 +1,119 @@
+"""From exact counts at a few points to exact polynomials, in whole-number arithmetic.
+
+A count is tried as a sum of few monomials; the coefficients follow from some of the points by
+Fractions, and the rest of the points must agree to the last digit. Nothing is rounded and nothing is
+approximated: a count that none of the candidates explains is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from math import lcm
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.cost.polynomial import Monomial, Polynomial
+from fedsim.errors import FedsimError
+
+Point = tuple[int, tuple[int, ...]]
+"""A batch and the lengths of all axes."""
+
+
+class FitError(FedsimError):
+    """A count is not a polynomial of the kinds that a trace can hold."""
+
+
+def monomials(axes: dict[int, int], batched: bool = True) -> tuple[Monomial, ...]:
+    """Constant, and every power up to ``axes[axis]``; each with and without the batch."""
+    plain: list[tuple[int, int]] = [(0, 0)]
+    plain += [(axis, power) for axis, highest in axes.items() for power in range(1, highest + 1)]
+    return tuple((i, axis, power) for i in ((0, 1) if batched else (0,)) for axis, power in plain)
+
+
+@lru_cache(maxsize=1024)
+def _solver(
+    points: tuple[Point, ...], basis: tuple[Monomial, ...]
+) -> tuple[tuple[int, ...], NDArray[np.object_], int, NDArray[np.object_]] | None:
+    """Rows to solve with, the integer inverse of their matrix and its denominator, the whole matrix."""
+    matrix = [[b**i * axes[a] ** j for i, a, j in basis] for b, axes in points]
+    rows: list[int] = []
+    reduced: list[tuple[int, list[Fraction]]] = []
+    for index, row in enumerate(matrix):
+        rest = [Fraction(x) for x in row]
+        for pivot, other in reduced:
+            factor = rest[pivot]
+            if factor:
+                rest = [x - factor * y for x, y in zip(rest, other, strict=True)]
+        pivot = next((k for k, x in enumerate(rest) if x), -1)
+        if pivot >= 0:
+            reduced.append((pivot, [x / rest[pivot] for x in rest]))
+            rows.append(index)
+    if len(rows) < len(basis):
+        return None
+    inverse = _invert([matrix[r] for r in rows])
+    denominator = lcm(*(x.denominator for row in inverse for x in row))
+    scaled = np.array([[int(x * denominator) for x in row] for row in inverse], dtype=object)
+    return tuple(rows), scaled, denominator, np.array(matrix, dtype=object)
+
+
+def _invert(matrix: list[list[int]]) -> list[list[Fraction]]:
+    size = len(matrix)
+    work = [
+        [Fraction(x) for x in row] + [Fraction(int(i == k)) for k in range(size)]
+        for i, row in enumerate(matrix)
+    ]
+    for column in range(size):
+        pivot = next(r for r in range(column, size) if work[r][column])
+        work[column], work[pivot] = work[pivot], work[column]
+        scale = work[column][column]
+        work[column] = [x / scale for x in work[column]]
+        for row in range(size):
+            factor = work[row][column]
+            if row != column and factor:
+                work[row] = [x - factor * y for x, y in zip(work[row], work[column], strict=True)]
+    return [row[size:] for row in work]
+
+
+def spans(points: Sequence[Point], basis: Sequence[Monomial], spare: int = 1) -> bool:
+    """Whether the points determine every coefficient and leave ``spare`` points to check with."""
+    return len(points) >= len(basis) + spare and _solver(tuple(points), tuple(basis)) is not None
+
+
+def fit(
+    points: Sequence[Point], values: Sequence[Sequence[int]], candidates: Sequence[Sequence[Monomial]]
+) -> list[Polynomial]:
+    """The polynomial of each count.
+
+    Args:
+        points: where the counts were taken.
+        values: (points, counts) whole numbers.
+        candidates: bases in the order in which they are tried for each count.
+
+    Raises:
+        FitError: a count that no candidate explains at every point.
+    """
+    table = np.array(values, dtype=object).reshape(len(points), -1)
+    found: list[Polynomial | None] = [None] * table.shape[1]
+    waiting = np.arange(table.shape[1])
+    for basis in candidates:
+        solver = _solver(tuple(points), tuple(basis))
+        if solver is None or not len(waiting):
+            continue
+        rows, inverse, denominator, matrix = solver
+        wanted = table[:, waiting]
+        scaled = inverse.dot(wanted[list(rows)])
+        whole = np.all(scaled % denominator == 0, axis=0)
+        coefficients = scaled // denominator
+        agrees = whole & np.all(matrix.dot(coefficients) == wanted, axis=0)
+        for column in np.flatnonzero(agrees):
+            found[waiting[column]] = Polynomial(
+                {m: int(c) for m, c in zip(basis, coefficients[:, column], strict=True)}
+            )
+        waiting = waiting[~agrees]
+    if len(waiting):
+        shown = [int(v) for v in table[:, waiting[0]]]
+        raise FitError(f"a count is not polynomial in batch and frames: {shown} at {list(points)}")
+    return [polynomial for polynomial in found if polynomial is not None]

@@ -1,0 +1,228 @@
+"""Measure a model in every variant at a few points, and fit what each layer costs.
+
+Transformer layers between the first and the last cost the same, so a model is traced with at most
+three of them (see assemble.py for how they are multiplied again).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedsim.cost.polynomial import Axis, Monomial, Polynomial, largest, lengths
+from fedsim.cost.trace import COUNTS, WORKSPACES
+from fedsim.errors import FedsimError
+from fedsim.tracing.fit import Point, fit, monomials, spans
+from fedsim.tracing.layers import Identity, Key, identify, keyed
+from fedsim.tracing.objective import VARIANTS, Step, Variant
+from fedsim.tracing.recorder import Layer, Recorder
+
+SHALLOW = 3
+ALIGNMENT = 32
+"""Memory-efficient attention on CUDA rounds its log-sum-exp up to 32 frames."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one layer costs in one variant: counts by metric, and candidates for its workspaces."""
+
+    counts: dict[str, Polynomial]
+    workspaces: dict[str, tuple[Polynomial, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Metrics that are not zero, in their stored form."""
+        content: dict[str, Any] = {m: p.to_json() for m, p in self.counts.items() if p.terms}
+        content |= {m: sorted(p.to_json() for p in ps) for m, ps in self.workspaces.items() if ps}
+        return content
+
+
+@dataclass
+class Measurement:
+    """A model with few transformer layers, fitted; layers are in the order of the forward pass."""
+
+    axes: tuple[Axis, ...]
+    depth: int
+    steps: dict[Variant, Step]
+    tables: dict[str, dict[Key, Measured]] = field(default_factory=dict)
+    identities: dict[Key, Identity] = field(default_factory=dict)
+    arithmetic: dict[Key, str] = field(default_factory=dict)
+    order: list[Key] = field(default_factory=list)
+    edges: dict[tuple[Key, Key], None] = field(default_factory=dict)
+    blocks: dict[str, dict[str, Polynomial]] = field(default_factory=dict)
+    parameters: dict[Key, int] = field(default_factory=dict)
+    input_bytes: Polynomial = field(default_factory=Polynomial)
+
+    @property
+    def last(self) -> int:
+        """The axis of the frames that the transformer sees."""
+        return len(self.axes) - 2
+
+    def point(self, batch: int, samples: int) -> Point:
+        """A batch, and the length of every axis."""
+        return batch, tuple(int(n) for n in lengths(self.axes, samples))
+
+
+def axes_of(config: Any) -> tuple[Axis, ...]:
+    """Samples, the frames after each convolution, and the last of them rounded up."""
+    axes = [Axis("samples")]
+    for index, (kernel, stride) in enumerate(zip(config.conv_kernel, config.conv_stride, strict=True)):
+        axes.append(Axis(f"frames_{index + 1}", of=index, kernel=kernel, stride=stride))
+    last = len(axes) - 1
+    return (*axes, Axis(f"frames_{last}_by_{ALIGNMENT}", of=last, multiple=ALIGNMENT))
+
+
+def table(layers: list[Layer]) -> dict[Key, dict[str, Any]]:
+    """The metrics of every layer that does something, from one recorded step, as plain numbers.
+
+    Workspaces are lists: what is alive at each operator beyond what autograd holds from this layer
+    and those before it.
+    """
+    rows: dict[Key, dict[str, Any]] = {}
+    held = 0
+    for key, layer in keyed(layers).items():
+        held += layer.saved_bytes
+        if not layer.idle:
+            row: dict[str, Any] = {metric: getattr(layer, metric) for metric in COUNTS}
+            row["forward_workspace_bytes"] = [live - held for live in layer.forward_live_bytes]
+            row["backward_workspace_bytes"] = [live - held for live in layer.backward_live_bytes]
+            rows[key] = row
+    return rows
+
+
+def measure(config: Any, variants: Iterable[Variant] = VARIANTS) -> Measurement:
+    """Trace and fit a configuration with at most :data:`SHALLOW` transformer layers.
+
+    Raises:
+        FitError: a count is not polynomial in batch and frames.
+    """
+    depth = min(int(config.num_hidden_layers), SHALLOW)
+    steps = {variant: Step(config, variant, depth) for variant in variants}
+    found = Measurement(axes_of(config), depth, steps)
+    samples = choose_lengths(found.axes)
+    for variant, step in steps.items():
+        _measure_variant(found, variant, step, samples)
+    return found
+
+
+def choose_lengths(axes: tuple[Axis, ...], count: int = 4) -> list[int]:
+    """Waveform lengths at which every basis is determined with points to spare."""
+    last = len(axes) - 2
+    shortest = 1
+    while int(lengths(axes, shortest)[last]) < 2 * ALIGNMENT - 5:
+        shortest += 1 + shortest // 7
+    modules = [*(f"conv_layers.{k}" for k in range(last)), "encoder"]
+    bases = [basis for module in modules for basis in _candidates(module, last, batched=False)]
+    for step in range(500):
+        chosen = [shortest + step * 211 + i * (shortest // 2 + 337 + 97 * step) for i in range(count)]
+        points = [(1, tuple(int(n) for n in lengths(axes, s))) for s in chosen]
+        if all(spans(points, basis) for basis in bases):
+            return chosen
+    raise FedsimError("no lengths determine the frame counts of these convolutions")
+
+
+def _candidates(module: str, last: int, batched: bool) -> list[tuple[Monomial, ...]]:
+    """The bases that a layer's counts are tried with, simplest first."""
+    if "conv_layers." in module:
+        k = int(module.split("conv_layers.")[1].split(".")[0]) + 1
+        bases = [{k: 1}, {k - 1: 1, k: 1}] + ([{k: 1, k + 1: 1}] if k < last else [])
+    else:
+        bases = [{last: 1}, {last: 2}, {last: 1, last + 1: 1}, {last - 1: 1, last: 1}]
+    return [monomials(axes, batched) for axes in bases]
+
+
+def _measure_variant(found: Measurement, variant: Variant, step: Step, samples: list[int]) -> None:
+    where = list(itertools.product((2, 3), samples))
+    points = [found.point(b, s) for b, s in where]
+    recorders = [step.record(b, s, quickly=True) for b, s in where]
+    _learn(found, recorders[0])
+    fitted = _fit([table(r.layers) for r in recorders], points, found.last, batched=True)
+    found.tables[str(variant)] = fitted
+    blocks = list(recorders[0].block_inputs)
+    inputs = fit(
+        points,
+        [[r.block_inputs[b] for b in blocks] + [r.input_bytes] for r in recorders],
+        [*(monomials({a: 1}) for a in range(found.last + 1)), monomials({0: 1, found.last: 1})],
+    )
+    for block, polynomial in zip(blocks, inputs, strict=False):
+        found.blocks.setdefault(block, {})[str(variant)] = polynomial
+    found.input_bytes = inputs[-1]
+    single = table(step.trace(1, samples[0], quickly=True))
+    if not _explained(single, fitted, found.point(1, samples[0])):
+        alone = [single, *(table(step.trace(1, s, quickly=True)) for s in samples[1:])]
+        points = [found.point(1, s) for s in samples]
+        found.tables[f"{variant}@1"] = _fit(alone, points, found.last, batched=False)
+
+
+def _fit(
+    rows: list[dict[Key, dict[str, Any]]], points: list[Point], last: int, batched: bool
+) -> dict[Key, Measured]:
+    keys = list(rows[0])
+    if any(list(r) != keys for r in rows):
+        raise FedsimError("the layers that do something change with the batch or the length")
+    found: dict[Key, Measured] = {}
+    for key in keys:
+        flat = [
+            [row[key][m] for m in COUNTS] + [x for m in WORKSPACES for x in row[key][m]] for row in rows
+        ]
+        fitted = fit(points, flat, _candidates(key[0], last, batched))
+        start = len(COUNTS)
+        workspaces = {}
+        for metric in WORKSPACES:
+            end = start + len(rows[0][key][metric])
+            workspaces[metric] = largest(fitted[start:end])
+            start = end
+        found[key] = Measured(dict(zip(COUNTS, fitted, strict=False)), workspaces)
+    return found
+
+
+def _explained(rows: dict[Key, dict[str, Any]], fitted: dict[Key, Measured], point: Point) -> bool:
+    """Whether the fitted polynomials give exactly these numbers at the point."""
+    if list(rows) != list(fitted):
+        return False
+    batch, axes = point
+    for key, row in rows.items():
+        measured = fitted[key]
+        if any(measured.counts[m](batch, axes) != row[m] for m in COUNTS):
+            return False
+        for m in WORKSPACES:
+            best = max((int(p(batch, axes)) for p in measured.workspaces[m]), default=0)
+            if best != max(row[m], default=0):
+                return False
+    return True
+
+
+def _learn(found: Measurement, recorder: Recorder) -> None:
+    """Names, order, edges and parameters, from the first trace of each variant."""
+    layers = keyed(recorder.layers)
+    keys = list(layers)
+    previous: Key | None = None
+    for key, layer in layers.items():
+        if layer.idle:
+            continue
+        if key not in found.identities:
+            found.identities[key] = identify(layer)
+            found.order.insert(found.order.index(previous) + 1 if previous else 0, key)
+        if layer.arithmetic:
+            found.arithmetic[key] = layer.arithmetic
+        previous = key
+        for source in layer.reads_from:
+            if not layers[keys[source]].idle:
+                found.edges[keys[source], key] = None
+    found.parameters = {}
+    for name, parameter in recorder.model.named_parameters():
+        owner = _owner(name.rpartition(".")[0], found.order)
+        found.parameters[owner] = found.parameters.get(owner, 0) + parameter.numel()
+
+
+def _owner(module: str, order: list[Key]) -> Key:
+    """The layer that a module's own parameters are charged to."""
+    while True:
+        for key in order:
+            if key[0] == module:
+                return key
+        for key in order:
+            if key[0].startswith(f"{module}.") or not module:
+                return key
+        module = module.rpartition(".")[0]

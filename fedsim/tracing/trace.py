@@ -1,0 +1,120 @@
+"""Trace a model, verify the trace against the model, write it down.
+
+A finished trace is held against direct traces at a batch and a length that were not fitted, and
+against the whole model at its full depth. One that differs anywhere, by one byte, is not written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fedsim.cost.trace import COUNTS, WORKSPACES, LayerTrace, parse_trace
+from fedsim.errors import FedsimError
+from fedsim.tracing.assemble import assemble
+from fedsim.tracing.measure import choose_lengths, measure, table
+from fedsim.tracing.objective import VARIANTS, Step, Variant
+
+
+class VerificationError(FedsimError):
+    """A trace does not equal the model it was taken from."""
+
+
+def trace(config: Any, name: str, variants: Iterable[Variant] = VARIANTS) -> dict[str, Any]:
+    """The verified content of a trace file for a transformers configuration.
+
+    Raises:
+        FitError: a count is not polynomial in batch and frames.
+        VerificationError: the finished trace differs from a direct one.
+    """
+    found = measure(config, variants)
+    depth = int(config.num_hidden_layers)
+    details = {"objective": "wav2vec2 pretraining", "config": _essential(config)}
+    content = assemble(found, depth, name, details)
+    fitted = choose_lengths(found.axes)
+    unseen = fitted[1] + 1234 + (fitted[3] - fitted[1]) // 5
+    shallow = parse_trace(assemble(found, found.depth, name, details))
+    for variant, step in found.steps.items():
+        verify(shallow, variant, step, 4, unseen)
+        verify(shallow, variant, step, 1, unseen, quickly=True)
+    if depth != found.depth:
+        whole = parse_trace(content)
+        for variant in (v for v in found.steps if v.precision == "fp32"):
+            verify(whole, variant, Step(config, variant), 5, fitted[2] + 77, quickly=True)
+    return content
+
+
+def verify(
+    held: LayerTrace, variant: Variant, step: Step, batch: int, samples: int, quickly: bool = False
+) -> None:
+    """Hold a trace against a direct one of the same depth: every layer, every metric, to the byte.
+
+    Raises:
+        VerificationError: naming the first metric and layer that differ.
+    """
+    direct = table(step.trace(batch, samples, quickly))
+    for metric in (*COUNTS, *WORKSPACES):
+        ours = held.per_layer(metric, str(variant), batch, samples)
+        active = [
+            (layer.name, value)
+            for layer, value in zip(held.layers, ours, strict=True)
+            if layer.profile(held.names(str(variant))[0 if batch == 1 else 1]).counts
+            or layer.profile(held.names(str(variant))[0 if batch == 1 else 1]).workspaces
+        ]
+        theirs = [max(r[metric], default=0) if metric in WORKSPACES else r[metric] for r in direct.values()]
+        if len(active) != len(theirs):
+            raise VerificationError(f"{held.name} {variant}: {len(active)} layers, directly {len(theirs)}")
+        for (name, mine), value in zip(active, theirs, strict=True):
+            if mine != value:
+                raise VerificationError(
+                    f"{held.name} {variant} at batch {batch}, {samples} samples: {metric} of {name} is "
+                    f"{mine}, directly {value}"
+                )
+
+
+def write(content: dict[str, Any], folder: Path) -> Path:
+    """Write a trace as ``folder/<name>.json``, one layer or profile a line; returns the path."""
+    path = folder / f"{content['graph']['name']}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.part")
+    draft.write_text(dumps(content), encoding="utf-8")
+    draft.replace(path)
+    return path
+
+
+def dumps(content: dict[str, Any]) -> str:
+    """JSON with one line for each entry of a profile, each layer and each edge."""
+    graph = dict(content["graph"])
+    profiles, blocks = graph.pop("profiles"), graph.pop("blocks")
+    lines = ["{", ' "directed": true,', ' "multigraph": false,', ' "graph": {']
+    lines += [f"  {json.dumps(k)}: {_compact(v)}," for k, v in graph.items()]
+    lines.append('  "blocks": {')
+    lines += _joined(f"   {json.dumps(k)}: {_compact(v)}" for k, v in blocks.items())
+    lines += ["  },", '  "profiles": {']
+    groups = []
+    for name, entries in profiles.items():
+        inside = ",\n".join(f"    {_compact(e)}" for e in entries)
+        groups.append(f"   {json.dumps(name)}: [\n{inside}\n   ]")
+    lines += [",\n".join(groups), "  }", " },"]
+    for part in ("nodes", "edges"):
+        lines.append(f' "{part}": [')
+        lines += _joined(f"  {_compact(x)}" for x in content[part])
+        lines.append(" ]," if part == "nodes" else " ]")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _joined(lines: Iterable[str]) -> list[str]:
+    text = ",\n".join(lines)
+    return [text] if text else []
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _essential(config: Any) -> dict[str, Any]:
+    """The configuration as transformers would write it: what differs from the defaults."""
+    content: dict[str, Any] = config.to_diff_dict()
+    return {k: v for k, v in content.items() if k not in ("transformers_version", "dtype")}
