@@ -1,0 +1,94 @@
+"""Batches and partitions: what a client sees, and that nobody sees what is not theirs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedsim.errors import CorpusError
+from fedsim.learning import CorpusSpec, LearnerSpec, batches, corpus, model, partition
+
+SMALL_CORPUS = CorpusSpec(speakers=6, minutes=0.6)
+
+
+def test_lengths_are_rounded_up_to_half_a_second() -> None:
+    assert [batches.grain(s) for s in (0.1, 0.5, 0.51, 2.0, 3.9)] == [8000, 8000, 16000, 32000, 64000]
+
+
+def test_waveforms_are_normalised_and_silence_stays_silent() -> None:
+    wave = np.random.default_rng(0).integers(-20_000, 30_000, 5000).astype(np.int16)
+    normal = batches.normalise(wave)
+    assert abs(float(normal.mean(dtype=np.float64))) < 1e-6
+    assert float(normal.std(dtype=np.float64)) == pytest.approx(1.0, abs=1e-6)
+    assert not batches.normalise(np.full(100, 7, np.int16)).any()
+
+
+def test_a_batch_is_padded_cropped_and_masked_in_speech_only() -> None:
+    speech = corpus.load(SMALL_CORPUS)
+    config = model.configuration("wav2vec2-tiny")
+    masking = batches.Masking.of(LearnerSpec(), config)
+    chosen = speech.of_split("train")[:6]
+    crop = batches.grain(2.5)
+    made = batches.make(speech, chosen, crop, config, masking, np.random.default_rng(1))
+    lengths = np.minimum(speech.samples[chosen], crop)
+    assert made.waves.shape == (6, batches.grain(lengths.max() / 16_000))
+    for wave, masked, length in zip(made.waves, made.masked, lengths, strict=True):
+        assert not wave[length:].any()
+        assert not masked[model.frames(config, int(length)) :].any()
+    assert made.negatives.shape == (made.masked.sum(), 30)
+    again = batches.make(speech, chosen, crop, config, masking, np.random.default_rng(1))
+    assert np.array_equal(made.waves, again.waves)
+    assert np.array_equal(made.negatives, again.negatives)
+
+
+def test_frames_follow_the_convolutions() -> None:
+    config = model.configuration("wav2vec2-tiny")
+    assert [model.frames(config, n) for n in (399, 400, 16_000, 32_000)] == [0, 1, 49, 99]
+
+
+def test_epochs_see_every_utterance_once_and_steps_go_round() -> None:
+    mine = np.arange(10, 17)
+    draw = np.random.default_rng(0)
+    epochs = LearnerSpec(batch_size=3, local_epochs=2.0)
+    seen = list(batches.order(mine, epochs, draw))
+    assert [len(step) for step in seen] == [3, 3, 3, 3, 2]
+    assert sorted(np.concatenate(seen).tolist()) == sorted([*mine, *mine])
+    steps = list(batches.order(mine, LearnerSpec(batch_size=4, local_steps=5), draw))
+    assert [len(step) for step in steps] == [4] * 5
+    assert set(np.concatenate(steps)[:7]) == set(mine)
+
+
+def test_parts_share_no_speaker_and_hold_no_held_out_one() -> None:
+    speech = corpus.load(SMALL_CORPUS)
+    divided = partition.by_speaker(speech, 3, 2)
+    owners = [{speech.speaker[u] for u in part} for part in divided.parts]
+    assert owners[0].isdisjoint(owners[1])
+    assert sorted(np.concatenate(divided.parts).tolist()) == speech.of_split("train").tolist()
+    hours = [int(speech.samples[part].sum()) for part in divided.parts]
+    assert abs(hours[0] - hours[1]) <= max(speech.samples) * 2
+
+
+def test_a_clients_part_is_a_pure_function_of_its_number() -> None:
+    speech = corpus.load(SMALL_CORPUS)
+    divided = partition.by_speaker(speech, 3)
+    assert len(divided.parts) == 4
+    assert sorted(divided.part_of(range(4))) == [0, 1, 2, 3]
+    assert divided.part_of([5, 2]).tolist() == divided.part_of(np.arange(9))[[5, 2]].tolist()
+    assert np.array_equal(divided.utterances(6), divided.utterances(2))
+    assert not np.array_equal(divided.order, partition.by_speaker(speech, 12).order)
+    with pytest.raises(CorpusError, match="too few for 9 parts"):
+        partition.by_speaker(speech, 3, 9)
+
+
+def test_held_out_batches_are_the_same_for_every_run() -> None:
+    speech = corpus.load(SMALL_CORPUS)
+    spec = LearnerSpec(corpus=SMALL_CORPUS, evaluation_seconds=3.0, crop_seconds=2.0)
+    one = np.concatenate(batches.held_out(speech, "validation", spec))
+    assert set(one) <= set(speech.of_split("validation"))
+    lengths = np.minimum(speech.samples[one], 32_000)
+    assert 3.0 <= lengths.sum() / 16_000 < 5.0
+    assert (np.diff(lengths) <= 0).all()
+    everything = batches.held_out(speech, "test", replace(spec, evaluation_seconds=1e6))
+    assert sorted(np.concatenate(everything)) == speech.of_split("test").tolist()

@@ -1,0 +1,273 @@
+"""The learner: equal bits on any number of workers, rejected updates, resume, clear failures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from fedsim.errors import FedsimError, RunError, ScenarioError
+from fedsim.learning import LearnerSpec, RoundLearning, checkpoint, speech_learner
+from fedsim.learning.learner import SpeechLearner
+from fedsim.learning.local import Tally, TrainJob
+
+
+def _round(
+    learner: SpeechLearner, index: int, clients: list[int], base: list[int] | None = None
+) -> RoundLearning:
+    count = len(clients)
+    bases = np.array(base if base is not None else [index] * count, np.int64)
+    return learner.train(index, np.array(clients, np.int64), bases, np.arange(1.0, count + 1))
+
+
+def test_one_and_two_workers_give_equal_bits(small: LearnerSpec, tmp_path: Path) -> None:
+    results: list[Any] = []
+    for workers in (1, 2):
+        with speech_learner(small, 5, workers, tmp_path / str(workers)) as learner:
+            metrics = [learner.initial_metrics()]
+            rounds = [_round(learner, r, [4, 1, 0, 3, 2]) for r in range(2)]
+            metrics += [r.metrics for r in rounds]
+            results.append((learner.weights().tobytes(), metrics, [r.loss.tobytes() for r in rounds]))
+            assert len(psutil.Process().children()) >= (workers if workers > 1 else 0)
+    assert results[0] == results[1]
+    one, two = (checkpoint.read(checkpoint.path(tmp_path / w, 2)) for w in ("1", "2"))
+    assert one.metadata == two.metadata
+    assert {k: v.tobytes() for k, v in one.tensors.items()} == {
+        k: v.tobytes() for k, v in two.tensors.items()
+    }
+
+
+def test_what_a_round_reports(small: LearnerSpec) -> None:
+    with speech_learner(small, 5) as learner:
+        before = learner.weights()
+        first = _round(learner, 0, [4, 1, 0, 3, 2])
+        second = _round(learner, 1, [4, 1, 0, 3, 2])
+        third = _round(learner, 2, [])
+        assert not np.array_equal(before, learner.weights())
+    trained = np.isfinite(first.loss)
+    assert trained.sum() == small.clients_per_round
+    assert first.accepted.all()
+    assert first.weight.sum() == pytest.approx(1.0, abs=1e-15)
+    assert ((first.weight > 0) == trained).all()
+    counts = np.arange(1.0, 6.0)
+    assert first.weight[trained] == pytest.approx(counts[trained] / counts[trained].sum())
+    assert {(m, s) for m, s, _ in first.metrics} == {
+        ("loss", "train"), ("contrastive_accuracy", "train"), ("codebook_perplexity", "train"),
+    }  # fmt: skip
+    assert {s for _, s, _ in second.metrics} == {"train", "validation"}
+    assert {s for _, s, _ in third.metrics} == {"validation"}
+    assert third.weight.shape == (0,)
+
+
+def test_the_draw_of_trained_clients_does_not_depend_on_their_order(small: LearnerSpec) -> None:
+    with speech_learner(small, 5) as learner:
+        able = np.ones(5, bool)
+        one = learner._choose(np.array([9, 4, 7, 1, 3]), able, 3)
+        other = learner._choose(np.array([3, 1, 7, 4, 9]), able, 3)
+        assert {[9, 4, 7, 1, 3][p] for p in one} == {[3, 1, 7, 4, 9][p] for p in other}
+        picks = {tuple(learner._choose(np.arange(5), able, r)) for r in range(40)}
+        assert len(picks) > 5
+
+
+def test_fedavg_over_identical_clients_is_one_client(small: LearnerSpec) -> None:
+    spec = replace(small, clients_per_round=1)
+    with speech_learner(spec, 2) as alone, speech_learner(replace(small, clients_per_round=4), 2) as many:
+        _round(alone, 0, [3])
+        many._jobs = lambda clients, base, chosen, r: [TrainJob(3, r, 0)] * len(chosen)  # type: ignore[method-assign]
+        outcome = _round(many, 0, [3, 3, 3, 3])
+        assert outcome.weight == pytest.approx([0.1, 0.2, 0.3, 0.4])
+        assert np.array_equal(alone.weights(), many.weights())
+
+
+class _Doctored:
+    """A pool whose results are changed on the way, as a faulty client would."""
+
+    def __init__(self, pool: Any, spoil: dict[int, str]) -> None:
+        self.pool, self.spoil, self.versions = pool, spoil, pool.versions
+
+    def run(self, jobs: list[Any]) -> Iterator[tuple[Tally, NDArray[np.float32]]]:
+        for job, (tally, weights) in zip(jobs, self.pool.run(jobs), strict=True):
+            fault = self.spoil.get(getattr(job, "client", -1))
+            if fault == "nan":
+                weights[7] = np.nan
+            elif fault == "loss":
+                tally = replace(tally, loss=math.inf)
+            yield tally, weights[:-1] if fault == "shape" else weights
+
+    def close(self) -> None:
+        self.pool.close()
+
+
+def test_a_spoilt_update_is_rejected_and_leaves_no_trace(small: LearnerSpec) -> None:
+    spec = replace(small, clients_per_round=9, aggregate="loss-weighted")
+    with speech_learner(spec, 2) as clean, speech_learner(spec, 2) as dirty:
+        dirty._pool = _Doctored(dirty._pool, {0: "nan", 2: "loss", 3: "shape"})  # type: ignore[assignment]
+        expected = _round(clean, 0, [1, 4])
+        outcome = _round(dirty, 0, [0, 1, 2, 3, 4])
+        assert outcome.accepted.tolist() == [False, True, False, False, True]
+        assert outcome.weight.tolist() == [0.0, expected.weight[0], 0.0, 0.0, expected.weight[1]]
+        assert np.array_equal(clean.weights(), dirty.weights())
+        only = _round(dirty, 1, [0, 2, 3])
+        assert not only.accepted.any()
+        assert only.weight.sum() == 0
+        assert np.array_equal(clean.weights(), dirty.weights())
+
+
+def test_torchs_global_state_is_left_alone(small: LearnerSpec) -> None:
+    torch.manual_seed(1)
+    numbers, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    with speech_learner(small, 5) as learner:
+        _round(learner, 0, [1])
+    assert torch.equal(numbers, torch.random.get_rng_state())
+    assert torch.get_num_threads() == threads
+
+
+def test_two_learners_side_by_side_do_not_meet(small: LearnerSpec) -> None:
+    with speech_learner(small, 5) as alone:
+        for r in range(2):
+            _round(alone, r, [0, 1])
+        expected = alone.weights()
+    with speech_learner(small, 5) as one, speech_learner(replace(small, learning_rate=0.1), 6) as other:
+        for r in range(2):
+            _round(other, r, [1, 2])
+            _round(one, r, [0, 1])
+        assert np.array_equal(one.weights(), expected)
+        assert not np.array_equal(other.weights(), expected)
+
+
+def test_late_updates_start_from_the_model_they_were_sent(small: LearnerSpec) -> None:
+    spec = replace(small, rounds=9, max_staleness=2, clients_per_round=1, aggregate="uniform")
+    with speech_learner(spec, 5) as learner, speech_learner(spec, 5) as plain:
+        versions = [learner.weights()]
+        for r in range(3):
+            _round(learner, r, [r])
+            versions.append(learner.weights())
+        outcome = _round(learner, 3, [2], base=[1])
+        update = learner.weights().astype(np.float64) - versions[3]
+        # the same client trained in the same round from version 1, in a learner that stands there
+        _round(plain, 0, [0])
+        _round(plain, 3, [2])
+        fresh = plain.weights().astype(np.float64) - versions[1]
+        assert np.abs(update - fresh).max() < 1e-6
+        assert outcome.accepted.all()
+        assert not _round(learner, 4, [1], base=[1]).accepted.any()  # three rounds late
+
+
+def test_a_resumed_learner_goes_on_with_the_same_bytes(small: LearnerSpec, tmp_path: Path) -> None:
+    spec = replace(small, max_staleness=1, checkpoint_every=1)
+    with speech_learner(spec, 5, 1, tmp_path / "a") as whole:
+        whole.initial_metrics()
+        for r in range(3):
+            _round(whole, r, [0, 1], base=[r, max(0, r - 1)])
+        expected = whole.weights()
+    for done in (0, 1, 2):
+        with speech_learner(spec, 5, 1, tmp_path / "a") as again:
+            assert again.restore(done) == done
+            for r in range(done, 3):
+                _round(again, r, [0, 1], base=[r, max(0, r - 1)])
+            assert np.array_equal(again.weights(), expected)
+    assert checkpoint.available(tmp_path / "a") == [0, 1, 2, 3]
+
+
+def test_checkpoints_are_named_thinned_and_refused(small: LearnerSpec, tmp_path: Path) -> None:
+    spec = replace(small, rounds=7, evaluate_every=9, checkpoint_every=3, clients_per_round=1)
+    with speech_learner(spec, 5, 1, tmp_path) as learner:
+        learner.initial_metrics()
+        for r in range(5):
+            _round(learner, r, [0])
+        held = checkpoint.read(checkpoint.path(tmp_path, 5))
+        flat = np.concatenate([v.reshape(-1) for v in held.group("model").values()])
+        assert sorted(flat.tolist()) == sorted(learner.weights().tolist())
+    assert checkpoint.available(tmp_path) == [0, 3, 4, 5]
+    with (
+        speech_learner(spec, 6, 1, tmp_path) as stranger,
+        pytest.raises(RunError, match="another scenario or seed"),
+    ):
+        stranger.restore()
+    checkpoint.path(tmp_path, 5).write_bytes(b"torn")
+    with speech_learner(spec, 5, 1, tmp_path) as learner:
+        with pytest.raises(RunError, match="cannot be read"):
+            learner.restore()
+        with pytest.raises(RunError, match="no checkpoint"):
+            learner.restore(2)
+
+
+def test_a_worker_that_dies_is_one_error_that_names_the_client(small: LearnerSpec) -> None:
+    learner = speech_learner(replace(small, local_steps=400), 5, 2)
+    pids = [process.pid for process in learner._pool._processes]  # type: ignore[union-attr]
+    learner.evaluate()
+    original = learner._pool._await  # type: ignore[union-attr]
+
+    def kill_then_wait(busy: dict[int, tuple[int, int]]) -> list[int]:
+        for worker, (job, _) in busy.items():
+            if job == 0:
+                psutil.Process(pids[worker]).kill()
+        return original(busy)
+
+    learner._pool._await = kill_then_wait  # type: ignore[union-attr, method-assign]
+    with pytest.raises(FedsimError, match=r"died while training client 4 in round 0 \(exit code -?\d+\)"):
+        _round(learner, 0, [4, 1, 0])
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+    with pytest.raises(FedsimError, match="have ended"):
+        _round(learner, 0, [4, 1, 0])
+    learner.close()
+
+
+def test_a_worker_that_fails_says_what_and_for_whom(
+    small: LearnerSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with speech_learner(small, 5) as learner:
+        monkeypatch.setattr(learner._pool._trainer, "partition", None)  # type: ignore[union-attr]
+        with pytest.raises(FedsimError, match="training client 1 in round 0 failed: AttributeError"):
+            _round(learner, 0, [1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({"aggregate": "median"}, "learning.aggregate"),
+        ({"learning_rate": 0.0}, "learning.learning_rate"),
+        ({"learning_rate": math.nan}, "learning.learning_rate"),
+        ({"clients_per_round": 0}, "learning.clients_per_round"),
+        ({"crop_seconds": 0.1}, "learning.crop_seconds"),
+        ({"local_epochs": -1.0}, "learning.local_epochs"),
+        ({"splits": ("train",)}, "learning.splits"),
+    ],
+)
+def test_an_impossible_learner_names_its_key(fields: dict[str, Any], key: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        LearnerSpec(**fields)
+    assert caught.value.key == key
+
+
+def test_an_unknown_model_and_too_many_parts_are_input_errors(small: LearnerSpec) -> None:
+    with pytest.raises(ScenarioError, match="'wav2vec9'; one of"):
+        speech_learner(replace(small, model="wav2vec9"), 5)
+    with pytest.raises(Exception, match="4 training speakers, too few for 5 parts"):
+        speech_learner(replace(small, parts=5), 5)
+
+
+def test_rounds_do_not_go_back(small: LearnerSpec) -> None:
+    with speech_learner(small, 5) as learner:
+        _round(learner, 1, [])
+        with pytest.raises(FedsimError, match="round 1 was asked for after 2 rounds"):
+            _round(learner, 1, [0])
+        with pytest.raises(FedsimError, match="does not exist yet"):
+            _round(learner, 2, [0], base=[3])
+
+
+def test_schedules() -> None:
+    spec = LearnerSpec(rounds=12, learning_rate=1.0, warmup_rounds=3, decay="linear", gumbel_decay=0.5)
+    assert [spec.rate(r) for r in range(3)] == [0.25, 0.5, 0.75]
+    assert spec.rate(3) == 1.0
+    assert spec.rate(11) == pytest.approx(0.1)
+    assert [spec.gumbel_temperature(r) for r in range(4)] == [2.0, 1.0, 0.5, 0.5]
+    assert [r for r in range(12) if replace(spec, evaluate_every=5).evaluates(r)] == [4, 9, 11]
