@@ -1,0 +1,13 @@
+"""The fleet: who the clients are, when they are online, what else runs on them, what speech they hold.
+
+Availability and memory pressure are pure functions of (client, time): asking about the future
+changes nothing, and no client's answer depends on which others are asked.
+"""
+
+from __future__ import annotations
+
+from fedsim.fleet.group import Group
+from fedsim.fleet.population import Fleet
+from fedsim.fleet.who import Who
+
+__all__ = ["Fleet", "Group", "Who"]

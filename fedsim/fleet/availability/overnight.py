@@ -1,0 +1,100 @@
+"""Overnight: online while the owner sleeps, the device idle, charging and on wifi.
+
+That is when a phone may train in production systems (Bonawitz et al., "Towards Federated Learning
+at Scale: System Design", MLSys 2019, section 2.2: idle, charging, on an unmetered network; their
+figure 6 shows the daily swing). The hours, their jitter and the share of nights are estimated.
+
+Each night of each client has a window of its own, in local time. Windows of successive nights
+never touch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedsim import rng
+from fedsim.errors import ScenarioError
+from fedsim.fleet.who import Bools, Floats, Ints, Who, on_grid
+from fedsim.units import DAY_S, HOUR_S
+
+LOOK_AHEAD_DAYS = 3660  # a client with no night in ten years is never online again
+
+
+@dataclass(frozen=True)
+class Overnight:
+    """A window a night.
+
+    Attributes:
+        from_s: when it opens, seconds after local midnight.
+        until_s: when it closes, seconds after the same midnight (30 h is 6 in the morning).
+        jitter_s: by how much either edge moves, at most, uniformly and independently each night.
+        nights: share of nights on which the device is charging and on wifi at all.
+    """
+
+    from_s: float = 22.5 * HOUR_S
+    until_s: float = 30.5 * HOUR_S
+    jitter_s: float = 1.5 * HOUR_S
+    nights: float = 0.85
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.from_s < DAY_S:
+            raise ScenarioError(
+                f"an overnight window cannot open {self.from_s} s after midnight; give 0h to 24h"
+            )
+        if not (self.jitter_s >= 0.0 and self.from_s + 2 * self.jitter_s < self.until_s):
+            raise ScenarioError("an overnight window must be longer than twice its jitter")
+        if not self.until_s + 2 * self.jitter_s < self.from_s + DAY_S:
+            raise ScenarioError("overnight windows, jitter included, must leave a gap before the next night")
+        if not 0.0 <= self.nights <= 1.0:
+            raise ScenarioError(f"{self.nights} is no share of nights; give a number from 0 to 1")
+
+    def _window(self, who: Who, day: Ints) -> tuple[Floats, Floats]:
+        """Start and end in UTC of the window of local day ``day``; empty if there is none that night."""
+        stream = rng.key(who.seed, "availability", "overnight")
+        opens = rng.uniforms(stream, who.index, 4 * day)
+        closes = rng.uniforms(stream, who.index, 4 * day + 1)
+        midnight = day * DAY_S - who.utc_offset_s
+        start = midnight + on_grid(self.from_s + self.jitter_s * (2.0 * opens - 1.0))
+        end = midnight + on_grid(self.until_s + self.jitter_s * (2.0 * closes - 1.0))
+        if self.nights < 1.0:
+            off = rng.uniforms(stream, who.index, 4 * day + 2) >= self.nights
+            end = np.where(off, start, end)
+        return start, end
+
+    def _today(self, who: Who, time_s: Floats) -> Ints:
+        return np.floor((time_s + who.utc_offset_s) / DAY_S).astype(np.int64)
+
+    def _until(self, who: Who, time_s: Floats) -> Floats:
+        """End of the window that holds ``time_s``, ``-inf`` if none does."""
+        today = self._today(who, time_s)
+        result = np.full(time_s.size, -np.inf)
+        for day in (today - 1, today, today + 1):
+            start, end = self._window(who, day)
+            result = np.where((start <= time_s) & (time_s < end), end, result)
+        return result
+
+    def online(self, who: Who, time_s: Floats) -> Bools:
+        """Whether a window holds the instant."""
+        return np.asarray(self._until(who, time_s) > time_s)
+
+    def offline_from_s(self, who: Who, time_s: Floats) -> Floats:
+        """The end of the window, or now."""
+        return np.maximum(self._until(who, time_s), time_s)
+
+    def online_from_s(self, who: Who, time_s: Floats) -> Floats:
+        """Now, or the start of the next window."""
+        result = np.where(self.online(who, time_s), time_s, np.inf)
+        if self.nights <= 0.0:
+            return result
+        todo = np.flatnonzero(np.isinf(result))
+        day = self._today(who, time_s)[todo] - 1
+        for _ in range(LOOK_AHEAD_DAYS):
+            if not todo.size:
+                break
+            start, end = self._window(who.take(todo), day)
+            good = (start >= time_s[todo]) & (end > start)
+            result[todo[good]] = start[good]
+            todo, day = todo[~good], day[~good] + 1
+        return result

@@ -1,0 +1,197 @@
+"""The fleet: up to a million clients as a structure of arrays, and what they answer over time.
+
+Every draw is a function of the seed, its purpose and the client's number, so that a client added
+to the fleet changes nobody else. Groups are put in a canonical order first, so that the order of
+the mix in a scenario changes nothing. Time 0 is Monday 00:00 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fedsim import rng
+from fedsim.errors import ScenarioError
+from fedsim.fleet import poisson
+from fedsim.fleet.apportion import apportion
+from fedsim.fleet.availability import Always
+from fedsim.fleet.group import Group
+from fedsim.fleet.who import Bools, Floats, Ints, Who
+
+MOST_CLIENTS = 10_000_000
+CHUNK = 1 << 17  # clients asked at a time when the whole fleet is
+
+Rows = slice | NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Fleet:
+    """The clients.
+
+    Attributes:
+        groups: in canonical order.
+        clients: how many.
+        seed: names the random streams.
+        group: int16[clients], index into ``groups``.
+        speed: float64[clients], factor on the device's speed.
+        system_factor: float64[clients], factor on what the device's system holds.
+        down_bytes_per_s: float64[clients], each client's own rate from the server.
+        up_bytes_per_s: float64[clients], its rate to the server.
+        utc_offset_s: float64[clients], what its clock shows beyond UTC.
+    """
+
+    groups: tuple[Group, ...]
+    clients: int
+    seed: int
+    group: NDArray[np.int16]
+    speed: Floats
+    system_factor: Floats
+    down_bytes_per_s: Floats
+    up_bytes_per_s: Floats
+    utc_offset_s: Floats
+
+    @staticmethod
+    def build(groups: Sequence[Group], clients: int, seed: int) -> Fleet:
+        """A fleet of ``clients`` clients in ``groups``.
+
+        Raises:
+            ScenarioError: if there is no client, more than ten million, or no group.
+        """
+        if not 1 <= clients <= MOST_CLIENTS:
+            raise ScenarioError(f"a fleet of {clients} clients cannot be; give 1 to {MOST_CLIENTS}")
+        ordered = tuple(sorted(groups, key=Group.canonical))
+        group = apportion([g.share for g in ordered], clients)
+        index = np.arange(clients, dtype=np.int64)
+
+        def spread(sigma: Callable[[Group], float], *purpose: str) -> Floats:
+            """A log-normal factor for each client, median 1."""
+            sigmas = np.array([sigma(g) for g in ordered])
+            if not sigmas.any():
+                return np.ones(clients)
+            return np.asarray(np.exp(sigmas[group] * rng.normals(rng.key(seed, *purpose), index)))
+
+        rate = spread(lambda g: g.link.spread, "fleet", "link")  # one factor for both directions
+        offsets = np.zeros(clients)
+        place = rng.uniforms(rng.key(seed, "fleet", "utc-offset"), index)
+        for g, one in enumerate(ordered):
+            rows = group == g
+            choices = np.asarray(one.utc_offsets_s, dtype=np.float64)
+            offsets[rows] = choices[(place[rows] * choices.size).astype(np.int64)]
+        return Fleet(
+            groups=ordered,
+            clients=clients,
+            seed=seed,
+            group=group,
+            speed=spread(lambda g: g.speed_spread, "fleet", "speed"),
+            system_factor=spread(lambda g: g.memory_spread, "fleet", "memory"),
+            down_bytes_per_s=np.array([g.link.down_bytes_per_s for g in ordered])[group] * rate,
+            up_bytes_per_s=np.array([g.link.up_bytes_per_s for g in ordered])[group] * rate,
+            utc_offset_s=offsets,
+        )
+
+    def of_group(self, values: Callable[[Group], float], clients: ArrayLike) -> Floats:
+        """A figure of each client's group, float64 in the shape of ``clients``."""
+        per_group = np.array([values(g) for g in self.groups], dtype=np.float64)
+        return np.asarray(per_group[self.group[np.asarray(clients)]])
+
+    def who(self, clients: Ints) -> Who:
+        """Clients as the models want them."""
+        return Who(clients, self.utc_offset_s[clients], self.seed)
+
+    def by_group(self, clients: Ints) -> Iterator[tuple[Group, Rows]]:
+        """Each group that occurs among ``clients``, and its rows there."""
+        if len(self.groups) == 1:
+            yield self.groups[0], slice(None)
+            return
+        group = self.group[clients]
+        for g, one in enumerate(self.groups):
+            rows = np.flatnonzero(group == g)
+            if rows.size == clients.size:
+                yield one, slice(None)
+                return
+            if rows.size:
+                yield one, rows
+
+    def online(self, clients: ArrayLike, time_s: float | Floats) -> Bools:
+        """bool[n]: whether each client is online at ``time_s``."""
+        index, time = self._asked(clients, time_s)
+        result = np.ones(index.size, dtype=np.bool_)
+        for group, rows in self.by_group(index):
+            if not isinstance(group.availability, Always):
+                result[rows] = group.availability.online(self.who(index[rows]), time[rows])
+        return result
+
+    def offline_from_s(self, clients: ArrayLike, time_s: float | Floats) -> Floats:
+        """float64[n]: first instant from ``time_s`` on at which each is not online; ``inf`` if none."""
+        index, time = self._asked(clients, time_s)
+        result = np.full(index.size, np.inf)
+        for group, rows in self.by_group(index):
+            if not isinstance(group.availability, Always):
+                result[rows] = group.availability.offline_from_s(self.who(index[rows]), time[rows])
+        return result
+
+    def online_from_s(self, clients: ArrayLike, time_s: float | Floats) -> Floats:
+        """float64[n]: first instant from ``time_s`` on at which each is online; ``inf`` if none."""
+        index, time = self._asked(clients, time_s)
+        result = np.empty(index.size)
+        for group, rows in self.by_group(index):
+            result[rows] = group.availability.online_from_s(self.who(index[rows]), time[rows])
+        return result
+
+    def next_online_s(self, time_s: float) -> float:
+        """First instant from ``time_s`` on at which any client is online; ``inf`` if none."""
+        first = np.inf
+        for begin in range(0, self.clients, CHUNK):
+            some = np.arange(begin, min(begin + CHUNK, self.clients), dtype=np.int64)
+            first = min(first, float(self.online_from_s(some, time_s).min()))
+            if first <= time_s:
+                break
+        return first
+
+    def pressure_bytes(self, clients: ArrayLike, time_s: float | Floats) -> Floats:
+        """float64[n]: what other programs hold at ``time_s``."""
+        index, time = self._asked(clients, time_s)
+        result = np.empty(index.size)
+        for group, rows in self.by_group(index):
+            result[rows] = group.pressure.bytes_at(self.who(index[rows]), time[rows])
+        return result
+
+    def first_exceeds_s(
+        self, clients: ArrayLike, limit_bytes: ArrayLike, start_s: float | Floats, end_s: float | Floats
+    ) -> Floats:
+        """float64[n]: first instant in [start_s, end_s) at which pressure exceeds the limit; ``inf`` if none.
+
+        A start that is not finite makes the span empty.
+        """
+        index, start = self._asked(clients, start_s)
+        end = np.broadcast_to(np.asarray(end_s, np.float64), index.shape)
+        limit = np.broadcast_to(np.asarray(limit_bytes, np.float64), index.shape)
+        if not np.isfinite(start).all():
+            end = np.where(np.isfinite(start), end, 0.0)
+            start = np.where(np.isfinite(start), start, 0.0)
+        result = np.empty(index.size)
+        for group, rows in self.by_group(index):
+            result[rows] = group.pressure.first_exceeds_s(
+                self.who(index[rows]), limit[rows], start[rows], end[rows]
+            )
+        return result
+
+    def crash_from_s(self, clients: ArrayLike, time_s: float | Floats) -> Floats | None:
+        """float64[n]: first instant after ``time_s`` at which each would crash; None if none ever does."""
+        if not any(g.crash_per_s for g in self.groups):
+            return None
+        index, time = self._asked(clients, time_s)
+        result = np.full(index.size, np.inf)
+        stream = rng.key(self.seed, "fleet", "crash")
+        for group, rows in self.by_group(index):
+            if group.crash_per_s > 0.0:
+                result[rows] = poisson.next_event_s(stream, index[rows], 1.0 / group.crash_per_s, time[rows])
+        return result
+
+    @staticmethod
+    def _asked(clients: ArrayLike, time_s: float | Floats) -> tuple[Ints, Floats]:
+        index = np.atleast_1d(np.asarray(clients, dtype=np.int64))
+        return index, np.broadcast_to(np.asarray(time_s, dtype=np.float64), index.shape)

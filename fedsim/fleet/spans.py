@@ -1,0 +1,142 @@
+"""Spans of time read from a trace file, and looked up for many clients at once.
+
+A trace is a CSV or Parquet file with columns ``client, start_s, end_s`` (and ``bytes`` for memory
+pressure). Clients of the trace are put in order of their name; client ``i`` of the fleet follows
+client ``i`` modulo their number. With a period, the trace repeats for ever; without one, nothing
+happens after its end. Times are rounded down to 1/1024 s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fedsim import paths
+from fedsim.errors import TraceError
+from fedsim.fleet.who import Floats, Ints, on_grid
+
+
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """Spans of each trace client, ascending and not overlapping, one client after another.
+
+    Attributes:
+        first: int64[clients + 1], where each client's spans begin in the arrays below.
+        start_s: float64[m].
+        end_s: float64[m].
+        value: float64[m], bytes held in the span; 0 for a trace that has none.
+        file: where it came from.
+    """
+
+    first: Ints
+    start_s: Floats
+    end_s: Floats
+    value: Floats
+    file: str
+
+    def __repr__(self) -> str:
+        return f"Spans({self.file!r})"
+
+    def ranges(self, client: Ints) -> tuple[Ints, Ints]:
+        """Where the spans of fleet clients begin and end in the arrays."""
+        row = client % (self.first.size - 1)
+        return self.first[row], self.first[row + 1]
+
+    def upto(self, client: Ints, time_s: Floats) -> Ints:
+        """Index of each client's last span with ``start_s <= time_s``; one before its first if none."""
+        low, high = self.ranges(client)
+        low, high = low.copy(), high.copy()
+        while (low < high).any():
+            middle = (low + high) // 2
+            before = (low < high) & (self.start_s[np.minimum(middle, self.start_s.size - 1)] <= time_s)
+            high = np.where((low < high) & ~before, middle, high)
+            low = np.where(before, middle + 1, low)
+        return low - 1
+
+
+def build(client: ArrayLike, start_s: Floats, end_s: Floats, value: Floats | None, file: str) -> Spans:
+    """Spans from columns; see :func:`load` for what is refused.
+
+    Spans that overlap or touch are joined if the trace has no bytes, and refused to overlap if it has.
+    """
+    start, end = on_grid(np.asarray(start_s, np.float64)), on_grid(np.asarray(end_s, np.float64))
+    amount = np.zeros(start.size) if value is None else np.asarray(value, np.float64)
+    if not start.size:
+        raise TraceError("has no rows", file=file)
+    for name, column in (("start_s", start), ("end_s", end), ("bytes", amount)):
+        bad = ~np.isfinite(column) | (column < 0.0) | (column > 1e12)
+        if bad.any():
+            row = int(bad.argmax())
+            raise TraceError(
+                f"has {column[row]} in row {row + 1}; give a number from 0 to 1e12", file=file, key=name
+            )
+    if (end < start).any():
+        row = int((end < start).argmax())
+        raise TraceError(f"row {row + 1} ends before it starts", file=file, key="end_s")
+    names = np.asarray(client)
+    if names.dtype.kind not in "iu":
+        names = names.astype(str)
+    _, code = np.unique(names, return_inverse=True)
+    order = np.lexsort((end, start, code))
+    code, start, end, amount = code[order], start[order], end[order], amount[order]
+    # Latest end among the rows of the same client so far, by rank: exact, and clients stay apart.
+    ranked, rank = np.unique(end, return_inverse=True)
+    reached = ranked[np.maximum.accumulate(code * ranked.size + rank) - code * ranked.size]
+    fresh = np.ones(start.size, dtype=np.bool_)
+    same = code[1:] == code[:-1]
+    if value is None:
+        fresh[1:] = ~same | (start[1:] > reached[:-1])
+    elif (same & (start[1:] < reached[:-1])).any():
+        row = int(order[int((same & (start[1:] < reached[:-1])).argmax()) + 1])
+        raise TraceError(f"row {row + 1} overlaps another span of the same client", file=file, key="start_s")
+    begins = np.flatnonzero(fresh)
+    end = np.maximum.reduceat(end, begins)
+    start, amount, code = start[begins], amount[begins], code[begins]
+    first = np.searchsorted(code, np.arange(int(code[-1]) + 2))
+    return Spans(first.astype(np.int64), start, end, amount, file)
+
+
+def load(name_or_path: str, *, with_bytes: bool) -> Spans:
+    """Read a trace file.
+
+    Raises:
+        TraceError: if it cannot be found or read, lacks a column, has no rows, a time that is not a
+            number from 0 to 1e12, a row that ends before it starts, or (with bytes) rows of one
+            client that overlap.
+    """
+    path = next(
+        (p for s in (".csv", ".parquet") if (p := paths.find(name_or_path, "traces/availability", s))), None
+    )
+    if path is None:
+        raise TraceError(f"there is no trace {name_or_path!r}; give the path of a CSV or Parquet file")
+    wanted = ["client", "start_s", "end_s", *(["bytes"] if with_bytes else [])]
+    columns = _columns(path, wanted)
+    numbers: dict[str, Floats] = {}
+    for name in wanted[1:]:
+        try:
+            numbers[name] = np.asarray(columns[name], dtype=np.float64)
+        except (TypeError, ValueError):
+            raise TraceError("holds something that is not a number", file=path, key=name) from None
+    client = columns["client"]
+    if not all(isinstance(value, int) for value in client):
+        client = [str(value) for value in client]
+    return build(np.asarray(client), numbers["start_s"], numbers["end_s"], numbers.get("bytes"), str(path))
+
+
+def _columns(path: Path, wanted: list[str]) -> dict[str, list[object]]:
+    import pyarrow as pa
+    import pyarrow.csv as pc
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path) if path.suffix == ".parquet" else pc.read_csv(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
+        raise TraceError(f"cannot be read: {str(fault).splitlines()[0]}", file=path) from None
+    for name in wanted:
+        if name not in table.column_names:
+            found = ", ".join(table.column_names)
+            raise TraceError(f"has no column {name!r}; it has {found}", file=path)
+    return {name: table.column(name).to_pylist() for name in wanted}

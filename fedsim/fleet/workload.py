@@ -1,0 +1,115 @@
+"""Workloads: which clips a client trains on in a round.
+
+A fleet may be far larger than a corpus, so clients share workloads: there are as many as differ,
+and a map from clients to them.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fedsim import rng
+from fedsim.errors import ScenarioError
+from fedsim.fleet.speech import SAMPLES_PER_S, Speech
+from fedsim.fleet.who import Ints
+
+DISTINCT = 1024  # workloads of a fixed number of utterances; client i has number i modulo this
+
+
+@dataclass(frozen=True, eq=False)
+class Workloads:
+    """Distinct workloads and who has which.
+
+    Attributes:
+        first: int64[workloads + 1], where each workload's clips begin in ``samples``.
+        samples: int64[m], lengths at 16 kHz of each workload's clips.
+        order: int64[p], workload of client ``i`` is ``order[i % p]``.
+    """
+
+    first: Ints
+    samples: Ints
+    order: Ints
+
+    @property
+    def count(self) -> int:
+        """How many workloads differ."""
+        return self.first.size - 1
+
+    @property
+    def utterances(self) -> Ints:
+        """int64[workloads], clips in each."""
+        return np.diff(self.first)
+
+    @property
+    def seconds(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        """float64[workloads], length of each."""
+        return np.add.reduceat(self.samples, self.first[:-1]) / SAMPLES_PER_S
+
+    @property
+    def longest_samples(self) -> Ints:
+        """int64[workloads], the longest clip in each."""
+        return np.asarray(np.maximum.reduceat(self.samples, self.first[:-1]))
+
+    def of(self, clients: ArrayLike) -> Ints:
+        """The workload of each client."""
+        return self.order[np.asarray(clients, dtype=np.int64) % self.order.size]
+
+
+def by_speaker(speech: Speech, seed: int) -> Workloads:
+    """Client ``i`` is one speaker, by a seeded permutation; a larger fleet goes round again."""
+    stream = rng.key(seed, "workload", "by-speaker")
+    order = np.argsort(rng.bits(stream, np.arange(speech.speakers)), kind="stable")
+    return Workloads(speech.first, speech.samples, order.astype(np.int64))
+
+
+def equal_hours(speech: Speech, clients: int, seed: int) -> Workloads:
+    """As many parts as clients, no speaker in two, hours about equal.
+
+    The largest speaker left goes to the part with the fewest hours (Graham, "Bounds on
+    multiprocessing timing anomalies", SIAM J. Appl. Math. 17, 1969). Which part a client has is a
+    seeded permutation.
+
+    Raises:
+        ScenarioError: if there are more clients than speakers.
+    """
+    if clients > speech.speakers:
+        raise ScenarioError(
+            f"{clients} clients cannot have parts of equal hours with no speaker in two: "
+            f"{speech.name!r} has {speech.speakers} speakers"
+        )
+    size = np.add.reduceat(speech.samples, speech.first[:-1])
+    part = np.empty(speech.speakers, dtype=np.int64)
+    load = [(0, p) for p in range(clients)]
+    for speaker in np.argsort(-size, kind="stable").tolist():
+        have, least = load[0]
+        part[speaker] = least
+        heapq.heapreplace(load, (have + int(size[speaker]), least))
+    owner = np.repeat(part, np.diff(speech.first))
+    clips = np.argsort(owner, kind="stable")
+    first = np.searchsorted(owner[clips], np.arange(clients + 1)).astype(np.int64)
+    stream = rng.key(seed, "workload", "equal-hours")
+    order = np.argsort(rng.bits(stream, np.arange(clients)), kind="stable")
+    return Workloads(first, speech.samples[clips], order.astype(np.int64))
+
+
+def fixed(speech: Speech, utterances: int, clients: int, seed: int) -> Workloads:
+    """So many clips a client, whoever speaks them: dealt from one seeded shuffle of the corpus.
+
+    A clip comes again only when the corpus is used up. Client ``i`` has the workload of client
+    ``i + 1024``, and the same one in a fleet of any size.
+
+    Raises:
+        ScenarioError: if ``utterances`` is not positive.
+    """
+    if utterances < 1:
+        raise ScenarioError(f"a client cannot train on {utterances} utterances; give 1 or more")
+    stream = rng.key(seed, "workload", "utterances")
+    shuffled = np.argsort(rng.bits(stream, np.arange(speech.clips)), kind="stable")
+    count = min(clients, DISTINCT)
+    samples = speech.samples[shuffled[np.arange(count * utterances) % speech.clips]]
+    first = np.arange(count + 1, dtype=np.int64) * utterances
+    return Workloads(first, samples, np.arange(count, dtype=np.int64))
