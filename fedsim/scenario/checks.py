@@ -14,21 +14,15 @@ def check_names(scenario: Scenario) -> None:
     Raises:
         ScenarioError: with the key path of the first name that leads nowhere.
     """
-    from fedsim import cost, fleet, hardware
+    from fedsim import cost, hardware
+    from fedsim.fleet import speech
 
     _look_up(hardware.load_trend, scenario.hardware.trend, "hardware.trend")
     for i, entry in enumerate(scenario.fleet.mix):
         _look_up(hardware.load_device, entry.device, f"fleet.mix[{i}].device")
         _look_up(hardware.load_link, entry.link, f"fleet.mix[{i}].link")
-    _look_up(fleet.load_profile, scenario.workload.corpus, "workload.corpus")
+    _look_up(speech.load, scenario.workload.corpus, "workload.corpus")
     _look_up(cost.load_trace, scenario.training.model, "training.model")
-    _look_up(_technique, scenario, "training")
-
-
-def _technique(scenario: Scenario) -> object:
-    from fedsim.scenario.technique import technique
-
-    return technique(scenario.training)
 
 
 def _look_up(load: Callable[..., object], name: object, key: str) -> None:

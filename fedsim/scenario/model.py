@@ -146,7 +146,9 @@ class Training(Block):
     )
     batch_size: int = Field(4, ge=1, le=4096, description="utterances a batch")
     local_epochs: int = Field(1, ge=1, le=1000, description="passes over the client's workload a round")
-    optimizer: str = Field("adam", description="decides the optimizer's memory and traffic")
+    optimizer: Literal["sgd", "momentum", "adam", "adamw", "adafactor", "adam8bit"] = Field(
+        "adam", description="decides the optimizer's memory and traffic"
+    )
     attention: Literal["eager", "sdpa"] = Field(
         "eager", description="eager stores attention maps; sdpa is fused"
     )

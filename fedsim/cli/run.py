@@ -1,0 +1,77 @@
+"""``fedsim run``: a scenario becomes a run directory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from fedsim.errors import ScenarioError
+
+
+@click.command(name="run", short_help="Run a scenario and write a run directory.")
+@click.argument("scenario", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory [default: runs/<name>].")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Use this seed instead of the scenario's.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Processes for real training; the result does not depend on it.",
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the scenario."
+)
+@click.option(
+    "--resume", "resume_dir", type=click.Path(path_type=Path), help="Go on with an interrupted run."
+)
+@click.option("--no-report", is_flag=True, help="Write the data only, no figures and no report.")
+@click.option("--quiet", is_flag=True, help="Print the path of the run directory and nothing else.")
+def command(
+    scenario: str | None,
+    out: Path | None,
+    seed: int | None,
+    workers: int,
+    overrides: tuple[str, ...],
+    resume_dir: Path | None,
+    no_report: bool,
+    quiet: bool,
+) -> None:
+    """Run SCENARIO: a YAML file, or a name from scenarios/ such as quickstart.
+
+    Writes the run directory, then its figures and report.html, and prints a summary.
+    """
+    from fedsim import run
+    from fedsim.report import build, terminal
+    from fedsim.report.digest import digest
+    from fedsim.results import load as load_run
+    from fedsim.run.progress import choose
+    from fedsim.scenario import load
+
+    if (scenario is None) == (resume_dir is None):
+        raise ScenarioError("give either a scenario to run or --resume DIR to go on with one")
+    progress = choose(quiet)
+    if resume_dir is not None:
+        if out or seed is not None or overrides:
+            raise ScenarioError(
+                "--resume goes on with the run as it is; --out, --seed and --set do not apply"
+            )
+        directory = run.resume(resume_dir, workers=workers, progress=progress)
+    else:
+        assert scenario is not None
+        changes = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
+        loaded = load(scenario, changes)
+        directory = run.run(
+            loaded, out, workers=workers, progress=progress, command=["fedsim", *sys.argv[1:]]
+        )
+    if quiet:
+        if not no_report:
+            build.write(directory)
+        click.echo(directory)
+    elif no_report:
+        terminal.show(digest(load_run(directory)))
+    else:
+        made = build.write(directory)
+        terminal.show(made.digest, made.html)

@@ -1,0 +1,188 @@
+"""From the words of a scenario to the objects that they name: world, plan, learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from fedsim import engine, hardware, paths
+from fedsim.cost import LayerTrace, Pricer, calibrate, load_trace
+from fedsim.engine import Plan, RoundRecord
+from fedsim.fleet import Fleet, Group, availability, pressure, speech
+from fedsim.hardware import Device, Link
+from fedsim.learning import CorpusSpec, LearnerSpec, speech_learner
+from fedsim.run.world import FleetWorld, make_workloads
+from fedsim.scenario import Scenario
+from fedsim.scenario.model import AvailabilitySpec, ClosePolicy, MixEntry, PressureSpec
+from fedsim.scenario.technique import technique
+
+MakeLearner = Callable[[int, Path], Any]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A scenario as objects.
+
+    Attributes:
+        world: what the engine asks.
+        plan: what the server does.
+        pricers: what prices a training step, by device name.
+        devices: device names, by position; ``world.device`` holds each client's position.
+        inputs: every file that was read, by the label under which the manifest lists it.
+        notes: more that decides the result, for the manifest.
+        learner: makes the learner from a number of workers and a checkpoint folder; None for a
+            timing-only run.
+    """
+
+    world: FleetWorld
+    plan: Plan
+    pricers: Mapping[str, Pricer]
+    devices: tuple[str, ...]
+    inputs: Mapping[str, Path]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    learner: MakeLearner | None = None
+
+    def columns(self, record: RoundRecord) -> dict[str, ArrayLike]:
+        """The columns of ``clients.parquet`` for one round, ``round`` aside."""
+        columns: dict[str, ArrayLike] = dict(record.clients.arrays())
+        del columns["round"]
+        columns["device"] = self.world.device[record.clients.client]
+        return columns
+
+
+def compose(scenario: Scenario) -> Composition:
+    """Make the objects of a checked scenario.
+
+    Raises:
+        InputError: if a file that it names cannot be used.
+    """
+    inputs: dict[str, Path] = {}
+    devices = {entry.device: _device(entry.device, scenario, inputs) for entry in scenario.fleet.mix}
+    trace = load_trace(scenario.training.model)
+    _note_file(inputs, "traces", trace.file)
+    pricers = {device.name: _pricer(device, trace, scenario) for device in devices.values()}
+    groups = [_group(entry, devices[entry.device], scenario, inputs) for entry in scenario.fleet.mix]
+    fleet = Fleet.build(groups, scenario.fleet.clients, scenario.seed)
+    corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
+    if corpus is not None:
+        _note_file(inputs, speech.FOLDER, str(corpus))
+    loads, work = make_workloads(
+        scenario.workload, scenario.training.batch_size, scenario.fleet.clients, scenario.seed
+    )
+    models = {device.name: device for device in devices.values()}
+    world = FleetWorld.build(fleet, models, pricers, loads, work, scenario.training.local_epochs)
+    plan = Plan(
+        rounds=scenario.rounds.count,
+        cohort=scenario.rounds.cohort,
+        select=engine.Random(),
+        close=_closing(scenario.rounds.close),
+        server_down_bytes_per_s=scenario.server.uplink,
+        server_up_bytes_per_s=scenario.server.downlink,
+        seed=scenario.seed,
+    )
+    calibration = {name: pricer.calibration.status for name, pricer in pricers.items()}
+    return Composition(
+        world=world,
+        plan=plan,
+        pricers=pricers,
+        devices=world.devices,
+        inputs=inputs,
+        notes={"calibration": calibration},
+        learner=_learner(scenario),
+    )
+
+
+def _note_file(inputs: dict[str, Path], folder: str, file: str) -> None:
+    path = Path(file)
+    inputs[f"{folder}/{path.name}"] = path
+
+
+def _device(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Device:
+    device = hardware.load_device(name)
+    _note_file(inputs, "hardware", device.file)
+    if scenario.hardware.year is None:
+        return device
+    trend = hardware.load_trend(scenario.hardware.trend)
+    _note_file(inputs, "hardware/trends", trend.file)
+    return hardware.project(device, scenario.hardware.year, trend)
+
+
+def _pricer(device: Device, trace: LayerTrace, scenario: Scenario) -> Pricer:
+    return Pricer(
+        device,
+        trace,
+        technique(scenario.training, device.training_precisions),
+        calibrate(device),
+    )
+
+
+def _link(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Link:
+    link = hardware.load_link(name)
+    _note_file(inputs, "hardware/links", link.file)
+    if scenario.hardware.year is None:
+        return link
+    return hardware.project_link(link, scenario.hardware.year, hardware.load_trend(scenario.hardware.trend))
+
+
+def _group(entry: MixEntry, device: Device, scenario: Scenario, inputs: dict[str, Path]) -> Group:
+    return Group(
+        device=device.name,
+        share=entry.share,
+        link=_link(entry.link, scenario, inputs),
+        availability=_availability(entry.availability, inputs),
+        pressure=_pressure(entry.pressure, inputs),
+        speed_spread=entry.speed_spread,
+    )
+
+
+def _availability(spec: AvailabilitySpec, inputs: dict[str, Path]) -> availability.Availability:
+    if spec.kind == "markov":
+        assert spec.mean_online is not None
+        assert spec.mean_offline is not None
+        return availability.Markov(spec.mean_online, spec.mean_offline)
+    if spec.kind == "trace":
+        assert spec.file is not None
+        _note_file(inputs, "availability", spec.file)
+        return availability.Replay.load(spec.file)
+    return availability.Overnight() if spec.kind == "overnight" else availability.Always()
+
+
+def _pressure(spec: PressureSpec, inputs: dict[str, Path]) -> pressure.Pressure:
+    if spec.kind == "constant":
+        assert spec.bytes is not None
+        return pressure.Constant(spec.bytes)
+    if spec.kind == "trace":
+        assert spec.file is not None
+        _note_file(inputs, "pressure", spec.file)
+        return pressure.Replay.load(spec.file)
+    return {"dedicated": pressure.dedicated, "phone": pressure.phone, "laptop": pressure.laptop}[spec.kind]()
+
+
+def _closing(policy: ClosePolicy) -> engine.Closing:
+    if policy.policy == "deadline":
+        assert policy.after is not None
+        return engine.Deadline(policy.after)
+    return engine.WaitAll()
+
+
+def _learner(scenario: Scenario) -> MakeLearner | None:
+    block = scenario.learning
+    if block is None:
+        return None
+    corpus = block.corpus
+    spec = LearnerSpec(
+        clients=scenario.fleet.clients,
+        rounds=scenario.rounds.count,
+        aggregate=scenario.rounds.aggregate,
+        corpus=CorpusSpec(corpus.kind, corpus.language, corpus.speakers, corpus.minutes),
+        **{name: getattr(block, name) for name in type(block).model_fields if name != "corpus"},
+    )
+
+    def make(workers: int, checkpoints: Path) -> Any:
+        return speech_learner(spec, scenario.seed, workers, checkpoints)
+
+    return make

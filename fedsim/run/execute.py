@@ -1,0 +1,142 @@
+"""Running a scenario into a run directory: engine, learner and writer, round by round.
+
+After each round the learner has its checkpoint, the writer has the row and, last of the three, the
+engine's state is written. A run that is killed at any moment goes on from the newest engine state:
+what was written beyond it is dropped and done again, with the same bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedsim import results
+from fedsim.engine import Learner, RoundRecord, Simulation, simulate
+from fedsim.errors import RunError
+from fedsim.run import state
+from fedsim.run.compose import Composition, compose
+from fedsim.run.progress import Progress, Silent
+from fedsim.scenario import Loaded, Scenario, dump, load
+
+STATE_INTERVAL_S = 2.0  # of real time, between engine states of a timing-only run
+DEFAULT_ROOT = Path("runs")
+
+
+def time_rounds(scenario: Scenario) -> list[RoundRecord]:
+    """Run the time plane of a scenario and keep every round's record; nothing is written."""
+    composition = compose(scenario)
+    records: list[RoundRecord] = []
+    simulate(composition.world, composition.plan, observe=records.append)
+    return records
+
+
+def run(
+    loaded: Loaded,
+    out: Path | None = None,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    command: Sequence[str] = (),
+) -> Path:
+    """Run a scenario and return its run directory.
+
+    Args:
+        loaded: the scenario and its file.
+        out: the run directory; None takes ``runs/<name>``, or ``<name>-2``, ... if that exists.
+        workers: processes for real training; the result does not depend on it.
+        progress: told how the run goes on.
+        command: the command line, for the manifest.
+
+    Raises:
+        InputError: if the scenario cannot be run, or ``out`` holds something already.
+        FedsimError: for a fault on the way; every finished round is kept in the run directory.
+    """
+    scenario = loaded.scenario
+    progress = progress or Silent()
+    progress.note("pricing the fleet's work")
+    composition = compose(scenario)
+    inputs = {"scenario": loaded.file, **composition.inputs}
+    manifest = results.manifest(
+        scenario.name, scenario.seed, scenario.fleet.clients, inputs, command, composition.notes
+    )
+    directory = out if out is not None else results.new_run_dir(DEFAULT_ROOT, scenario.name)
+    writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices)
+    with writer:
+        return _finish(composition, writer, workers, progress, 0)
+
+
+def resume(directory: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
+    """Go on with a run that was interrupted; the result is that of an undisturbed run.
+
+    Raises:
+        RunError: if there is no unfinished run in the directory.
+        ScenarioError: if its scenario can no longer be read.
+    """
+    progress = progress or Silent()
+    file = directory / "scenario.yaml"
+    if not file.is_file():
+        raise RunError("holds no run to go on with: it has no scenario.yaml", file=directory)
+    composition = compose(load(str(file)).scenario)
+    states = state.available(directory / "checkpoints")
+    at = states[-1] if states else 0
+    with results.RunWriter.resume(directory, at, composition.devices) as writer:
+        return _finish(composition, writer, workers, progress, at)
+
+
+def _finish(
+    composition: Composition, writer: results.RunWriter, workers: int, progress: Progress, at: int
+) -> Path:
+    """Run what is left, from round ``at`` on."""
+    began = time.monotonic()
+    checkpoints = writer.path / "checkpoints"
+    learner = None
+    try:
+        if composition.learner is not None:
+            progress.note("preparing the speech corpus and the workers")
+            learner = composition.learner(workers, checkpoints)
+            _begin_learning(learner, writer, at, progress)
+        engine_state = state.read(checkpoints, at) if at else None
+        _simulate(composition, learner, writer, engine_state, progress, began)
+    finally:
+        progress.end()
+        if learner is not None:
+            learner.close()
+    return writer.path
+
+
+def _begin_learning(learner: Any, writer: results.RunWriter, at: int, progress: Progress) -> None:
+    """Bring the learner to where the engine is."""
+    if at:
+        learner.restore(at)
+        return
+    progress.note("evaluating the untrained model")
+    metrics = learner.initial_metrics()
+    if writer.last_round is None:
+        writer.initial(metrics)
+
+
+def _simulate(
+    composition: Composition,
+    learner: Learner | None,
+    writer: results.RunWriter,
+    engine_state: dict[str, Any] | None,
+    progress: Progress,
+    began: float,
+) -> None:
+    simulation = Simulation(composition.world, composition.plan, learner, engine_state)
+    progress.begin(composition.plan.rounds, writer.next_round)
+    saved = time.monotonic()
+    for record in simulation:
+        row = {"round": record.index, "start_s": record.start_s, "end_s": record.end_s, "loss": record.loss}
+        writer.round(row, composition.columns(record), record.metrics)
+        progress.round(record)
+        if learner is not None or time.monotonic() - saved > STATE_INTERVAL_S:
+            writer.sync()
+            state.save(writer.path / "checkpoints", record.index + 1, simulation.state())
+            saved = time.monotonic()
+    assert simulation.ending is not None
+    wall = {"wall_s": round(time.monotonic() - began, 3), "python": sys.version.split()[0]}
+    writer.finish(simulation.ending.reason, volatile=wall)

@@ -1,0 +1,226 @@
+"""The world that the engine asks: a fleet and the price of its work, as plain seconds and bytes.
+
+Purpose: joins `fleet` (who is online, what else is in memory, which link) with `cost` (what a
+padded batch costs on a device). Every batch of every workload is priced once, when the world is
+made, for each device model; a quote afterwards is a look-up.
+
+Assumptions: a client's batches are drawn once and trained in the same order in every round. Its
+footprint grows while it trains, as longer batches come along and the allocator keeps what it has;
+that curve is kept as the running maximum at the end of each of ``LEVELS`` equal parts of the
+client's batches, which is never below the true one. A device that slows down once hot
+(``sustained``) trains at full speed for ``throttle_after_s`` and at its sustained share after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.cost import Pricer
+from fedsim.engine import Quote
+from fedsim.fleet import Fleet, batches, speech, workload
+from fedsim.hardware import Device
+from fedsim.scenario.model import Workload
+
+LEVELS = 4
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """What each workload costs on one device model; every array has one row a workload.
+
+    Attributes:
+        compute_s: float64[w], seconds of one round's training at the device's full speed.
+        footprint_bytes: float64[w, LEVELS], peak so far at the end of each part of the training.
+    """
+
+    compute_s: Floats
+    footprint_bytes: Floats
+
+
+def price(pricer: Pricer, work: batches.Batches, local_epochs: int) -> Prices:
+    """Price every batch of every workload on one device model, and sum up by workload."""
+    shape = work.samples.shape
+    step_s = np.broadcast_to(pricer.step_s(work.size, work.samples), shape)
+    footprint = np.broadcast_to(pricer.footprint_bytes(work.size, work.samples), shape)
+    starts, counts = work.first[:-1], np.diff(work.first)
+    levels = np.empty((counts.size, LEVELS))
+    padded = np.append(footprint, 0.0)  # reduceat wants every index to be inside
+    for level in range(LEVELS):
+        share = 1 if local_epochs > 1 else (level + 1) / LEVELS  # later epochs meet nothing longer
+        ends = starts + np.maximum(1, np.ceil(counts * share).astype(np.int64))
+        levels[:, level] = np.maximum.reduceat(padded, np.column_stack([starts, ends]).ravel())[::2]
+    return Prices(local_epochs * np.add.reduceat(step_s, starts), levels)
+
+
+def throttled_s(device: Device, compute_s: Floats) -> Floats:
+    """Seconds that work of ``compute_s`` at full speed takes on a device that may slow down."""
+    if device.throttle_after_s is None:
+        return compute_s
+    hot = np.maximum(compute_s - device.throttle_after_s, 0.0)
+    return compute_s - hot + hot / device.sustained
+
+
+@dataclass(frozen=True, eq=False)
+class FleetWorld:
+    """Implements the engine's ``World``.
+
+    Attributes:
+        fleet: the clients.
+        devices: names of the device models, by position.
+        device: int64[clients], each client's position in ``devices``.
+        workloads: the distinct workloads and who has which.
+        compute_s: float64[devices, workloads], seconds of a round's training, throttling included.
+        footprint_bytes: float64[devices, workloads, LEVELS], see :class:`Prices`.
+        memory_bytes, system_bytes, idle_w, active_w: float64[devices].
+        radio_w, latency_s: float64[groups], of the groups' links.
+        model_bytes: size of the model, sent each way.
+    """
+
+    fleet: Fleet
+    devices: tuple[str, ...]
+    device: Ints
+    workloads: workload.Workloads
+    compute_s: Floats
+    footprint_bytes: Floats
+    memory_bytes: Floats
+    system_bytes: Floats
+    idle_w: Floats
+    active_w: Floats
+    radio_w: Floats
+    latency_s: Floats
+    model_bytes: float
+
+    @staticmethod
+    def build(
+        fleet: Fleet,
+        devices: Mapping[str, Device],
+        pricers: Mapping[str, Pricer],
+        workloads: workload.Workloads,
+        work: batches.Batches,
+        local_epochs: int,
+    ) -> FleetWorld:
+        """Price all work of a fleet.
+
+        Args:
+            fleet: whose groups name ``devices``.
+            devices: the device models by name.
+            pricers: their prices of a training step, by the same names.
+            workloads: the distinct workloads.
+            work: their batches.
+            local_epochs: passes over a workload in a round.
+        """
+        names = tuple(sorted(devices))
+        prices = [price(pricers[name], work, local_epochs) for name in names]
+        per_group = np.array([names.index(group.device) for group in fleet.groups], dtype=np.int64)
+        models = [devices[name] for name in names]
+        return FleetWorld(
+            fleet=fleet,
+            devices=names,
+            device=per_group[fleet.group],
+            workloads=workloads,
+            compute_s=np.stack(
+                [throttled_s(model, one.compute_s) for model, one in zip(models, prices, strict=True)]
+            ),
+            footprint_bytes=np.stack([one.footprint_bytes for one in prices]),
+            memory_bytes=np.array([model.memory_bytes for model in models]),
+            system_bytes=np.array([model.system_bytes for model in models]),
+            idle_w=np.array([model.idle_w for model in models]),
+            active_w=np.array([model.active_w for model in models]),
+            radio_w=np.array([group.link.radio_w for group in fleet.groups]),
+            latency_s=np.array([group.link.latency_s for group in fleet.groups]),
+            model_bytes=float(pricers[names[0]].weights_bytes),
+        )
+
+    @property
+    def clients(self) -> int:
+        """How many clients there are."""
+        return self.fleet.clients
+
+    def online(self, clients: Ints, time_s: float | Floats) -> Bools:
+        """Whether each client can be reached and is willing."""
+        return self.fleet.online(clients, time_s)
+
+    def next_online_s(self, time_s: float) -> float:
+        """The first instant from ``time_s`` on at which any client is online."""
+        return self.fleet.next_online_s(time_s)
+
+    def offline_from_s(self, clients: Ints, time_s: Floats) -> Floats:
+        """The first instant from ``time_s`` on at which each client is not online."""
+        return self.fleet.offline_from_s(clients, time_s)
+
+    def room_bytes(self, clients: Ints) -> Floats:
+        """Memory that the system leaves to training and to other programs together."""
+        device = self.device[clients]
+        return self.memory_bytes[device] - self.system_bytes[device] * self.fleet.system_factor[clients]
+
+    def quote(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> Quote:
+        """What a round dispatched at ``time_s`` would take each client."""
+        device, work, group = self.device[clients], self.workloads.of(clients), self.fleet.group[clients]
+        n = clients.size
+        model = np.full(n, self.model_bytes)
+        return Quote(
+            client=clients,
+            download_bytes=model,
+            upload_bytes=model,
+            down_bytes_per_s=self.fleet.down_bytes_per_s[clients],
+            up_bytes_per_s=self.fleet.up_bytes_per_s[clients],
+            latency_s=self.latency_s[group],
+            compute_s=self.compute_s[device, work] / self.fleet.speed[clients],
+            footprint_bytes=self.footprint_bytes[device, work, -1],
+            available_bytes=self.room_bytes(clients) - self.fleet.pressure_bytes(clients, time_s),
+            examples=self.workloads.utterances[work].astype(np.float64),
+            idle_w=self.idle_w[device],
+            compute_w=self.active_w[device],
+            radio_w=self.radio_w[group],
+            crash_from_s=self.fleet.crash_from_s(clients, time_s),
+        )
+
+    def oom_from_s(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
+        """The first instant in [start_s, end_s) at which memory is short; ``inf`` if there is none."""
+        clients = quote.client
+        levels = self.footprint_bytes[self.device[clients], self.workloads.of(clients)]
+        left = self.room_bytes(clients)[:, None] - levels
+        first = np.full(clients.size, np.inf)
+        begin = np.asarray(start_s, dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # a span that never begins stays empty
+            for level in range(LEVELS):
+                part_end = np.minimum(start_s + quote.compute_s * ((level + 1) / LEVELS), end_s)
+                if level == LEVELS - 1:
+                    part_end = np.asarray(end_s, dtype=np.float64)
+                same = level + 1 < LEVELS and bool((left[:, level] == left[:, level + 1]).all())
+                if same:
+                    continue
+                found = self.fleet.first_exceeds_s(clients, left[:, level], begin, part_end)
+                first = np.minimum(first, found)
+                begin = part_end
+        return first
+
+
+def make_workloads(
+    block: Workload, batch_size: int, clients: int, seed: int
+) -> tuple[workload.Workloads, batches.Batches]:
+    """The workloads that a scenario describes, and their batches.
+
+    Raises:
+        InputError: if the corpus profile cannot be used, or cannot be divided as asked.
+    """
+    corpus = speech.load(block.corpus)
+    if block.mean_seconds is not None:
+        corpus = corpus.rescaled(block.mean_seconds)
+    if block.max_seconds is not None:
+        corpus = corpus.limited(block.max_seconds)
+    if block.utterances is not None:
+        loads = workload.fixed(corpus, block.utterances, clients, seed)
+    elif block.partition == "equal-hours":
+        loads = workload.equal_hours(corpus, clients, seed)
+    else:
+        loads = workload.by_speaker(corpus, seed)
+    return loads, batches.make(loads, batch_size, block.batching, seed)

@@ -1,0 +1,144 @@
+"""Every fault of a scenario is one sentence: file, key path, value, what would be right."""
+
+import pytest
+
+from fedsim.errors import ScenarioError
+from fedsim.scenario import dump, load
+
+GOOD = """
+name: small
+fleet:
+  clients: 10
+  mix:
+    - {device: jetson-xavier-nx, share: 0.5}
+    - {device: raspberry-pi-4, share: 0.5, link: ethernet}
+rounds: {count: 3, cohort: 4}
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        file = tmp_path / "mine.yaml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write
+
+
+def test_defaults_are_filled_in_and_the_resolved_text_reads_back_equal(write, tmp_path):
+    loaded = load(write(GOOD))
+    again = tmp_path / "again.yaml"
+    again.write_text(dump(loaded.scenario))
+    assert load(again).scenario == loaded.scenario
+    assert loaded.scenario.server.uplink == 125e6
+    assert loaded.scenario.rounds.close.policy == "wait-all"
+    assert loaded.scenario.learning is None
+
+
+def test_the_name_defaults_to_the_file(write):
+    assert load(write(GOOD.replace("name: small\n", ""))).scenario.name == "mine"
+
+
+def test_short_forms_and_units(write):
+    text = GOOD.replace("link: ethernet}", "link: lte, availability: overnight, pressure: phone}")
+    text = text.replace("cohort: 4}", "cohort: 4, close: {policy: deadline, after: 6h}}")
+    scenario = load(write(text + "server: {uplink: 1Gbps}\n")).scenario
+    assert scenario.fleet.mix[1].availability.kind == "overnight"
+    assert scenario.fleet.mix[1].pressure.kind == "phone"
+    assert scenario.rounds.close.after == 21600.0
+    assert "after: 6h" in dump(scenario)
+
+
+def test_overrides_change_single_keys(write):
+    scenario = load(
+        write(GOOD), ["rounds.count=7", "fleet.mix[1].link=5g", "training.precision=mixed", "seed=9"]
+    ).scenario
+    assert (scenario.rounds.count, scenario.fleet.mix[1].link, scenario.seed) == (7, "5g", 9)
+    assert scenario.training.precision == "mixed"
+
+
+FAULTS = [
+    ("cohort: 4", "chorot: 4", "rounds.chorot: 'chorot' is not a known key; did you mean 'cohort'?"),
+    ("jetson-xavier-nx", "jetson-xavier", "fleet.mix[0].device: .*jetson-xavier-nx"),
+    ("share: 0.5}", "share: -0.5}", r"fleet.mix\[0\].share: -0.5 is not above 0"),
+    ("share: 0.5}", "share: 0.4}", "fleet: the shares of fleet.mix add up to 0.9; they must add up to 1"),
+    ("{count: 3, cohort: 4}", "1e-3", "rounds: 0.001 is not a block with the keys count, cohort"),
+    ("count: 3", "count: 1e-3", "rounds.count: 0.001 is not a whole number"),
+    ("count: 3", "count: '3'", "rounds.count: '3' is not a whole number"),
+    ("count: 3", "count: true", "rounds.count: True is not a whole number"),
+    ("count: 3", "count: 0", "rounds.count: 0 is not at least 1"),
+    ("count: 3, ", "", r"rounds.count: is missing and has no default \(how many rounds\)"),
+    ("count: 3", "count: 3, count: 4", "rounds.count: is given twice"),
+    ("clients: 10", "clients: 10, fleet: 3", "not valid YAML"),
+    ("link: ethernet", "link: wire", r"fleet.mix\[1\].link: .*wire"),
+    (
+        "link: ethernet",
+        "availability: markov",
+        r"mix\[1\].availability: 'markov' needs the key 'mean_online'",
+    ),
+    ("link: ethernet", "pressure: {kind: phone, bytes: 1GB}", "'bytes' belongs to constant, not to 'phone'"),
+    ("link: ethernet", "availability: weekends", "'weekends' is not one of 'always'"),
+    ("cohort: 4", "cohort: 4, close: deadline", "rounds.close: 'deadline' needs the key 'after'"),
+    (
+        "cohort: 4",
+        "cohort: 4, close: {policy: deadline, after: soon}",
+        "rounds.close.after: 'soon' is not a duration; .*6h",
+    ),
+    ("cohort: 4", "cohort: .inf", "rounds.cohort: inf is not a whole number"),
+    ("share: 0.5}", "share: .nan}", r"fleet.mix\[0\].share: nan is not a finite number"),
+    ("name: small", "name: ../../etc", "name: '../../etc' is not a plain name"),
+    ("name: small", "training: {model: wav2vec3}", "training.model: .*wav2vec3"),
+    ("name: small", "workload: {corpus: common-voice-xx}", "workload.corpus: .*common-voice-xx"),
+    ("name: small", "learning: {corpus: {kind: cd}}", "learning.corpus.kind: 'cd' is not one of 'espeak'"),
+    ("name: small", "hardware: {year: 2027, trend: moore}", "hardware.trend: .*moore"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "sentence"), FAULTS, ids=[new[:40] for _, new, _ in FAULTS])
+def test_each_fault_is_one_sentence(write, old, new, sentence):
+    text = GOOD.replace(old, new, 1)
+    assert text != GOOD
+    file = write(text)
+    with pytest.raises(ScenarioError, match=sentence) as fault:
+        load(file)
+    assert str(fault.value).startswith(f"{file}: ")
+    assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "just words"])
+def test_a_file_that_is_no_scenario_says_what_one_is(write, text):
+    with pytest.raises(ScenarioError, match="a scenario has the keys name, description, seed"):
+        load(write(text))
+
+
+def test_a_scenario_that_is_not_there_suggests_one_that_is():
+    with pytest.raises(
+        ScenarioError, match=r"'quickstrat' is not a known scenario .* did you mean 'quickstart'"
+    ):
+        load("quickstrat")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("rounds.count", "has no '='"),
+        ("rounds..count=3", "is not a key path"),
+        ("fleet.mix[9].share=1", "the list on the way has 2 entries"),
+        ("name.x=1", "'x' is inside 'small', not a block"),
+        ("rounds.count=[", "not valid YAML"),
+        ("rounds.cuont=3", "did you mean 'count'"),
+    ],
+)
+def test_bad_overrides_are_one_sentence(write, override, sentence):
+    with pytest.raises(ScenarioError, match=sentence):
+        load(write(GOOD), [override])
+
+
+def test_a_device_file_beside_the_scenario_is_found(write, tmp_path):
+    from fedsim import paths
+
+    shipped = (paths.data_dir("hardware") / "raspberry-pi-4.yaml").read_text()
+    (tmp_path / "my-pi.yaml").write_text(shipped)
+    scenario = load(write(GOOD.replace("raspberry-pi-4", "my-pi.yaml"))).scenario
+    assert scenario.fleet.mix[1].device == str(tmp_path / "my-pi.yaml")
