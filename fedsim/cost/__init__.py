@@ -3,3 +3,11 @@
 Pure functions of numbers, with numpy arrays in and out; a trace is read from ``traces/*.json``
 and no model is ever built here.
 """
+
+from __future__ import annotations
+
+from fedsim.cost.rates import FEATURES, Rates
+from fedsim.cost.technique import Technique
+from fedsim.cost.trace import LayerTrace, load_trace
+
+__all__ = ["FEATURES", "LayerTrace", "Rates", "Technique", "load_trace"]

@@ -94,7 +94,9 @@ class Polynomial:
 
     def __call__(self, batch: Any, axes: Sequence[Any]) -> Any:
         """The value at ``batch`` and the axis lengths; arrays broadcast, integers stay integers."""
-        result: Any = np.zeros(np.broadcast_shapes(np.shape(batch), np.shape(axes[0])), np.asarray(batch).dtype)
+        result: Any = np.zeros(
+            np.broadcast_shapes(np.shape(batch), np.shape(axes[0])), np.asarray(batch).dtype
+        )
         for (i, axis, j), coefficient in self.terms.items():
             term: Any = coefficient
             if i:
@@ -106,9 +108,7 @@ class Polynomial:
 
     def covers(self, other: Polynomial) -> bool:
         """Whether this one is certainly at least ``other``: no coefficient below the other's."""
-        return all(
-            self.terms.get(m, 0) >= other.terms.get(m, 0) for m in {*self.terms, *other.terms}
-        )
+        return all(self.terms.get(m, 0) >= other.terms.get(m, 0) for m in {*self.terms, *other.terms})
 
     def to_json(self) -> list[list[int | float]]:
         """``[[coefficient, power of the batch, axis, power of the axis], ...]``, sorted."""

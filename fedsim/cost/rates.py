@@ -58,7 +58,9 @@ class Rates:
         for field in fields(self):
             value = getattr(self, field.name)
             if math.isnan(value) or value < 0 or (value == 0 and field.name != "launch_s"):
-                raise ValueError(f"{field.name} is {value!r}; a rate is positive and launch_s is not negative")
+                raise ValueError(
+                    f"{field.name} is {value!r}; a rate is positive and launch_s is not negative"
+                )
 
     def seconds_per_unit(self) -> NDArray[np.float64]:
         """Seconds for one unit of each feature, in the order of :data:`FEATURES`."""

@@ -68,7 +68,9 @@ _CHOICES = {
 }
 
 
-def every(precisions: tuple[str, ...] = PRECISIONS, accumulate: tuple[int, ...] = (1,)) -> Iterator[Technique]:
+def every(
+    precisions: tuple[str, ...] = PRECISIONS, accumulate: tuple[int, ...] = (1,)
+) -> Iterator[Technique]:
     """Every combination of the fields, for the precisions and numbers of micro-batches given."""
     for values in itertools.product(
         precisions, OPTIMIZERS, ATTENTIONS, CHECKPOINTINGS, (False, True), accumulate

@@ -120,11 +120,11 @@ class LayerTrace:
     file: str = ""
 
     @cached_property
-    def graph(self) -> networkx.DiGraph[str]:
+    def graph(self) -> networkx.Graph[str]:
         """The layers as a directed graph: an edge for every tensor handed from layer to layer."""
         import networkx
 
-        graph: networkx.DiGraph[str] = networkx.node_link_graph(dict(self.node_link), edges="edges")
+        graph: networkx.Graph[str] = networkx.node_link_graph(dict(self.node_link), edges="edges")
         return graph
 
     def lengths(self, samples: Any) -> list[NDArray[np.int64]]:
@@ -139,7 +139,9 @@ class LayerTrace:
         """The variant's two sets of metrics: for a batch of 1, and for more."""
         if variant not in self.variants:
             known = ", ".join(v for v in self.variants if "@" not in v)
-            raise TraceError(f"has no variant {variant!r}; it has {known}", file=self.file, key="graph.variants")
+            raise TraceError(
+                f"has no variant {variant!r}; it has {known}", file=self.file, key="graph.variants"
+            )
         single = f"{variant}@1"
         return (single if single in self.variants else variant), variant
 
@@ -270,7 +272,11 @@ class _Reader:
         name = self.get(entry, "name", str, path)
         numbers = {k: v for k, v in entry.items() if k != "name"}
         for key, value in numbers.items():
-            if key not in ("of", "kernel", "stride", "padding", "multiple") or type(value) is not int or value < 0:
+            if (
+                key not in ("of", "kernel", "stride", "padding", "multiple")
+                or type(value) is not int
+                or value < 0
+            ):
                 self.fail(f"{value!r:.60} is not a whole number of an axis", f"{path}.{key}")
         if (index > 0) != ("of" in numbers) or numbers.get("of", -1) >= index or numbers.get("stride", 1) < 1:
             self.fail("does not follow from an axis before it", path)
@@ -309,7 +315,9 @@ class _Reader:
             )
             for name in names:
                 if name not in variants or name in found:
-                    self.fail(f"{name!r:.60} is not a variant of this trace, or stands twice", f"{where}.variants")
+                    self.fail(
+                        f"{name!r:.60} is not a variant of this trace, or stands twice", f"{where}.variants"
+                    )
                 found[name] = profile
         return found
 

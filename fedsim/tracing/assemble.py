@@ -29,8 +29,7 @@ def assemble(found: Measurement, depth: int, name: str, details: dict[str, Any])
         name: of the trace.
         details: what else to keep in ``graph``, such as the configuration.
     """
-    prefix = next(iter(found.steps.values())).model.base_model_prefix
-    shown = _Names(found, prefix)
+    shown = _Names(found)
     places = _deep_order(found, depth)
     profiles: dict[str, list[dict[str, Any]]] = {}
     by_content: dict[str, str] = {}
@@ -81,8 +80,8 @@ def assemble(found: Measurement, depth: int, name: str, details: dict[str, Any])
 class _Names:
     """Names of layers and blocks, as in the model, its base's prefix left out."""
 
-    def __init__(self, found: Measurement, prefix: str):
-        self.prefix = prefix
+    def __init__(self, found: Measurement):
+        self.prefix = found.prefix
         self.found = found
         self.rank: dict[Key, int] = {}
         count: dict[str, int] = {}

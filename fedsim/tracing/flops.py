@@ -68,11 +68,13 @@ def _conv_backward_op(args: Sequence[Any], out: Any) -> tuple[str, int]:
 
 
 def _mm(args: Sequence[Any], out: Any) -> tuple[str, int]:
-    return MATMUL, matmul(*args[0].shape, args[1].shape[1])
+    rows, inner = args[0].shape
+    return MATMUL, matmul(rows, inner, args[1].shape[1])
 
 
 def _addmm(args: Sequence[Any], out: Any) -> tuple[str, int]:
-    return MATMUL, matmul(*args[1].shape, args[2].shape[1])
+    rows, inner = args[1].shape
+    return MATMUL, matmul(rows, inner, args[2].shape[1])
 
 
 def _bmm(args: Sequence[Any], out: Any) -> tuple[str, int]:

@@ -49,7 +49,7 @@ def identify(layer: Layer) -> Identity:
     elif not module:
         label = "objective"
     elif "Attention" in name:
-        label = "products"
+        label = "products" if layer.arithmetic else "reshape"
     elif "Quantizer" in name:
         label = "codebook"
     elif name.endswith("Model"):

@@ -1,4 +1,4 @@
-"""Measure a model in every variant at a few points, and fit what each layer costs.
+"""Measure a model in one variant at a few points, and fit what each layer costs.
 
 Transformer layers between the first and the last cost the same, so a model is traced with at most
 three of them (see assemble.py for how they are multiplied again).
@@ -7,8 +7,8 @@ three of them (see assemble.py for how they are multiplied again).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fedsim.cost.polynomial import Axis, Monomial, Polynomial, largest, lengths
@@ -16,7 +16,7 @@ from fedsim.cost.trace import COUNTS, WORKSPACES
 from fedsim.errors import FedsimError
 from fedsim.tracing.fit import Point, fit, monomials, spans
 from fedsim.tracing.layers import Identity, Key, identify, keyed
-from fedsim.tracing.objective import VARIANTS, Step, Variant
+from fedsim.tracing.objective import Step, Variant
 from fedsim.tracing.recorder import Layer, Recorder
 
 SHALLOW = 3
@@ -40,11 +40,14 @@ class Measured:
 
 @dataclass
 class Measurement:
-    """A model with few transformer layers, fitted; layers are in the order of the forward pass."""
+    """A model with few transformer layers, fitted; layers are in the order of the forward pass.
+
+    ``tables`` has an entry for every variant, and one ending in ``@1`` where a batch of 1 is special.
+    """
 
     axes: tuple[Axis, ...]
     depth: int
-    steps: dict[Variant, Step]
+    prefix: str
     tables: dict[str, dict[Key, Measured]] = field(default_factory=dict)
     identities: dict[Key, Identity] = field(default_factory=dict)
     arithmetic: dict[Key, str] = field(default_factory=dict)
@@ -62,6 +65,22 @@ class Measurement:
     def point(self, batch: int, samples: int) -> Point:
         """A batch, and the length of every axis."""
         return batch, tuple(int(n) for n in lengths(self.axes, samples))
+
+
+def merge(parts: Sequence[Measurement]) -> Measurement:
+    """One measurement of all the variants; every part is of the same model."""
+    first = parts[0]
+    whole = replace(first, order=list(first.order))
+    for part in parts[1:]:
+        for before, key in zip([None, *part.order], part.order, strict=False):
+            if key not in whole.order:
+                whole.order.insert(whole.order.index(before) + 1 if before else 0, key)
+        whole.tables = whole.tables | part.tables
+        whole.identities = part.identities | whole.identities
+        whole.arithmetic = part.arithmetic | whole.arithmetic
+        whole.edges = whole.edges | part.edges
+        whole.blocks = {b: whole.blocks[b] | part.blocks[b] for b in whole.blocks}
+    return whole
 
 
 def axes_of(config: Any) -> tuple[Axis, ...]:
@@ -91,19 +110,37 @@ def table(layers: list[Layer]) -> dict[Key, dict[str, Any]]:
     return rows
 
 
-def measure(config: Any, variants: Iterable[Variant] = VARIANTS) -> Measurement:
+def measure(config: Any, variant: Variant) -> tuple[Measurement, Step]:
     """Trace and fit a configuration with at most :data:`SHALLOW` transformer layers.
 
     Raises:
         FitError: a count is not polynomial in batch and frames.
     """
     depth = min(int(config.num_hidden_layers), SHALLOW)
-    steps = {variant: Step(config, variant, depth) for variant in variants}
-    found = Measurement(axes_of(config), depth, steps)
+    step = Step(config, variant, depth)
+    found = Measurement(axes_of(config), depth, str(step.model.base_model_prefix))
     samples = choose_lengths(found.axes)
-    for variant, step in steps.items():
-        _measure_variant(found, variant, step, samples)
-    return found
+    where = list(itertools.product((2, 3), samples))
+    points = [found.point(b, s) for b, s in where]
+    recorders = [step.record(b, s, quickly=True) for b, s in where]
+    _learn(found, recorders[0])
+    fitted = _fit([table(r.layers) for r in recorders], points, found.last, batched=True)
+    found.tables[str(variant)] = fitted
+    blocks = list(recorders[0].block_inputs)
+    inputs = fit(
+        points,
+        [[r.block_inputs[b] for b in blocks] + [r.input_bytes] for r in recorders],
+        [*(monomials({a: 1}) for a in range(found.last + 1)), monomials({0: 1, found.last: 1})],
+    )
+    for block, polynomial in zip(blocks, inputs, strict=False):
+        found.blocks[block] = {str(variant): polynomial}
+    found.input_bytes = inputs[-1]
+    single = table(step.trace(1, samples[0], quickly=True))
+    if not _explained(single, fitted, found.point(1, samples[0])):
+        alone = [single, *(table(step.trace(1, s, quickly=True)) for s in samples[1:])]
+        points = [found.point(1, s) for s in samples]
+        found.tables[f"{variant}@1"] = _fit(alone, points, found.last, batched=False)
+    return found, step
 
 
 def choose_lengths(axes: tuple[Axis, ...], count: int = 4) -> list[int]:
@@ -132,29 +169,6 @@ def _candidates(module: str, last: int, batched: bool) -> list[tuple[Monomial, .
     return [monomials(axes, batched) for axes in bases]
 
 
-def _measure_variant(found: Measurement, variant: Variant, step: Step, samples: list[int]) -> None:
-    where = list(itertools.product((2, 3), samples))
-    points = [found.point(b, s) for b, s in where]
-    recorders = [step.record(b, s, quickly=True) for b, s in where]
-    _learn(found, recorders[0])
-    fitted = _fit([table(r.layers) for r in recorders], points, found.last, batched=True)
-    found.tables[str(variant)] = fitted
-    blocks = list(recorders[0].block_inputs)
-    inputs = fit(
-        points,
-        [[r.block_inputs[b] for b in blocks] + [r.input_bytes] for r in recorders],
-        [*(monomials({a: 1}) for a in range(found.last + 1)), monomials({0: 1, found.last: 1})],
-    )
-    for block, polynomial in zip(blocks, inputs, strict=False):
-        found.blocks.setdefault(block, {})[str(variant)] = polynomial
-    found.input_bytes = inputs[-1]
-    single = table(step.trace(1, samples[0], quickly=True))
-    if not _explained(single, fitted, found.point(1, samples[0])):
-        alone = [single, *(table(step.trace(1, s, quickly=True)) for s in samples[1:])]
-        points = [found.point(1, s) for s in samples]
-        found.tables[f"{variant}@1"] = _fit(alone, points, found.last, batched=False)
-
-
 def _fit(
     rows: list[dict[Key, dict[str, Any]]], points: list[Point], last: int, batched: bool
 ) -> dict[Key, Measured]:
@@ -163,9 +177,7 @@ def _fit(
         raise FedsimError("the layers that do something change with the batch or the length")
     found: dict[Key, Measured] = {}
     for key in keys:
-        flat = [
-            [row[key][m] for m in COUNTS] + [x for m in WORKSPACES for x in row[key][m]] for row in rows
-        ]
+        flat = [[row[key][m] for m in COUNTS] + [x for m in WORKSPACES for x in row[key][m]] for row in rows]
         fitted = fit(points, flat, _candidates(key[0], last, batched))
         start = len(COUNTS)
         workspaces = {}
@@ -194,23 +206,19 @@ def _explained(rows: dict[Key, dict[str, Any]], fitted: dict[Key, Measured], poi
 
 
 def _learn(found: Measurement, recorder: Recorder) -> None:
-    """Names, order, edges and parameters, from the first trace of each variant."""
+    """Names, order, edges and parameters, from one traced step."""
     layers = keyed(recorder.layers)
     keys = list(layers)
-    previous: Key | None = None
     for key, layer in layers.items():
         if layer.idle:
             continue
-        if key not in found.identities:
-            found.identities[key] = identify(layer)
-            found.order.insert(found.order.index(previous) + 1 if previous else 0, key)
+        found.identities[key] = identify(layer)
+        found.order.append(key)
         if layer.arithmetic:
             found.arithmetic[key] = layer.arithmetic
-        previous = key
         for source in layer.reads_from:
             if not layers[keys[source]].idle:
                 found.edges[keys[source], key] = None
-    found.parameters = {}
     for name, parameter in recorder.model.named_parameters():
         owner = _owner(name.rpartition(".")[0], found.order)
         found.parameters[owner] = found.parameters.get(owner, 0) + parameter.numel()

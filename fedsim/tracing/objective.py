@@ -71,6 +71,7 @@ class Step:
         self.mode, self.model = build(lambda: _pretraining(config))
         if prepare is not None:
             prepare(self.model)
+        self._quick = quick(self.mode)
 
     def trace(self, batch: int, samples: int, quickly: bool = False) -> list[Layer]:
         """Run one forward and one backward pass; the layers in the order of the forward pass."""
@@ -78,7 +79,7 @@ class Step:
 
     def record(self, batch: int, samples: int, quickly: bool = False) -> Recorder:
         """As :meth:`trace`, giving the finished recorder."""
-        run = quick(self.mode) if quickly else None
+        run = self._quick if quickly else None
         self.model.zero_grad(set_to_none=True)
         with self.mode, contextlib.ExitStack() as stack:
             inputs = _pretraining_inputs(self.config, batch, samples)

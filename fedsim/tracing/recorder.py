@@ -124,7 +124,7 @@ def _read_bytes(tensor: torch.Tensor) -> int:
     return count * tensor.element_size()
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records one step of ``model``; use as a context around forward and backward.
 
     Args:
@@ -133,7 +133,7 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self, model: torch.nn.Module, inputs: list[torch.Tensor], run: Any = None):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._run = run or _plainly
         self.model = model
         self.layers: list[Layer] = []
@@ -153,11 +153,7 @@ class Recorder(TorchDispatchMode):
             storage = tensor.untyped_storage()
             self._keep.append(storage)
             self._ignored.add(storage._cdata)
-        self._handles = [
-            hook
-            for name, module in model.named_modules()
-            for hook in self._watch(name, module)
-        ]
+        self._handles = [hook for name, module in model.named_modules() for hook in self._watch(name, module)]
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
     # -- following modules ---------------------------------------------------------------------
@@ -185,7 +181,8 @@ class Recorder(TorchDispatchMode):
     def _open(self, nodes_before: int) -> None:
         if self._backward:
             return
-        module, module_class, leaf = self._stack[-1] if self._stack else ("", type(self.model).__name__, False)
+        outside = ("", type(self.model).__name__, False)
+        module, module_class, leaf = self._stack[-1] if self._stack else outside
         self._starts.append(torch._C._autograd._get_sequence_nr() - nodes_before)
         self.layers.append(Layer("", module, module_class, self._starts[-1], leaf))
         self._current = len(self.layers) - 1
@@ -255,7 +252,8 @@ class Recorder(TorchDispatchMode):
         return out
 
     def _observe(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        outputs = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, torch.Tensor)]
+        several = out if isinstance(out, (tuple, list)) else (out,)
+        outputs = [t for t in several if isinstance(t, torch.Tensor)]
         works = not (func in _NEITHER_READ_NOR_WRITTEN or func.is_view)
         formula = flops.FORMULAS.get(func)
         arithmetic, count = formula(args, out) if formula else (None, 0)
@@ -289,7 +287,8 @@ class Recorder(TorchDispatchMode):
         elif func in _IN_PLACE_SCATTERS:
             moved = sum(2 * _read_bytes(t) for t in inputs[1:])
         else:
-            moved = sum(map(_read_bytes, {id(t): t for t in inputs}.values())) + sum(map(_read_bytes, outputs))
+            each = {id(t): t for t in inputs}.values()
+            moved = sum(map(_read_bytes, each)) + sum(map(_read_bytes, outputs))
         launches = _EXTRA_LAUNCHES.get(func, 1)
         if func is aten.convolution_backward.default:
             launches = sum(map(bool, args[10]))
@@ -313,12 +312,12 @@ class Recorder(TorchDispatchMode):
     def __enter__(self) -> Recorder:
         self._lives: list[_Storage] = []
         self._hooks.__enter__()
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         self._open(0)
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        super().__exit__(*exc)
+        super().__exit__(*exc)  # type: ignore[no-untyped-call]
         self._hooks.__exit__(*exc)
         for handle in self._handles:
             handle.remove()
@@ -326,9 +325,7 @@ class Recorder(TorchDispatchMode):
     def finish(self) -> list[Layer]:
         """The layers in the order of the forward pass, idle ones left out, with live bytes filled in."""
         moments = len(self._moments)
-        grads = {
-            p.grad.untyped_storage()._cdata for p in self.model.parameters() if p.grad is not None
-        }
+        grads = {p.grad.untyped_storage()._cdata for p in self.model.parameters() if p.grad is not None}
         for key in grads:
             if key in self._storages:
                 self._storages[key].grad = True
@@ -349,7 +346,7 @@ def _plainly(func: Any, args: Any, kwargs: Any) -> Any:
     return func(*args, **kwargs)
 
 
-def _select_everything(func: Any, args: Any) -> torch.Tensor | None:
+def _select_everything(func: Any, args: Any) -> Any:
     """The result of a boolean selection that selects every element, or None if there is no mask."""
     if func is aten.masked_select.default:
         return args[0].new_empty((args[1].numel(),))

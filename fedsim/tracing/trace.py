@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from fedsim.cost.trace import COUNTS, WORKSPACES, LayerTrace, parse_trace
 from fedsim.errors import FedsimError
 from fedsim.tracing.assemble import assemble
-from fedsim.tracing.measure import choose_lengths, measure, table
+from fedsim.tracing.measure import Measurement, choose_lengths, measure, merge, table
 from fedsim.tracing.objective import VARIANTS, Step, Variant
 
 
@@ -22,28 +25,42 @@ class VerificationError(FedsimError):
     """A trace does not equal the model it was taken from."""
 
 
-def trace(config: Any, name: str, variants: Iterable[Variant] = VARIANTS) -> dict[str, Any]:
+def trace(config: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers: int = 1) -> dict[str, Any]:
     """The verified content of a trace file for a transformers configuration.
+
+    Args:
+        config: a configuration of a speech model.
+        name: what the trace is called.
+        variants: those to trace; all by default.
+        workers: processes that share the variants; they are forked.
 
     Raises:
         FitError: a count is not polynomial in batch and frames.
         VerificationError: the finished trace differs from a direct one.
     """
-    found = measure(config, variants)
-    depth = int(config.num_hidden_layers)
     details = {"objective": "wav2vec2 pretraining", "config": _essential(config)}
-    content = assemble(found, depth, name, details)
+    one = partial(_one, config, name, details)
+    if workers > 1:
+        with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+            parts = list(pool.map(one, variants))
+    else:
+        parts = [one(variant) for variant in variants]
+    return assemble(merge(parts), int(config.num_hidden_layers), name, details)
+
+
+def _one(config: Any, name: str, details: dict[str, Any], variant: Variant) -> Measurement:
+    """One variant, measured and verified."""
+    found, step = measure(config, variant)
     fitted = choose_lengths(found.axes)
     unseen = fitted[1] + 1234 + (fitted[3] - fitted[1]) // 5
     shallow = parse_trace(assemble(found, found.depth, name, details))
-    for variant, step in found.steps.items():
-        verify(shallow, variant, step, 4, unseen)
-        verify(shallow, variant, step, 1, unseen, quickly=True)
-    if depth != found.depth:
-        whole = parse_trace(content)
-        for variant in (v for v in found.steps if v.precision == "fp32"):
-            verify(whole, variant, Step(config, variant), 5, fitted[2] + 77, quickly=True)
-    return content
+    verify(shallow, variant, step, 4, unseen)
+    verify(shallow, variant, step, 1, unseen, quickly=True)
+    depth = int(config.num_hidden_layers)
+    if depth != found.depth and variant.precision == "fp32":
+        whole = parse_trace(assemble(found, depth, name, details))
+        verify(whole, variant, Step(config, variant), 5, fitted[2] + 77, quickly=True)
+    return found
 
 
 def verify(

@@ -1,0 +1,58 @@
+"""``fedsim trace``: run models on fake tensors and write their layer traces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fedsim.errors import TraceError
+
+
+@click.command(name="trace")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="A transformers configuration (JSON) to trace."
+)
+@click.option("--name", help="What to call the model of --config; the file's own name by default.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write to; the catalogue by default.")
+@click.option(
+    "--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes to share it."
+)
+def command(
+    models: tuple[str, ...], config: Path | None, name: str | None, out: Path | None, workers: int
+) -> None:
+    """Trace MODELs (all that fedsim knows by default): no weights are allocated.
+
+    Each trace is verified against the model before it is written.
+    """
+    if config is not None and models:
+        raise TraceError("give either names of models or --config, not both")
+    if name is not None and config is None:
+        raise TraceError("--name names the model of --config, which is missing")
+    import time
+
+    from rich.console import Console
+
+    from fedsim import paths
+    from fedsim.tracing import configs
+    from fedsim.tracing.trace import trace, write
+
+    if config is not None:
+        wanted = {name or config.stem: configs.read(config)}
+    else:
+        wanted = {model: configs.preset(model) for model in models or configs.presets()}
+    console = Console()
+    folder = out or paths.data_dir("traces")
+    for model, model_config in wanted.items():
+        start = time.monotonic()
+        with console.status(f"tracing {model}"):
+            content = trace(model_config, model, workers=workers)
+        path = write(content, folder)
+        variants = sum("@" not in v for v in content["graph"]["variants"])
+        console.print(
+            f"{path}: {len(content['nodes'])} layers, {variants} variants, verified"
+            f" ({time.monotonic() - start:.0f} s)",
+            highlight=False,
+            soft_wrap=True,
+        )

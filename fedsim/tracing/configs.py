@@ -1,0 +1,63 @@
+"""Configurations of models to trace: fedsim's own presets, and a user's JSON file.
+
+Presets are transformers configurations beside the learning room, so that the model which is traced
+and the one which is trained are the same.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fedsim import learning
+from fedsim.errors import TraceError
+
+_FOLDER = Path(learning.__file__).resolve().parent / "configs"
+_NEEDED = ("conv_kernel", "conv_stride", "num_hidden_layers")
+
+
+def presets() -> list[str]:
+    """The names of the models that fedsim knows how to build."""
+    return sorted(path.stem for path in _FOLDER.glob("*.json"))
+
+
+def preset(name: str) -> Any:
+    """The transformers configuration of a preset.
+
+    Raises:
+        TraceError: there is no such preset.
+    """
+    if name not in presets():
+        raise TraceError(f"there is no model {name!r}; fedsim knows {', '.join(presets())}, or give --config")
+    return read(_FOLDER / f"{name}.json")
+
+
+def read(path: Path) -> Any:
+    """The transformers configuration in a JSON file, as ``save_pretrained`` writes it.
+
+    Raises:
+        TraceError: the file is not one, or not of a speech model with a convolutional encoder.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise TraceError(f"is not JSON that can be read ({error})", file=path) from None
+    kind = content.get("model_type") if isinstance(content, dict) else None
+    if not isinstance(kind, str):
+        raise TraceError(
+            "is missing; it says which model this is, such as wav2vec2", file=path, key="model_type"
+        )
+    from transformers import CONFIG_MAPPING
+
+    if kind not in CONFIG_MAPPING:
+        raise TraceError(f"{kind!r} is not a model that transformers knows", file=path, key="model_type")
+    values = {k: v for k, v in content.items() if k not in ("model_type", "transformers_version")}
+    try:
+        config = CONFIG_MAPPING[kind](**values)
+    except (TypeError, ValueError) as error:
+        raise TraceError(f"is not a configuration of {kind}: {error}", file=path) from None
+    for key in _NEEDED:
+        if not hasattr(config, key):
+            raise TraceError(f"{kind} has none, so it is not a speech model on waveforms", file=path, key=key)
+    return config
