@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fedsim.errors import InputError, ScenarioError
 
-CORPORA = ("espeak",)
+CORPORA = ("espeak", "manifest", "common-voice")
+DEFAULT_MINUTES = 30.0
 PARTITIONS = ("by-speaker",)
 AGGREGATES = ("fedavg", "uniform", "loss-weighted")
 OPTIMIZERS = ("adam", "adamw", "sgd")
@@ -35,27 +36,40 @@ class CorpusSpec:
     """A speech corpus.
 
     Attributes:
-        kind: ``espeak`` (embedded synthetic speech).
-        language: of the synthetic speech; the grammar speaks ``it``.
+        kind: ``espeak`` (embedded synthetic speech), ``manifest`` (a CSV file) or
+            ``common-voice`` (a folder).
+        language: of the synthetic speech (``it``, also if None); for a manifest with a language
+            column and for a folder of several languages, the one to use.
         speakers: number of synthetic speakers, at least 3.
-        minutes: of synthetic speech over all speakers and splits.
+        minutes: of synthetic speech over all speakers and splits (None: 30); of other kinds the
+            most training speech that is taken (None: all), and a tenth of it for each held-out
+            split.
         seed: of the corpus itself; the run's seed does not change the corpus.
+        path: the manifest or the Common Voice folder.
+        outside: whether a manifest's paths may lie outside its folder.
     """
 
     kind: str = "espeak"
-    language: str = "it"
+    language: str | None = None
     speakers: int = 40
-    minutes: float = 30.0
+    minutes: float | None = None
     seed: int = 0
+    path: str | None = None
+    outside: bool = False
 
     def __post_init__(self) -> None:
         _one_of(self.kind, CORPORA, "corpus.kind")
-        _one_of(self.language, ("it",), "corpus.language")
+        minutes = DEFAULT_MINUTES if self.minutes is None else self.minutes
+        _need(0 < minutes <= 60_000, f"is {minutes:g}; 0 to 60000 are possible", "corpus.minutes")
+        if self.kind != "espeak":
+            _need(bool(self.path), f"is missing; a corpus of kind {self.kind} needs it", "corpus.path")
+            return
+        _need(self.path is None, "is for manifest and common-voice corpora", "corpus.path")
+        _one_of(self.language or "it", ("it",), "corpus.language")
         _need(3 <= self.speakers <= 10_000, f"is {self.speakers}; 3 to 10000 are possible", "corpus.speakers")
-        per_speaker = 60.0 * self.minutes / self.speakers
         _need(
-            0.0 < self.minutes <= 60_000.0 and per_speaker >= 1.0,
-            f"is {self.minutes:g} for {self.speakers} speakers; each needs at least a second",
+            60.0 * minutes / self.speakers >= 1.0,
+            f"is {minutes:g} for {self.speakers} speakers; each needs at least a second",
             "corpus.minutes",
         )
 
@@ -104,11 +118,11 @@ class LearnerSpec:
     parts: int | None = None
     clients_per_round: int = 8
     evaluate_every: int = 2
-    batch_size: int = 8
-    local_steps: int = 4
+    batch_size: int = 4
+    local_steps: int = 8
     local_epochs: float | None = None
-    learning_rate: float = 1e-3
-    warmup_rounds: int = 2
+    learning_rate: float = 2e-3
+    warmup_rounds: int = 3
     decay: str = "none"
     optimizer: str = "adam"
     optimizer_state: str = "fresh"
@@ -116,7 +130,7 @@ class LearnerSpec:
     clip_norm: float = 2.0
     feature_gradient_scale: float = 1.0
     aggregate: str = "fedavg"
-    crop_seconds: float = 4.0
+    crop_seconds: float = 2.0
     mask_probability: float | None = None
     mask_span_frames: int | None = None
     negatives: int | None = None
@@ -124,7 +138,7 @@ class LearnerSpec:
     gumbel_max: float = 2.0
     gumbel_min: float = 0.5
     gumbel_decay: float = 0.95
-    evaluation_seconds: float = 120.0
+    evaluation_seconds: float = 60.0
     splits: tuple[str, ...] = ("validation",)
     max_staleness: int = 0
     checkpoint_every: int = 10

@@ -14,6 +14,7 @@ def load(spec: CorpusSpec) -> Corpus:
     Raises:
         CorpusError: if there is no usable speech.
     """
-    from fedsim.learning.corpus import espeak
+    from fedsim.learning.corpus import common_voice, espeak, manifest
 
-    return espeak.load(spec)
+    kinds = {"espeak": espeak.load, "manifest": manifest.load, "common-voice": common_voice.load}
+    return kinds[spec.kind](spec)

@@ -20,7 +20,7 @@ from typing import Any
 from fedsim import paths
 from fedsim.errors import CorpusError
 from fedsim.learning.corpus import store
-from fedsim.learning.spec import CorpusSpec
+from fedsim.learning.spec import DEFAULT_MINUTES, CorpusSpec
 
 GENERATOR_VERSION = 1
 _TIMEOUT_S = 3600
@@ -40,15 +40,15 @@ def load(spec: CorpusSpec) -> store.Corpus:
         CorpusError: if espeak-ng cannot be loaded or the cache cannot be written.
     """
     job: dict[str, Any] = {
-        "language": spec.language,
+        "language": spec.language or "it",
         "speakers": spec.speakers,
-        "minutes": float(spec.minutes),
+        "minutes": DEFAULT_MINUTES if spec.minutes is None else float(spec.minutes),
         "seed": spec.seed,
     }
     version = {"generator": GENERATOR_VERSION, "espeakng-loader": metadata.version("espeakng-loader")}
     text = json.dumps({**job, **version}, sort_keys=True)
     digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    name = f"espeak-{spec.language}-{spec.speakers}x{spec.minutes:g}-{digest}"
+    name = f"espeak-{job['language']}-{spec.speakers}x{job['minutes']:g}-{digest}"
     return store.cached(paths.cache_dir() / "corpora" / name, lambda folder: _make(folder, job))
 
 

@@ -1,7 +1,7 @@
 """A corpus on disk and in memory: one flat array of samples and a table of utterances.
 
 A corpus is a folder with ``audio.i16`` (16 kHz mono, little-endian int16, end to end) and
-``utterances.parquet`` (speaker, text, offset, samples, split). It is written into a temporary
+``utterances.parquet`` (speaker, text, offset, samples, split, client). It is written into a temporary
 folder beside its place and renamed, so that a half-written corpus is never seen; two processes
 that make the same corpus at once leave one. The audio is memory-mapped: worker processes share
 its pages.
@@ -23,6 +23,7 @@ from fedsim.errors import CorpusError
 
 SAMPLE_RATE_HZ = 16_000
 SPLITS = ("train", "validation", "test")
+NAMED = 5  # skipped recordings that a summary names
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Corpus:
         speaker: tuple of n speaker names.
         text: tuple of n transcripts.
         split: tuple of n split names.
+        client: tuple of n names of who holds each, empty where nobody said.
         skipped: (file, reason) of what could not be used.
     """
 
@@ -46,6 +48,7 @@ class Corpus:
     speaker: tuple[str, ...]
     text: tuple[str, ...]
     split: tuple[str, ...]
+    client: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
@@ -60,6 +63,22 @@ class Corpus:
         """The utterances of a split, in order."""
         return np.array([i for i, name in enumerate(self.split) if name == split], dtype=np.int64)
 
+    def summary(self) -> list[str]:
+        """What it holds and what was skipped, a sentence each, for a person to read."""
+        held = {name: self.of_split(name) for name in SPLITS}
+        parts = [
+            f"{self.samples[held[name]].sum() / SAMPLE_RATE_HZ / 60:.1f} min {name} "
+            f"({len({self.speaker[i] for i in held[name]})} speakers)"
+            for name in SPLITS
+        ]
+        lines = [f"{len(self)} utterances: {', '.join(parts)}"]
+        if self.skipped:
+            named = [f"{file} {why}" for file, why in self.skipped[:NAMED]]
+            rest = len(self.skipped) - len(named)
+            more = f" and {rest} more" if rest else ""
+            lines.append(f"{len(self.skipped)} recordings skipped: {'; '.join(named)}{more}")
+        return lines
+
     @property
     def seconds(self) -> float:
         """Length of all speech."""
@@ -72,6 +91,7 @@ def write_table(
     text: list[str],
     samples: list[int],
     split: list[str],
+    client: list[str] | None = None,
     skipped: list[tuple[str, str]] | None = None,
 ) -> None:
     """Write ``utterances.parquet`` beside ``audio.i16``; offsets follow from the lengths."""
@@ -86,6 +106,7 @@ def write_table(
             "offset": np.cumsum(lengths) - lengths,
             "samples": lengths,
             "split": pa.array(split, pa.string()),
+            "client": pa.array(client or [""] * len(split), pa.string()),
         }
     )
     pq.write_table(table, folder / "utterances.parquet")
@@ -115,6 +136,7 @@ def load(folder: Path) -> Corpus | None:
         speaker=tuple(columns["speaker"]),
         text=tuple(columns["text"]),
         split=tuple(columns["split"]),
+        client=tuple(columns["client"]),
         skipped=tuple((str(file), str(why)) for file, why in skipped),
     )
 

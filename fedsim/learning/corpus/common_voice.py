@@ -1,0 +1,87 @@
+"""A Mozilla Common Voice folder, version 7 or later: ``clips/*.mp3`` and lists as TSV.
+
+The lists are read by header, since columns come and go between versions, and without quoting: a
+bare ``"`` in a sentence is legal. ``dev.tsv`` is the validation split and ``test.tsv`` the test
+split; training speech is all of ``validated.tsv`` (or ``train.tsv`` where there is none) whose
+speaker is in neither. Without dev and test lists, speakers are held out as for a manifest.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from fedsim.errors import CorpusError
+from fedsim.learning.corpus import listing, store
+from fedsim.learning.spec import CorpusSpec
+
+REQUIRED = ("client_id", "path", "sentence")
+_LONGEST_FIELD = 1_000_000
+
+
+def load(spec: CorpusSpec) -> store.Corpus:
+    """The corpus in the folder ``spec.path``, or in its sub-folder of the language.
+
+    Raises:
+        CorpusError: if there is no such folder, or nothing usable in it.
+    """
+    folder = Path(spec.path or "")
+    if not (folder / "clips").is_dir() and spec.language is not None:
+        folder = folder / spec.language
+    if not (folder / "clips").is_dir():
+        raise CorpusError("is not a Common Voice folder: it has no clips folder", file=spec.path)
+    return listing.build(read(folder), spec, folder)
+
+
+def read(folder: Path) -> list[listing.Recording]:
+    """The recordings that a Common Voice folder lists; see :func:`load`."""
+    held_out = [
+        recording
+        for split, name in (("validation", "dev"), ("test", "test"))
+        for recording in _list(folder, name, split)
+    ]
+    taken = {recording.speaker for recording in held_out}
+    names = {recording.name for recording in held_out}
+    main = next((n for n in ("validated", "train") if (folder / f"{n}.tsv").is_file()), None)
+    if main is None:
+        raise CorpusError("has neither validated.tsv nor train.tsv", file=folder)
+    split = "train" if held_out else ""
+    rest = [r for r in _list(folder, main, split) if r.speaker not in taken and r.name not in names]
+    return rest + held_out
+
+
+def _list(folder: Path, name: str, split: str) -> list[listing.Recording]:
+    file = folder / f"{name}.tsv"
+    if not file.is_file():
+        return []
+    recordings = []
+    previous = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            rows = csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
+            missing = [column for column in REQUIRED if column not in (rows.fieldnames or [])]
+            if missing:
+                raise CorpusError(f"lacks the column {missing[0]!r}", file=file)
+            for row in rows:
+                clip = (row["path"] or "").strip()
+                if not clip or not row["client_id"] or Path(clip).name != clip:
+                    raise CorpusError(
+                        f"has no usable client_id and path ({clip!r})", file=file, key=f"line {rows.line_num}"
+                    )
+                clip = clip if "." in clip else f"{clip}.mp3"
+                recordings.append(
+                    listing.Recording(
+                        folder / "clips" / clip,
+                        clip,
+                        row["client_id"],
+                        (row["sentence"] or "").strip(),
+                        split,
+                    )
+                )
+    except (UnicodeDecodeError, csv.Error) as fault:
+        raise CorpusError(f"cannot be read: {fault}", file=file) from None
+    except OSError as fault:
+        raise CorpusError(f"cannot be read: {fault.strerror}", file=file) from None
+    finally:
+        csv.field_size_limit(previous)
+    return recordings
