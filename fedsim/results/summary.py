@@ -20,6 +20,7 @@ from fedsim.results.outcomes import OUTCOMES
 from fedsim.results.reading import Run
 
 _MAX_CLIENTS = 100_000_000
+_LARGEST = 1e24
 _SUMS = ("download_s", "compute_s", "upload_s", "downloaded_bytes", "uploaded_bytes", "energy_j")
 _PHASES = ("download_s", "compute_s", "upload_s")
 _COLUMNS = (
@@ -129,7 +130,10 @@ class ClientSums:
         if client.min() < 0 or client.max() > _MAX_CLIENTS:
             raise RunError("column 'client' holds a number that is no client", file=self.run.path)
         done = outcome == OUTCOMES.index("completed")
-        columns = {name: numbers(batch, name) for name in _SUMS}
+        columns = {name: numbers(batch, name) for name in (*_SUMS, "ended_s")}
+        for name, values in columns.items():
+            if not np.all(np.abs(values) < _LARGEST):
+                raise RunError(f"column {name!r} holds a value that is no quantity", file=self.run.path)
         self._add("client_rounds", device)
         for code, word in enumerate(OUTCOMES):
             self._add(word, device[outcome == code])
@@ -141,9 +145,7 @@ class ClientSums:
         place = np.searchsorted(self.rounds, numbers(batch, "round")[done])
         if place.size and (place.max() >= self.rounds.size):
             raise RunError("holds client rows of a round that it does not hold", file=self.run.path)
-        self._add(
-            "waiting_s", device[done], np.maximum(self.ends[place] - numbers(batch, "ended_s")[done], 0.0)
-        )
+        self._add("waiting_s", device[done], np.maximum(self.ends[place] - columns["ended_s"][done], 0.0))
         self._extreme("footprint_bytes", device, numbers(batch, "footprint_bytes"), 1.0)
         self._extreme("available_bytes", device, numbers(batch, "available_bytes"), -1.0)
         self.width = max(self.width, int(client.max()) + 1)
@@ -243,6 +245,9 @@ def survey(run: Run, ended: str = "not finished yet") -> tuple[dict[str, Any], C
     }
     if column["round"].size and np.any(np.diff(column["round"]) <= 0):
         raise RunError("holds rounds that are not in order", file=run.path)
+    times = np.concatenate([column[name] for name in ("start_s", "end_s", "wasted_s")])
+    if not np.all(np.abs(times) < _LARGEST):
+        raise RunError("holds rounds without a proper start and end", file=run.path)
     lengths = column["end_s"] - column["start_s"]
     sums = ClientSums(run, column["round"], column["end_s"])
     for batch in run.batches("clients", _COLUMNS):

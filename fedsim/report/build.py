@@ -1,0 +1,66 @@
+"""Making a run's report: figures, page and timeline, from the run directory alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedsim.errors import FedsimError
+from fedsim.report import page, timeline
+from fedsim.report.digest import Digest, digest
+from fedsim.report.figures import CHARTS
+from fedsim.report.page import Picture
+from fedsim.report.style import DARK, LIGHT, render
+from fedsim.results.atomic import write_bytes, write_text
+from fedsim.results.reading import load
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was made.
+
+    Attributes:
+        digest: what it was made from.
+        html: the page.
+        timeline: the trace for Perfetto.
+        figures: the pictures, in the order of the page.
+    """
+
+    digest: Digest
+    html: Path
+    timeline: Path
+    figures: list[Path]
+
+
+def write(run_dir: str | Path, out: str | Path | None = None) -> Report:
+    """Make ``figures/*.png``, ``report.html`` and ``timeline.json`` of a run, finished or not.
+
+    Args:
+        run_dir: the run directory.
+        out: where to put them; the run directory itself if not given.
+
+    Raises:
+        RunError: if the run directory is damaged or is none.
+        FedsimError: if the disk refuses.
+    """
+    found = digest(load(run_dir))
+    where = Path(run_dir if out is None else out)
+    try:
+        (where / "figures").mkdir(parents=True, exist_ok=True)
+        pictures, paths = [], []
+        for chart in CHARTS:
+            path = where / "figures" / f"{chart.name}.png"
+            if not chart.ready(found):
+                path.unlink(missing_ok=True)
+                continue
+            light, dark = (render(chart.draw(found, theme)) for theme in (LIGHT, DARK))
+            write_bytes(path, light.whole)
+            pictures.append(
+                Picture(chart.name, chart.heading, chart.title(found), chart.caption(found), light, dark)
+            )
+            paths.append(path)
+        write_text(where / "report.html", page.html(found, pictures))
+        timeline.write(found, where / "timeline.json")
+    except OSError as fault:
+        raise FedsimError(f"{where}: the report cannot be written: {fault.strerror or fault}") from None
+    return Report(found, where / "report.html", where / "timeline.json", paths)

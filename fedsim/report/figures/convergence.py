@@ -1,0 +1,145 @@
+"""What is learnt, on the simulated clock: loss, accuracy and error rates against time.
+
+Time runs along the bottom, rounds along the top. Train curves, where there are some, are thin.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from fedsim.report.digest import Digest, Series
+from fedsim.report.figures.chart import Chart
+from fedsim.report.style import Canvas, Theme, canvas
+from fedsim.report.text import duration, figure, share, time_unit
+
+#: Metrics worth a panel, in order: (metric, label of its axis).
+PANELS = (
+    ("loss", "loss (nats)"),
+    ("contrastive_accuracy", "contrastive accuracy (%)"),
+    ("wer", "word error rate (%)"),
+    ("cer", "character error rate (%)"),
+)
+_PERCENT = frozenset({"contrastive_accuracy", "wer", "cer"})
+_SPLITS = ("validation", "test", "train")
+_MOST_POINTS = 2000
+
+
+def panels(digest: Digest) -> list[tuple[str, str]]:
+    """The panels for which some split has data."""
+    return [(m, label) for m, label in PANELS if any((s, m) in digest.series for s in _SPLITS)]
+
+
+def change(digest: Digest) -> str:
+    """The finding: what became of the best-known metric."""
+    for metric, words in (
+        ("loss", "validation loss"),
+        ("wer", "word error rate"),
+        ("contrastive_accuracy", "contrastive accuracy"),
+    ):
+        for split in ("validation", "test"):
+            series = digest.series.get((split, metric))
+            if series is None or series.value.size < 2:
+                continue
+            first, last = float(series.value[0]), float(series.value[-1])
+            shown = share if metric in _PERCENT else figure
+            took = duration(float(series.time_s[-1] - series.time_s[0]))
+            subject = words[0].upper() + words[1:]
+            if first == last:
+                return f"{subject} stays at {shown(first)} over {took}"
+            verb = "falls" if last < first else "rises"
+            by = f" by {share(abs(last / first - 1))}" if first > 0 and metric == "loss" else ""
+            return f"{subject} {verb}{by} in {took}, from {shown(first)} to {shown(last)}"
+    return "The model was evaluated once"
+
+
+def _thin(series: Series) -> Series:
+    step = -(-series.value.size // _MOST_POINTS)
+    keep = np.unique(np.r_[0 : series.value.size : step, series.value.size - 1])
+    return Series(series.round[keep], series.time_s[keep], series.value[keep])
+
+
+def _panel(ax: Axes, digest: Digest, theme: Theme, metric: str, label: str, second: float) -> None:
+    factor = 100.0 if metric in _PERCENT else 1.0
+    colours = {"validation": theme.blue, "test": "#D55E00", "train": theme.soft}
+    present = [s for s in _SPLITS if (s, metric) in digest.series]
+    for split in present:
+        series = _thin(digest.series[split, metric])
+        few = series.value.size <= 60
+        ax.plot(
+            series.time_s / second,
+            series.value * factor,
+            color=colours[split],
+            linewidth=0.9 if split == "train" else 1.8,
+            marker="o" if few and split != "train" else None,
+            markersize=3.2,
+            label=split,
+            zorder=2 if split == "train" else 3,
+        )
+    main = digest.series[present[0], metric]
+    if main.value.size > 1:
+        end = float(main.value[-1])
+        ax.annotate(
+            share(end) if metric in _PERCENT else figure(end),
+            (main.time_s[-1] / second, end * factor),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            color=colours[present[0]],
+            weight="bold",
+            size=9,
+            annotation_clip=False,
+        )
+    ax.set_ylabel(label)
+    if len(present) > 1:
+        ax.legend(frameon=False, fontsize=8.5, labelcolor=theme.ink, handlelength=1.4, loc="best")
+    if metric in _PERCENT:
+        ax.set_ylim(bottom=0)
+
+
+def round_ticks(digest: Digest, most: int = 6) -> list[tuple[float, int]]:
+    """Some rounds with the times at which they closed: (time_s, how many rounds were done by then)."""
+    ends = digest.rounds["end_s"]
+    if ends.size < 2:
+        return [(float(end), 1) for end in ends]
+    for step in (s * 10**power for power in range(9) for s in (1, 2, 5)):
+        if ends.size / step <= most:
+            return [(float(ends[at - 1]), at) for at in range(step, ends.size + 1, step)]
+    return []
+
+
+def draw(digest: Digest, theme: Theme) -> Canvas:
+    """Draw the convergence curves."""
+    shown = panels(digest)
+    height = 2.8 if len(shown) == 1 else 0.75 + 1.5 * len(shown)
+    with canvas(theme, change(digest), height) as frame:
+        axes = frame.axes(len(shown), sharex=True)
+        latest = max(float(s.time_s.max()) for s in digest.series.values())
+        second, unit = time_unit(latest)
+        for ax, (metric, label) in zip(axes, shown, strict=True):
+            _panel(ax, digest, theme, metric, label, second)
+        axes[-1].set_xlabel(f"simulated time ({unit})")
+        axes[-1].set_xlim(left=0)
+        axes[-1].margins(x=0.02)
+        ticks = round_ticks(digest)
+        if ticks:
+            top = axes[0].secondary_xaxis("top")
+            top.set_xticks([t / second for t, _ in ticks], [f"{n:,}" for _, n in ticks])
+            top.tick_params(colors=theme.soft, labelsize=8.5, length=3, color=theme.soft)
+            top.set_xlabel("rounds done", color=theme.soft)
+            top.spines["top"].set_visible(False)
+        frame.figure.align_ylabels(axes)
+        return frame
+
+
+CHART = Chart(
+    name="convergence",
+    heading="Convergence",
+    ready=lambda digest: bool(panels(digest)),
+    title=change,
+    caption=lambda digest: (
+        "Each point is the global model after a round, evaluated on speakers that no client trains on, "
+        "at the simulated time at which that model existed."
+    ),
+    draw=draw,
+)

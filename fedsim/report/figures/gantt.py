@@ -1,0 +1,127 @@
+"""One round, client by client: a bar a client, the straggler marked, failures where they happened."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.axes import Axes
+
+from fedsim.report.digest import Digest
+from fedsim.report.figures.chart import Chart
+from fedsim.report.moment import Moment
+from fedsim.report.style import Canvas, Theme, canvas, legend
+from fedsim.report.text import duration, name, plural, time_unit
+from fedsim.report.words import OUTCOME_WORDS
+from fedsim.results.outcomes import OUTCOMES
+
+_COMPLETED = OUTCOMES.index("completed")
+
+
+def title(digest: Digest) -> str:
+    """The finding: who held the round up, and by how much."""
+    moment = digest.moment
+    assert moment is not None
+    if moment.straggler is None:
+        return f"Round {moment.round}: nobody completed in {duration(moment.end_s - moment.start_s)}"
+    who = f"client {moment.client[moment.straggler]} ({name(moment.device[moment.straggler])})"
+    last_s = float(moment.ended_s[moment.straggler])
+    if moment.end_s - last_s > 0.01 * max(moment.end_s - moment.start_s, 1e-9):
+        return (
+            f"Round {moment.round} closes after {duration(moment.end_s - moment.start_s)}, "
+            f"{duration(moment.end_s - last_s)} after its last update, from {who}"
+        )
+    if math.isfinite(moment.lead_s) and moment.lead_s > 0:
+        return f"Round {moment.round} waits {duration(moment.lead_s)} for its last client alone: {who}"
+    return f"Round {moment.round} ends with {who} after {duration(moment.end_s - moment.start_s)}"
+
+
+def _row(ax: Axes, moment: Moment, at: int, theme: Theme, origin: float, second: float) -> None:
+    start = (float(moment.dispatched_s[at]) - origin) / second
+    for phase, seconds in (
+        ("download", moment.download_s[at]),
+        ("compute", moment.compute_s[at]),
+        ("upload", moment.upload_s[at]),
+    ):
+        ax.barh(at, seconds / second, left=start, height=0.68, color=theme.phase[phase])
+        start += float(seconds) / second
+    word = OUTCOMES[moment.outcome[at]]
+    end = (float(moment.ended_s[at]) - origin) / second
+    close = (moment.end_s - origin) / second
+    if word == "completed":
+        if close > end:
+            ax.barh(at, close - end, left=end, height=0.16, color=theme.phase["waiting"])
+        return
+    ax.plot(
+        [end], [at], marker="X", markersize=6.5, color=theme.outcome[word], markeredgecolor=theme.paper,
+        markeredgewidth=0.8, zorder=5, clip_on=False,
+    )  # fmt: skip
+    span = ax.get_xlim()[1]
+    left_side = end > 0.72 * span
+    ax.annotate(
+        OUTCOME_WORDS[word],
+        (end, at),
+        xytext=(-7 if left_side else 7, 0),
+        textcoords="offset points",
+        ha="right" if left_side else "left",
+        va="center",
+        size=8,
+        color=theme.ink,
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": theme.paper, "edgecolor": "none", "alpha": 0.85},
+        zorder=6,
+    )
+
+
+def draw(digest: Digest, theme: Theme) -> Canvas:
+    """Draw the round."""
+    moment = digest.moment
+    assert moment is not None
+    size = moment.client.size
+    origin = min(moment.start_s, float(moment.dispatched_s.min()))
+    until = max(moment.end_s, float(moment.ended_s.max()))
+    second, unit = time_unit(until - origin)
+    with canvas(theme, title(digest), 1.2 + 0.205 * max(size, 3)) as frame:
+        (ax,) = frame.axes()
+        ax.set_xlim(0, max((until - origin) / second, 1e-9) * 1.02)
+        for at in range(size):
+            _row(ax, moment, at, theme, origin, second)
+        for phase, label in (("download", "download"), ("compute", "compute"), ("upload", "upload")):
+            ax.barh([0], [0], color=theme.phase[phase], label=label)
+        ax.barh([0], [0], color=theme.phase["waiting"], label="waiting")
+        ax.axvline((moment.end_s - origin) / second, color=theme.ink, linewidth=1.0, linestyle=(0, (4, 2)))
+        ax.set_yticks(
+            range(size),
+            [f"{name(d, 20)}  {c}" for d, c in zip(moment.device, moment.client, strict=True)],
+        )
+        ax.tick_params(axis="y", labelcolor=theme.ink, labelsize=8)
+        if moment.straggler is not None:
+            row = ax.get_yticklabels()[moment.straggler]
+            row.set_fontweight("bold")
+            row.set_color("#D55E00" if theme.name == "light" else "#ff8a3d")
+        ax.set_ylim(size - 0.4, -0.6)
+        ax.grid(visible=False, axis="y")
+        ax.grid(visible=True, axis="x", color=theme.grid, linewidth=0.7)
+        ax.set_xlabel(f"time since the start ({unit}); dashed: the round closes")
+        legend(frame, ax, columns=4)
+        return frame
+
+
+def caption(digest: Digest) -> str:
+    """How to read it."""
+    moment = digest.moment
+    assert moment is not None
+    size = moment.client.size
+    whole = f"{size} of {plural(moment.cohort, 'client')}" if size < moment.cohort else plural(size, "client")
+    return (
+        f"Round {moment.round} with {whole}, by device and client number, ordered by their end; "
+        "the last to complete is set in bold. A cross marks where a client dropped out."
+    )
+
+
+CHART = Chart(
+    name="round",
+    heading="One round",
+    ready=lambda digest: digest.moment is not None,
+    title=title,
+    caption=caption,
+    draw=draw,
+)

@@ -1,0 +1,85 @@
+"""Who took part how often: clients by the number of rounds that they completed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.report.digest import Digest
+from fedsim.report.figures.chart import Chart
+from fedsim.report.style import Canvas, Theme, canvas, legend, whole_numbers
+from fedsim.report.text import count, name, plural, share
+
+MOST_BARS = 30
+MOST_DEVICES = 7
+
+
+def edges(smallest: int, largest: int, most: int = MOST_BARS) -> NDArray[np.int64]:
+    """Whole-number bin edges s, s+w, s+2w, ... of at most ``most`` bars that cover smallest..largest."""
+    width = -(-(largest - smallest + 1) // most)
+    return np.arange(smallest, largest + width + 1, width)
+
+
+def title(digest: Digest) -> str:
+    """The finding: how many ever completed, and how evenly."""
+    part = digest.summary["participation"]
+    total, completed, gini = part["clients"], part["completed"], part["gini"]
+    if not completed:
+        return f"None of {count(total)} clients ever completes a round"
+    who = (
+        f"All {count(total)} clients complete"
+        if completed == total
+        else (f"{count(completed)} of {count(total)} clients ({share(completed / total)}) complete")
+    )
+    if total == 1:
+        return f"The only client completes {plural(part['most'], 'round')}"
+    if part["most"] == 1:
+        return f"{who} one round each"
+    return f"{who} at least one round, the busiest {count(part['most'])} (Gini {gini:.2f})"
+
+
+def draw(digest: Digest, theme: Theme) -> Canvas:
+    """Draw a histogram, stacked by device."""
+    sums = digest.sums
+    completed, device = sums.completed[: sums.width], sums.device_of[: sums.width]
+    border = edges(int(completed.min()), int(completed.max()))
+    bar = int(border[1] - border[0])
+    centre = border[:-1] + (bar - 1) / 2
+    with canvas(theme, title(digest), 2.9) as frame:
+        (ax,) = frame.axes()
+        base = np.zeros(centre.size)
+        order = [d for d in digest.devices if d in sums.devices.names]
+        groups = [
+            (name(d, 22), device == sums.devices.names.index(d), theme.series[i % len(theme.series)])
+            for i, d in enumerate(order[:MOST_DEVICES])
+        ]
+        rest = [sums.devices.names.index(d) for d in order[MOST_DEVICES:]]
+        if rest:
+            groups.append(("other devices", np.isin(device, rest), theme.soft))
+        groups.append(("never chosen", device < 0, theme.wait))
+        for label, chosen, colour in groups:
+            heights = np.histogram(completed[chosen], border)[0]
+            if heights.any():
+                ax.bar(centre, heights, width=0.86 * bar, bottom=base, color=colour, label=label)
+                base += heights
+        ax.axvline(float(completed.mean()), color=theme.ink, linewidth=1.0, linestyle=(0, (4, 2)))
+        ax.set_ylabel("clients")
+        ax.set_xlabel("rounds completed (dashed: the mean)")
+        ax.set_xlim(border[0] - 0.6 * bar, border[-1] - 0.4 * bar)
+        whole_numbers(ax, "x")
+        whole_numbers(ax, "y")
+        legend(frame, ax, columns=3)
+        return frame
+
+
+CHART = Chart(
+    name="participation",
+    heading="Participation",
+    ready=lambda digest: digest.summary["client_rounds"] > 0,
+    title=title,
+    caption=lambda digest: (
+        "How many clients completed so many rounds. The Gini coefficient is 0 if all completed equally many "
+        "and 1 if one client did all."
+    ),
+    draw=draw,
+)

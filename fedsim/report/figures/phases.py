@@ -1,0 +1,100 @@
+"""Where a client's time goes, by device: download, compute, upload, waiting, and work that was lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from fedsim.report.digest import Digest
+from fedsim.report.figures.chart import Chart
+from fedsim.report.style import Canvas, Theme, canvas, legend
+from fedsim.report.text import duration, name, share, time_unit
+
+MOST_DEVICES = 14
+PHASES = ("download", "compute", "upload", "waiting", "lost")
+LABELS = {"waiting": "waiting for the round", "lost": "lost work"}
+
+
+def split(entry: dict[str, Any]) -> dict[str, float]:
+    """Seconds of one device's client-rounds by phase, a mean over all dispatched.
+
+    The phases of client-rounds that did not complete are ``lost``.
+    """
+    done, total = entry["outcomes"]["completed"], entry["client_rounds"]
+    if not total:
+        return dict.fromkeys(PHASES, 0.0)
+    phases = {p: (entry[f"mean_{p}_s"] or 0.0) * done / total for p in ("download", "compute", "upload")}
+    work = sum(entry[f"{p}_s"] for p in phases) / total
+    return {**phases, "waiting": entry["waiting_s"] / total, "lost": max(0.0, work - sum(phases.values()))}
+
+
+def table(digest: Digest) -> dict[str, dict[str, float]]:
+    """Seconds by phase for each device, the busiest first."""
+    rows = {device: split(digest.summary["devices"][device]) for device in digest.devices[:MOST_DEVICES]}
+    return dict(sorted(rows.items(), key=lambda row: -(row[1]["compute"] + row[1]["lost"])))
+
+
+def title(digest: Digest) -> str:
+    """The finding: who works longest, who waits most."""
+    rows = table(digest)
+    slowest = max(rows, key=lambda d: sum(rows[d].values()) - rows[d]["waiting"])
+    whole = sum(rows[slowest].values())
+    if whole <= 0:
+        return "No client spent any time"
+    phase = max(("download", "compute", "upload", "lost"), key=lambda p: rows[slowest][p])
+    doing = {
+        "download": "downloading",
+        "compute": "training",
+        "upload": "uploading",
+        "lost": "on work that is lost",
+    }[phase]
+    said = f"{name(slowest)} spends {duration(rows[slowest][phase])} a round {doing}"
+    waits = {d: r["waiting"] / sum(r.values()) for d, r in rows.items() if sum(r.values()) > 0}
+    idle = max(waits, key=lambda d: waits[d])
+    if idle != slowest and waits[idle] > 0:
+        said += f"; {name(idle)} waits {share(waits[idle])} of its time"
+    return said
+
+
+def _bars(ax: Axes, rows: dict[str, dict[str, float]], theme: Theme, second: float) -> None:
+    places = range(len(rows))
+    left = [0.0] * len(rows)
+    for phase in PHASES:
+        seconds = [row[phase] / second for row in rows.values()]
+        if not any(seconds):
+            continue
+        ax.barh(
+            places, seconds, left=left, height=0.62, color=theme.phase[phase], label=LABELS.get(phase, phase)
+        )
+        left = [a + b for a, b in zip(left, seconds, strict=True)]
+    ax.set_yticks(list(places), [name(device) for device in rows])
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", labelcolor=theme.ink)
+    ax.grid(visible=False, axis="y")
+    ax.grid(visible=True, axis="x", color=theme.grid, linewidth=0.7)
+
+
+def draw(digest: Digest, theme: Theme) -> Canvas:
+    """Draw one stacked bar for each device."""
+    rows = table(digest)
+    second, unit = time_unit(max(sum(row.values()) for row in rows.values()))
+    with canvas(theme, title(digest), 1.12 + 0.36 * len(rows)) as frame:
+        (ax,) = frame.axes()
+        _bars(ax, rows, theme, second)
+        ax.set_xlabel(f"mean time of a client-round ({unit})")
+        legend(frame, ax, columns=3)
+        return frame
+
+
+CHART = Chart(
+    name="phases",
+    heading="Where the time goes",
+    ready=lambda digest: any(sum(row.values()) > 0 for row in table(digest).values()),
+    title=title,
+    caption=lambda digest: (
+        "Means over all dispatched client-rounds of a device. Waiting is the time between a delivered "
+        "update and the end of its round; lost is what clients did that did not complete."
+    ),
+    draw=draw,
+)

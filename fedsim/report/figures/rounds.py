@@ -1,0 +1,94 @@
+"""Round by round: how long each took, and how its client-rounds ended.
+
+Of long runs, neighbouring rounds are put together, so that a bar stays wide enough to be seen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.report.digest import Digest
+from fedsim.report.figures.chart import Chart
+from fedsim.report.style import Canvas, Theme, canvas, legend, whole_numbers
+from fedsim.report.text import duration, plural, share, time_unit
+from fedsim.report.words import OUTCOME_WORDS
+from fedsim.results.outcomes import OUTCOMES
+
+_MOST_BARS = 100
+
+
+def bins(size: int, most: int = _MOST_BARS) -> NDArray[np.int64]:
+    """Edges that put ``size`` rounds into at most ``most`` bars, all but the last alike."""
+    step = max(1, -(-size // most))
+    return np.append(np.arange(0, size, step), size)
+
+
+def title(digest: Digest) -> str:
+    """The finding: usual and longest round, and how many completed."""
+    summary = digest.summary
+    rounds = summary["rounds"]
+    done = summary["outcomes"]["completed"] / summary["client_rounds"] if summary["client_rounds"] else None
+    part = {None: None, 0.0: "no client-round completes", 1.0: "all client-rounds complete"}.get(
+        done, f"{share(done)} of client-rounds complete"
+    )
+    tail = f"; {part}" if part else ""
+    if rounds == 1:
+        return f"The round takes {duration(summary['mean_round_s'])}{tail}"
+    mean, longest = duration(summary["mean_round_s"]), duration(summary["longest_round_s"])
+    same = mean == longest
+    return (
+        f"Every round takes {mean}" if same else f"A round takes {mean} on average, {longest} at most"
+    ) + tail
+
+
+def draw(digest: Digest, theme: Theme) -> Canvas:
+    """Draw round lengths above, stacked outcomes below."""
+    length = digest.rounds["end_s"] - digest.rounds["start_s"]
+    edges = bins(length.size)
+    sizes = np.diff(edges)
+    starts = digest.rounds["round"][edges[:-1]].astype(float)
+    with canvas(theme, title(digest), 3.7) as frame:
+        upper, lower = frame.axes(2, sharex=True, height_ratios=(1, 1.25))
+        second, unit = time_unit(float(length.max()))
+        centre, width = starts + (sizes - 1) / 2, sizes * (0.86 if length.size < 60 else 1.0)
+        means = np.add.reduceat(length, edges[:-1]) / sizes
+        upper.bar(centre, means / second, width=width, color=theme.blue)
+        upper.set_ylabel(f"round length ({unit})")
+        upper.set_ylim(bottom=0)
+        base = np.zeros(sizes.size)
+        for word in OUTCOMES:
+            counts = digest.rounds[word].astype(float)
+            if counts.any():
+                mean = np.add.reduceat(counts, edges[:-1]) / sizes
+                lower.bar(
+                    centre,
+                    mean,
+                    width=width,
+                    bottom=base,
+                    color=theme.outcome[word],
+                    label=OUTCOME_WORDS[word],
+                )
+                base += mean
+        lower.set_ylabel("clients a round")
+        lower.set_xlabel(
+            "round" if sizes.max() == 1 else f"round (a bar is the mean of {plural(int(sizes[0]), 'round')})"
+        )
+        lower.set_xlim(starts[0] - 0.8, digest.rounds["round"][-1] + 0.8)
+        whole_numbers(lower, "x")
+        whole_numbers(lower, "y")
+        legend(frame, lower, columns=4)
+        frame.figure.align_ylabels([upper, lower])
+        return frame
+
+
+CHART = Chart(
+    name="rounds",
+    heading="Rounds and outcomes",
+    ready=lambda digest: digest.summary["rounds"] > 0,
+    title=title,
+    caption=lambda digest: (
+        "Above, how long each round lasted on the simulated clock; below, how its client-rounds ended."
+    ),
+    draw=draw,
+)

@@ -1,0 +1,144 @@
+"""``report.html``: one page that carries everything with it.
+
+Pictures are inlined, once for light and once for dark; nothing is loaded from anywhere, and the
+page's own policy forbids it. Every text from a run is escaped by the template.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from itertools import combinations
+from typing import Any
+
+import jinja2
+
+from fedsim.report import words
+from fedsim.report.digest import Digest
+from fedsim.report.style import DARK, LIGHT, Rendered
+from fedsim.report.text import count, dig, name, share
+from fedsim.results.columns import SUMMARY, TABLES
+from fedsim.results.outcomes import MEANINGS, OUTCOMES
+
+#: Height of a picture's words, in pixels of the picture.
+_WORDS_PX = 260
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with its words, in both themes."""
+
+    name: str
+    heading: str
+    title: str
+    caption: str
+    light: Rendered
+    dark: Rendered
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    folder = resources.files("fedsim.report") / "templates"
+    files = {name: (folder / name).read_text(encoding="utf-8") for name in ("report.html", "report.css")}
+    made = jinja2.Environment(
+        loader=jinja2.DictLoader(files),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["data_uri"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    return made
+
+
+def columns(pictures: list[Picture]) -> list[list[tuple[int, Picture]]]:
+    """Pictures in two columns of nearly equal height, each with its place in the reading order.
+
+    The first two lie side by side; all ways to place the others are tried, and there are few.
+    """
+    heights = [picture.light.height + _WORDS_PX for picture in pictures]
+    free = range(2, len(pictures))
+
+    def imbalance(right: tuple[int, ...]) -> int:
+        return abs(sum(heights) - 2 * sum(heights[place] for place in (1, *right) if place < len(heights)))
+
+    splits = (split for size in range(len(free) + 1) for split in combinations(free, size))
+    right = {1, *min(splits, key=imbalance)}
+    placed = list(enumerate(pictures))
+    return [[item for item in placed if (item[0] in right) is side] for side in (False, True)]
+
+
+def outcome_rows(digest: Digest) -> list[dict[str, Any]]:
+    """The outcome table: word, count, share, bar width, colour, meaning; outcomes that occurred first."""
+    total = digest.summary["client_rounds"]
+    counts = digest.summary["outcomes"]
+    return [
+        {
+            "word": word,
+            "label": words.OUTCOME_WORDS[word],
+            "count": count(counts[word]),
+            "share": share(counts[word] / total if total else None),
+            "percent": round(100 * counts[word] / total, 3) if total else 0,
+            "meaning": MEANINGS[word],
+        }
+        for word in OUTCOMES
+        if counts[word] or word == "completed"
+    ]
+
+
+def _facts(digest: Digest) -> list[tuple[str, str]]:
+    """What went in, as label and value."""
+    manifest = digest.run.manifest
+    versions = dig(manifest, "versions")
+    command = dig(manifest, "volatile", "command")
+    facts = [
+        ("Scenario", name(digest.name, 80)),
+        ("Fleet", words.fleet(digest)),
+        ("Seed", str(dig(manifest, "seed"))),
+        ("Command", " ".join(map(str, command)) if isinstance(command, list) else ""),
+        ("Made", str(dig(manifest, "volatile", "created") or "")),
+        (
+            "Versions",
+            ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else "",
+        ),
+    ]
+    return [(label, value) for label, value in facts if value]
+
+
+def _inputs(digest: Digest) -> list[tuple[str, str]]:
+    inputs = dig(digest.run.manifest, "inputs")
+    if not isinstance(inputs, dict):
+        return []
+    return [(str(label), str(dig(entry, "sha256"))) for label, entry in inputs.items()]
+
+
+def html(digest: Digest, pictures: list[Picture]) -> str:
+    """The page as text."""
+    answer = words.answer(digest)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            name=name(digest.name, 80),
+            question=words.question(digest),
+            headline=answer[0],
+            sentences=answer[1:],
+            cards=words.cards(digest),
+            pictures=pictures,
+            columns=columns(pictures),
+            devices=words.device_rows(digest),
+            outcomes=outcome_rows(digest),
+            facts=_facts(digest),
+            inputs=_inputs(digest),
+            scenario=digest.run.scenario_text,
+            tables=TABLES,
+            summary_keys=SUMMARY,
+            summary=json.dumps(digest.summary, indent=2, ensure_ascii=False),
+            version=dig(digest.run.manifest, "versions", "fedsim") or "",
+            light=LIGHT,
+            dark=DARK,
+        )
+    )

@@ -1,0 +1,279 @@
+"""The question and the answer in words: pure functions of a digest.
+
+Every sentence is built from figures of the run; a sentence whose figures are missing is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from fedsim.report.digest import Digest, share_of
+from fedsim.report.text import (
+    count,
+    dig,
+    duration,
+    energy,
+    figure,
+    is_number,
+    listed,
+    name,
+    plural,
+    share,
+    size,
+)
+from fedsim.results.outcomes import OUTCOMES
+
+#: Outcomes as labels.
+OUTCOME_WORDS = MappingProxyType(
+    {
+        "completed": "completed",
+        "late": "late",
+        "oom": "out of memory",
+        "offline": "went offline",
+        "battery": "battery low",
+        "rejected": "rejected",
+        "failed": "crashed",
+    }
+)
+_VERBS = MappingProxyType(
+    {
+        "late": "come too late",
+        "oom": "run out of memory",
+        "offline": "go offline",
+        "battery": "stop on a low battery",
+        "rejected": "are rejected",
+        "failed": "crash",
+    }
+)
+DONE = "all rounds done"
+
+
+def question(digest: Digest) -> str:
+    """What the run was to find out."""
+    scenario = digest.run.scenario
+    clients = digest.summary["participation"]["clients"]
+    model = dig(scenario, "training", "model")
+    rounds, cohort = dig(scenario, "rounds", "count"), dig(scenario, "rounds", "cohort")
+    what = name(model, 40) if isinstance(model, str) else "the model"
+    how = f" in {plural(rounds, 'round')}" if isinstance(rounds, int) else ""
+    how += f" of {count(cohort)}" if how and isinstance(cohort, int) else ""
+    who = plural(clients, "client") if clients else "this fleet"
+    return f"Can {who} train {what}{how}, how long does it take, and what breaks?"
+
+
+def fleet(digest: Digest) -> str:
+    """Who the clients are: ``50% jetson-xavier-nx (wifi), 30% snapdragon-870 (lte)``; may be empty."""
+    mix = dig(digest.run.scenario, "fleet", "mix")
+    parts = []
+    for entry in mix if isinstance(mix, list) else []:
+        device, part, link = dig(entry, "device"), dig(entry, "share"), dig(entry, "link")
+        if isinstance(device, str) and is_number(part):
+            via = f" on {name(link, 16)}" if isinstance(link, str) else ""
+            parts.append(f"{share(part)} {name(device)}{via}")
+    return listed(parts, most=8)
+
+
+def time_sentence(digest: Digest) -> str:
+    """How long the rounds take."""
+    summary = digest.summary
+    rounds, planned = summary["rounds"], dig(digest.run.scenario, "rounds", "count")
+    if not rounds:
+        return "No round was closed."
+    mean, longest = duration(summary["mean_round_s"]), duration(summary["longest_round_s"])
+    short = isinstance(planned, int) and rounds < planned
+    subject = f"{count(rounds)} of {count(planned)} rounds" if short else plural(rounds, "round")
+    verb = "takes" if rounds == 1 else "take"
+    said = f"{subject} {verb} {duration(summary['end_s'])}"
+    if rounds > 1:
+        said += f", {mean} each" if mean == longest else f": {mean} a round on average, {longest} at most"
+    return said + "."
+
+
+def ending_sentence(digest: Digest) -> str:
+    """Why it ended, if not by having done all rounds; may be empty."""
+    ended = digest.summary["ended"]
+    if not digest.run.finished:
+        return "The run is not finished; this is what there is so far."
+    return "" if ended in (DONE, "") else f"The run ended early: {ended}."
+
+
+def outcome_sentence(digest: Digest) -> str:
+    """How client-rounds ended."""
+    total = digest.summary["client_rounds"]
+    if not total:
+        return "No client was ever sent to work."
+    counts = digest.summary["outcomes"]
+    if counts["completed"] == total:
+        return (
+            "The only client-round completes."
+            if total == 1
+            else f"All {count(total)} client-rounds complete."
+        )
+    lost = sorted((word for word in OUTCOMES[1:] if counts[word]), key=lambda word: -counts[word])
+    how = listed([f"{share(counts[word] / total)} {_VERBS[word]}" for word in lost], most=4)
+    if not counts["completed"]:
+        if len(lost) == 1:
+            return f"Not one of {plural(total, 'client-round')} completes: all {_VERBS[lost[0]]}."
+        return f"Not one of {plural(total, 'client-round')} completes: {how}."
+    return f"{share(share_of(digest, 'completed'))} of {count(total)} client-rounds complete; {how}."
+
+
+def device_sentence(digest: Digest) -> str:
+    """Which devices are no use, or cause the failures; may be empty."""
+    table = digest.summary["devices"]
+    useless = [d for d in digest.devices if not table[d]["outcomes"]["completed"]]
+    if useless and len(useless) < len(table):
+        why = {word: sum(table[d]["outcomes"][word] for d in useless) for word in OUTCOMES[1:]}
+        main = max(why, key=lambda word: why[word])
+        verb = "never completes" if len(useless) == 1 else "never complete"
+        return f"{listed([name(d) for d in useless])} {verb} a round ({OUTCOME_WORDS[main]})."
+    lost = {d: table[d]["client_rounds"] - table[d]["outcomes"]["completed"] for d in table}
+    total = sum(lost.values())
+    if len(table) > 1 and total:
+        worst = max(lost, key=lambda d: lost[d])
+        part = lost[worst] / total
+        if part == 1:
+            return f"Only {name(worst)} loses work."
+        if part > 0.5:
+            return f"{share(part)} of the failures fall on {name(worst)}."
+    return ""
+
+
+def learning_sentence(digest: Digest) -> str:
+    """What was learnt; empty for a timing-only run."""
+    parts = []
+    for split, metric, words, shown in (
+        ("validation", "loss", "validation loss", figure),
+        ("validation", "contrastive_accuracy", "contrastive accuracy", share),
+        ("validation", "wer", "word error rate", share),
+        ("test", "wer", "word error rate on test speakers", share),
+    ):
+        entry = dig(digest.summary, "metrics", split, metric)
+        if not entry or entry["values"] < 2:
+            continue
+        first, last = entry["first"], entry["last"]
+        verb = "stays at" if first == last else "falls from" if last < first else "rises from"
+        parts.append(f"{words} {verb} {shown(first)}" + ("" if first == last else f" to {shown(last)}"))
+    said = listed(parts, most=4)
+    return said[:1].upper() + said[1:] + "." if said else ""
+
+
+def cost_sentence(digest: Digest) -> str:
+    """Energy and bytes."""
+    summary = digest.summary
+    if not summary["client_rounds"]:
+        return ""
+    wasted = summary["wasted_j_share"]
+    said = f"Clients spend {energy(summary['energy_j'])}"
+    if wasted:
+        said += ", all of it for nothing" if wasted == 1 else f", {share(wasted)} of it for nothing"
+    down, up = size(summary["downloaded_bytes"]), size(summary["uploaded_bytes"])
+    return f"{said}; {down} go out to them, {up} come back."
+
+
+def answer(digest: Digest) -> list[str]:
+    """The answer: a headline first, then a few sentences."""
+    rest = [
+        ending_sentence(digest),
+        device_sentence(digest),
+        learning_sentence(digest),
+        cost_sentence(digest),
+    ]
+    return [f"{time_sentence(digest)} {outcome_sentence(digest)}", *filter(None, rest)]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A key figure: what it is, its value, and a line that puts it in place."""
+
+    label: str
+    value: str
+    note: str
+
+
+def _quality(summary: dict[str, Any]) -> list[Card]:
+    """The metric that says best how good the model is: word error rate, else accuracy, else none."""
+    for split, metric, label in (
+        ("test", "wer", "Word error rate, test"),
+        ("validation", "wer", "Word error rate"),
+        ("validation", "contrastive_accuracy", "Contrastive accuracy"),
+    ):
+        entry = dig(summary, "metrics", split, metric)
+        if entry:
+            return [Card(label, share(entry["last"]), f"from {share(entry['first'])}")]
+    return []
+
+
+def cards(digest: Digest) -> list[Card]:
+    """The key figures, most important first."""
+    summary = digest.summary
+    part, outcomes, total = summary["participation"], summary["outcomes"], summary["client_rounds"]
+    rounds = plural(summary["rounds"], "round")
+    rounds += f", {duration(summary['mean_round_s'])} on average" if summary["rounds"] > 1 else ""
+    made = [
+        Card("Simulated time", duration(summary["end_s"]), rounds),
+        Card("Completed", share(share_of(digest, "completed")), f"of {plural(total, 'client-round')}"),
+        Card("Out of memory", share(share_of(digest, "oom")), plural(outcomes["oom"], "client-round")),
+    ]
+    entry = dig(summary, "metrics", "validation", "loss")
+    if entry:
+        made.append(Card("Validation loss", figure(entry["last"]), f"from {figure(entry['first'])}"))
+    made += _quality(summary)
+    made += [
+        Card("Energy", energy(summary["energy_j"]), f"{share(summary['wasted_j_share'])} wasted"),
+        Card(
+            "Traffic",
+            size(summary["downloaded_bytes"] + summary["uploaded_bytes"]),
+            f"{size(summary['downloaded_bytes'])} down, {size(summary['uploaded_bytes'])} up",
+        ),
+        Card("Took part", count(part["completed"]), f"of {plural(part['clients'], 'client')}"),
+    ]
+    return made
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    """One line of the device table, ready to print."""
+
+    device: str
+    clients: str
+    client_rounds: str
+    completed: str
+    lost: str
+    download: str
+    compute: str
+    upload: str
+    waiting: str
+    footprint: str
+    available: str
+    energy: str
+    wasted: str
+
+
+def device_rows(digest: Digest) -> list[DeviceRow]:
+    """The device table, busiest device first."""
+    rows = []
+    for device in digest.devices:
+        entry: dict[str, Any] = digest.summary["devices"][device]
+        outcomes, total, done = entry["outcomes"], entry["client_rounds"], entry["outcomes"]["completed"]
+        lost = sorted((word for word in OUTCOMES[1:] if outcomes[word]), key=lambda word: -outcomes[word])
+        rows.append(
+            DeviceRow(
+                device=name(device, 40),
+                clients=count(entry["clients"]),
+                client_rounds=count(total),
+                completed=share(done / total if total else None),
+                lost=", ".join(f"{count(outcomes[word])} {OUTCOME_WORDS[word]}" for word in lost) or "none",
+                download=duration(entry["mean_download_s"]),
+                compute=duration(entry["mean_compute_s"]),
+                upload=duration(entry["mean_upload_s"]),
+                waiting=duration(entry["waiting_s"] / done if done else None),
+                footprint=size(entry["footprint_bytes"]),
+                available=size(entry["available_bytes"]),
+                energy=energy(entry["energy_j"]),
+                wasted=share(entry["wasted_j"] / entry["energy_j"] if entry["energy_j"] else None),
+            )
+        )
+    return rows
