@@ -33,10 +33,36 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
 
 
 def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    with np.errstate(over="ignore"):
-        state = (state ^ (state >> np.uint64(30))) * _MIX_1
-        state = (state ^ (state >> np.uint64(27))) * _MIX_2
-    return state ^ (state >> np.uint64(31))
+    """Mix in place; ``state`` must be an array of at least one dimension, where overflow is silent."""
+    state ^= state >> np.uint64(30)
+    state *= _MIX_1
+    state ^= state >> np.uint64(27)
+    state *= _MIX_2
+    state ^= state >> np.uint64(31)
+    return state
+
+
+def _counted(value: ArrayLike) -> NDArray[np.uint64]:
+    """``value + 1`` golden steps, as a new array of at least one dimension."""
+    steps = np.atleast_1d(np.asarray(value, dtype=np.int64)) + np.int64(1)
+    golden: NDArray[np.uint64] = steps.view(np.uint64)
+    golden *= _GOLDEN
+    return golden
+
+
+def states(stream: int | NDArray[np.uint64], client: ArrayLike) -> NDArray[np.uint64]:
+    """What :func:`draws` needs of a stream and clients, for those who draw many times.
+
+    Args:
+        stream: the stream's key, from :func:`key`; or an array of them that broadcasts.
+        client: non-negative integers, of at least one dimension in the result.
+    """
+    return _mix(_counted(client) + np.asarray(stream, dtype=np.uint64))
+
+
+def draws(state: NDArray[np.uint64], counter: ArrayLike) -> NDArray[np.uint64]:
+    """64 random bits for each state and counter; the two broadcast. Equal to :func:`bits`."""
+    return _mix(state + _counted(counter))
 
 
 def bits(stream: int, client: ArrayLike, counter: ArrayLike = 0) -> NDArray[np.uint64]:
@@ -47,11 +73,8 @@ def bits(stream: int, client: ArrayLike, counter: ArrayLike = 0) -> NDArray[np.u
         client: non-negative integers.
         counter: integers; the second coordinate (a round, an hour, a draw number).
     """
-    c = np.asarray(client, dtype=np.int64).astype(np.uint64)
-    k = np.asarray(counter, dtype=np.int64).astype(np.uint64)
-    with np.errstate(over="ignore"):
-        state = _mix(np.uint64(stream) + (c + np.uint64(1)) * _GOLDEN)
-        return _mix(state + (k + np.uint64(1)) * _GOLDEN)
+    shape = np.broadcast_shapes(np.shape(client), np.shape(counter))
+    return draws(states(stream, client), counter).reshape(shape)
 
 
 def uniforms(stream: int, client: ArrayLike, counter: ArrayLike = 0) -> NDArray[np.float64]:

@@ -188,7 +188,9 @@ class Fleet:
         stream = rng.key(self.seed, "fleet", "crash")
         for group, rows in self.by_group(index):
             if group.crash_per_s > 0.0:
-                result[rows] = poisson.next_event_s(stream, index[rows], 1.0 / group.crash_per_s, time[rows])
+                state = rng.states(stream, index[rows])
+                gap = np.full(state.size, 1.0 / group.crash_per_s)
+                result[rows] = poisson.next_event_s(state, gap, time[rows])
         return result
 
     @staticmethod

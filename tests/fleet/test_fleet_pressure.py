@@ -25,7 +25,7 @@ TRACE = spans.build(
 MODELS = [
     Constant(5.0),
     Programs(1.0, ((4.0, Hours(8 * HOUR, 20 * HOUR)), (5.0, Hours(22 * HOUR, 30 * HOUR))), spread=0.3),
-    Programs(2.0, bursts=(Burst(5.0, HOUR, 10 * MINUTE), Burst(2.0, 10 * MINUTE, 30 * MINUTE)), spread=0.2),
+    Programs(2.0, bursts=(Burst(5.0, HOUR, 10 * MINUTE), Burst(2.0, 10 * MINUTE, 9 * MINUTE)), spread=0.2),
     Programs(
         1.0, ((4.0, Hours(8 * HOUR, 20 * HOUR)),), (Burst(7.0, 2 * HOUR, HOUR, Hours(20 * HOUR, 26 * HOUR)),)
     ),
@@ -92,17 +92,17 @@ def test_bursts_keep_their_rate_their_length_and_their_hours():
     burst = Burst(5.0, 6 * HOUR, 12 * MINUTE, Hours(8 * HOUR, 20 * HOUR))
     model, count = Programs(0.0, bursts=(burst,)), 30_000
     busy = model.bytes_at(who(count), np.full(count, 14 * HOUR)) > 0
-    # Number running is Poisson with mean rate x mean length, the length cut at four means.
-    mean = 12 * MINUTE * (1 - np.exp(-4)) / (6 * HOUR)
-    share = 1 - np.exp(-mean)
+    # Opened uniformly in 12:00 to 18:00, running exponentially: two hours in, that is lasts / every.
+    share = 12 * MINUTE / (6 * HOUR) * (1 - np.exp(-10))
     assert abs(busy.mean() - share) < 4 * np.sqrt(share / count)
     assert not model.bytes_at(who(count), np.full(count, 23 * HOUR)).any()
     # From 20:00 on nothing opens before 8:00 the next day.
     first = burst.next_s(who(count), np.full(count, 20 * HOUR), 99)
     assert first.min() >= 32 * HOUR
-    wait = first[first < 44 * HOUR] - 32 * HOUR
-    expected = 1 - np.exp(-2)
-    assert abs(wait.size / count - expected) < 4 * np.sqrt(expected * (1 - expected) / count)
+    # Openings between 6:00 and 8:00 do not take place: two thirds have one from 8:00 to 12:00.
+    early = first < 36 * HOUR
+    assert abs(early.mean() - 2 / 3) < 4 * np.sqrt(2 / 9 / count)
+    assert abs(first[early].mean() - 34 * HOUR) < 4 * 4 * HOUR / np.sqrt(12 * early.sum())
 
 
 def test_clients_differ_by_a_factor_of_median_one():
@@ -151,6 +151,7 @@ def test_a_trace_with_overlapping_bytes_is_refused(tmp_path):
         lambda: Hours(25 * HOUR, 26 * HOUR),
         lambda: Hours(8 * HOUR, 8 * HOUR),
         lambda: Burst(1.0, 0.0, 1.0),
+        lambda: Burst(1.0, 60.0, 61.0),
     ],
 )
 def test_what_cannot_be_is_refused(make):

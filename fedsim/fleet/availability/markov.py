@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedsim import rng
 from fedsim.errors import ScenarioError
@@ -36,27 +37,39 @@ class Markov:
             if not 1.0 <= value <= 1e9:
                 raise ScenarioError(f"{value} s is no mean time {name}; give one from 1s to 10000d")
 
-    def _streams(self, who: Who) -> tuple[int, int]:
-        return (
-            rng.key(who.seed, "availability", "markov", "on"),
-            rng.key(who.seed, "availability", "markov", "off"),
-        )
-
     def online(self, who: Who, time_s: Floats) -> Bools:
         """Whether the latest event is one that goes online."""
-        on, off = self._streams(who)
-        went_on = poisson.previous_event_s(on, who.index, self.offline_s, time_s)
-        went_off = poisson.previous_event_s(off, who.index, self.online_s, time_s)
-        return np.asarray(went_on > went_off)
+        on, off = _states(who)
+        count = who.index.size
+        last = poisson.previous_event_s(
+            np.concatenate([on, off]),
+            np.repeat([self.offline_s, self.online_s], count),
+            np.concatenate([time_s, time_s]),
+        )
+        return np.asarray(last[:count] > last[count:])
 
     def offline_from_s(self, who: Who, time_s: Floats) -> Floats:
         """The next event that goes offline, or now."""
-        _, off = self._streams(who)
-        until = poisson.next_event_s(off, who.index, self.online_s, time_s)
-        return np.where(self.online(who, time_s), until, time_s)
+        return self._change(who, time_s, now=True)
 
     def online_from_s(self, who: Who, time_s: Floats) -> Floats:
         """Now, or the next event that goes online."""
-        on, _ = self._streams(who)
-        until = poisson.next_event_s(on, who.index, self.offline_s, time_s)
-        return np.where(self.online(who, time_s), time_s, until)
+        return self._change(who, time_s, now=False)
+
+    def _change(self, who: Who, time_s: Floats, *, now: bool) -> Floats:
+        """When each client whose state is ``now`` ceases to be in it; the others' own instant."""
+        result = np.array(time_s, dtype=np.float64)
+        rows = np.flatnonzero(self.online(who, time_s) == now)
+        if rows.size:
+            on, off = _states(who.take(rows))
+            state, mean_s = (off, self.online_s) if now else (on, self.offline_s)
+            result[rows] = poisson.next_event_s(state, np.full(rows.size, mean_s), result[rows])
+        return result
+
+
+def _states(who: Who) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Random states of each client's events that go online, and of those that go offline."""
+    on = rng.key(who.seed, "availability", "markov", "on")
+    off = rng.key(who.seed, "availability", "markov", "off")
+    both = rng.states(np.array([[on], [off]], dtype=np.uint64), who.index)
+    return both[0], both[1]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedsim import rng
 from fedsim.errors import ScenarioError
@@ -52,28 +53,23 @@ class Overnight:
 
     def _window(self, who: Who, day: Ints) -> tuple[Floats, Floats]:
         """Start and end in UTC of the window of local day ``day``; empty if there is none that night."""
-        stream = rng.key(who.seed, "availability", "overnight")
-        opens = rng.uniforms(stream, who.index, 4 * day)
-        closes = rng.uniforms(stream, who.index, 4 * day + 1)
+        draw = rng.bits(rng.key(who.seed, "availability", "overnight"), who.index, day)
+        first, second, third = (_share(draw, at) for at in (0, 21, 42))
         midnight = day * DAY_S - who.utc_offset_s
-        start = midnight + on_grid(self.from_s + self.jitter_s * (2.0 * opens - 1.0))
-        end = midnight + on_grid(self.until_s + self.jitter_s * (2.0 * closes - 1.0))
+        start = midnight + on_grid(self.from_s + self.jitter_s * (2.0 * first - 1.0))
+        end = midnight + on_grid(self.until_s + self.jitter_s * (2.0 * second - 1.0))
         if self.nights < 1.0:
-            off = rng.uniforms(stream, who.index, 4 * day + 2) >= self.nights
-            end = np.where(off, start, end)
+            end = np.where(third >= self.nights, start, end)
         return start, end
 
-    def _today(self, who: Who, time_s: Floats) -> Ints:
-        return np.floor((time_s + who.utc_offset_s) / DAY_S).astype(np.int64)
+    def _day(self, who: Who, time_s: Floats) -> Ints:
+        """The day whose window is the only one that can hold each instant, jitter included."""
+        return np.floor((time_s + (who.utc_offset_s - self.from_s + self.jitter_s)) / DAY_S).astype(np.int64)
 
     def _until(self, who: Who, time_s: Floats) -> Floats:
         """End of the window that holds ``time_s``, ``-inf`` if none does."""
-        today = self._today(who, time_s)
-        result = np.full(time_s.size, -np.inf)
-        for day in (today - 1, today, today + 1):
-            start, end = self._window(who, day)
-            result = np.where((start <= time_s) & (time_s < end), end, result)
-        return result
+        start, end = self._window(who, self._day(who, time_s))
+        return np.where((start <= time_s) & (time_s < end), end, -np.inf)
 
     def online(self, who: Who, time_s: Floats) -> Bools:
         """Whether a window holds the instant."""
@@ -89,7 +85,7 @@ class Overnight:
         if self.nights <= 0.0:
             return result
         todo = np.flatnonzero(np.isinf(result))
-        day = self._today(who, time_s)[todo] - 1
+        day = self._day(who, time_s)[todo]
         for _ in range(LOOK_AHEAD_DAYS):
             if not todo.size:
                 break
@@ -98,3 +94,9 @@ class Overnight:
             result[todo[good]] = start[good]
             todo, day = todo[~good], day[~good] + 1
         return result
+
+
+def _share(draw: NDArray[np.uint64], at: int) -> Floats:
+    """21 of the 64 bits as a number in (0, 1)."""
+    part = (draw >> np.uint64(at)) & np.uint64(0x1FFFFF)
+    return np.asarray((part.astype(np.float64) + 0.5) * 2.0**-21)

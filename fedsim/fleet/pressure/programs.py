@@ -6,10 +6,13 @@ opened at random, used for a while and closed. A client holds
     scale * (base + the largest of the programs that run now),
 
 ``scale`` being the client's own log-normal factor. It is the largest and not the sum because the
-program in front makes the system push the others out of memory. Bursts are Poisson during the
-owner's hours and last exponentially long, at most four times the mean; both are hashed, so any
-instant can be asked about, and a limit can be passed only at the start, where a program's hours
-begin, or where a burst does.
+program in front makes the system push the others out of memory.
+
+A burst's program is opened once in every stretch of ``every_s``, at a moment uniform in it, unless
+that moment lies outside the owner's hours; it runs exponentially long, at most one stretch. Both
+are hashes of (client, stretch). So any instant can be asked about at the cost of two hashes, and a
+limit can be passed only at the start of the span asked about, where a program's hours begin, or
+where a burst does.
 """
 
 from __future__ import annotations
@@ -17,14 +20,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedsim import rng
 from fedsim.errors import ScenarioError
-from fedsim.fleet import poisson
-from fedsim.fleet.who import Bools, Floats, Who
+from fedsim.fleet.who import Bools, Floats, Ints, Who
 from fedsim.units import DAY_S
-
-LONGEST = 4.0  # a burst lasts at most so many times its mean
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Burst:
 
     Attributes:
         held_bytes: what it holds while it runs.
-        every_s: mean time between openings within ``hours``.
-        lasts_s: mean time it runs.
-        hours: when it can be opened.
+        every_s: it is opened once in every stretch of so long.
+        lasts_s: mean time it runs, before the longest are cut to one stretch.
+        hours: when it can be opened; an opening outside them does not take place.
     """
 
     held_bytes: float
@@ -69,35 +70,46 @@ class Burst:
     hours: Hours = Hours()
 
     def __post_init__(self) -> None:
-        if not (1.0 <= self.every_s <= 1e9 and 0.0 < self.lasts_s <= 100 * self.every_s):
+        if not (1.0 <= self.every_s <= 1e9 and 0.0 < self.lasts_s <= self.every_s):
             raise ScenarioError(
-                "a burst needs a mean gap from 1s to 10000d, and lasts at most 100 times that"
+                "a burst needs a stretch from 1s to 10000d, and lasts at most as long on average"
             )
+
+    def _opened(self, state: NDArray[np.uint64], stretch: Ints) -> tuple[Floats, Floats]:
+        """When it is opened in a stretch, and for how long it would run."""
+        draw = rng.draws(state, stretch)
+        place = ((draw >> np.uint64(32)).astype(np.float64) + 0.5) * 2.0**-32
+        rest = ((draw & np.uint64(0xFFFFFFFF)).astype(np.float64) + 0.5) * 2.0**-32
+        return (stretch + place) * self.every_s, np.minimum(-self.lasts_s * np.log(rest), self.every_s)
 
     def runs(self, who: Who, time_s: Floats, stream: int) -> Bools:
         """Whether it runs at each instant."""
-        length = poisson.block_s(self.every_s)
-        block = np.floor(time_s / length).astype(np.int64)
-        running = np.zeros(time_s.size, dtype=np.bool_)
-        for back in range(int(LONGEST * self.lasts_s / length) + 2):
-            start, row, name, _ = poisson.events(stream, who.index, block - back, self.every_s)
-            live = (start <= time_s[row]) & (start + LONGEST * self.lasts_s > time_s[row])
-            start, row, name = start[live], row[live], name[live]
-            lasts = -self.lasts_s * np.log(rng.uniforms(stream, who.index[row], name + 1))
-            end = start + np.minimum(lasts, LONGEST * self.lasts_s)
-            running[row[(end > time_s[row]) & self.hours.hold(who.take(row), start)]] = True
-        return running
+        state = rng.states(stream, who.index)
+        stretch = np.floor(time_s / self.every_s).astype(np.int64)
+        start, lasts = self._opened(state, stretch + np.array([[0], [-1]]))
+        running = (start <= time_s) & (time_s < start + lasts)
+        running &= self.hours.hold(who, start)
+        return np.asarray(running[0] | running[1])
 
     def next_s(self, who: Who, time_s: Floats, stream: int) -> Floats:
         """When it is next opened after each instant (which must be finite)."""
         result = np.full(time_s.size, np.inf)
-        todo, at = np.arange(time_s.size), np.asarray(time_s, dtype=np.float64)
+        todo, state = np.arange(time_s.size), rng.states(stream, who.index)
+        stretch = np.floor(time_s / self.every_s).astype(np.int64)
         while todo.size:
-            some = who.take(todo)
-            opened = poisson.next_event_s(stream, some.index, self.every_s, self.hours.next_s(some, at))
-            good = self.hours.hold(some, opened)
-            result[todo[good]] = opened[good]
-            todo, at = todo[~good], opened[~good]
+            start, _ = self._opened(state, stretch)
+            good = (start > time_s) & self.hours.hold(who, start)
+            result[todo[good]] = start[good]
+            rest = np.flatnonzero(~good)
+            todo, state, who, time_s, start = (
+                todo[rest],
+                state[rest],
+                who.take(rest),
+                time_s[rest],
+                start[rest],
+            )
+            begin = np.floor(self.hours.next_s(who, np.maximum(start, time_s)) / self.every_s)
+            stretch = np.maximum(stretch[rest] + 1, begin.astype(np.int64))
         return result
 
 
@@ -159,8 +171,6 @@ class Programs:
         return np.where(first < end_s, first, np.inf)
 
     @staticmethod
-    def _open(
-        over: Bools, first: Floats, start_s: Floats, end_s: Floats
-    ) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    def _open(over: Bools, first: Floats, start_s: Floats, end_s: Floats) -> NDArray[np.intp]:
         """Rows that a program could take over the limit, and that are not over it from the start."""
         return np.flatnonzero(over & (start_s < end_s) & (first > start_s))
