@@ -58,6 +58,7 @@ def race(
     world: World,
     quote: Quote,
     dispatched_s: Floats,
+    offline_from_s: Floats,
     horizon_s: float,
     down_bytes_per_s: float,
     up_bytes_per_s: float,
@@ -67,9 +68,10 @@ def race(
     """Price the client-rounds of ``quote``, dispatched at ``dispatched_s``.
 
     Args:
-        world: what stops clients.
+        world: when memory is short.
         quote: what the round would take each of the n clients.
         dispatched_s: float64[n].
+        offline_from_s: float64[n], when each client stops being online.
         horizon_s: seconds after dispatch at which a client is told to stop; may be infinite.
         down_bytes_per_s: what the server's link carries to clients in all.
         up_bytes_per_s: what it carries from clients in all.
@@ -78,7 +80,15 @@ def race(
     """
     with np.errstate(invalid="ignore"):  # inf - inf, where a transfer never ends
         return _race(
-            world, quote, dispatched_s, horizon_s, down_bytes_per_s, up_bytes_per_s, battery, charge_j
+            world,
+            quote,
+            dispatched_s,
+            offline_from_s,
+            horizon_s,
+            down_bytes_per_s,
+            up_bytes_per_s,
+            battery,
+            charge_j,
         )
 
 
@@ -86,6 +96,7 @@ def _race(
     world: World,
     quote: Quote,
     dispatched_s: Floats,
+    offline_from_s: Floats,
     horizon_s: float,
     down_bytes_per_s: float,
     up_bytes_per_s: float,
@@ -94,8 +105,7 @@ def _race(
 ) -> Fates:
     n = len(quote)
     stop = _Stop(np.full(n, horizon_s), np.full(n, LATE, dtype=np.int8))
-    offline = world.offline_from_s(quote.client, dispatched_s)
-    stop = stop.sooner(offline - dispatched_s, OFFLINE)
+    stop = stop.sooner(offline_from_s - dispatched_s, OFFLINE)
     if quote.crash_from_s is not None:
         stop = stop.sooner(quote.crash_from_s - dispatched_s, FAILED)
     meter = None

@@ -18,6 +18,7 @@ import simpy
 from fedsim.engine.aggregate import close_round
 from fedsim.engine.charge import Ledger
 from fedsim.engine.plan import Plan
+from fedsim.engine.presence import Presence
 from fedsim.engine.race import race
 from fedsim.engine.records import COMPLETED, ClientRounds, Ending, RoundRecord
 from fedsim.engine.selection import Turn
@@ -67,7 +68,8 @@ class Simulation:
         self.plan = plan
         self.learner = learner
         self.ending: Ending | None = None
-        self._selector = plan.select.begin(world, plan.seed)
+        self._presence = Presence(world)
+        self._selector = plan.select.begin(world, self._presence, plan.seed)
         self._ledger = Ledger(world)
         self._next_round = 0
         self._now_s = 0.0
@@ -163,6 +165,7 @@ class Simulation:
         plan = self.plan
         quote = self.world.quote(cohort, self._next_round, now_s)
         dispatched = np.full(cohort.size, now_s)
+        offline = self._presence.until_s(cohort, now_s)
         charge = self._ledger.charge_j(cohort, dispatched)
 
         def run(horizon_s: float) -> Any:
@@ -170,6 +173,7 @@ class Simulation:
                 self.world,
                 quote,
                 dispatched,
+                offline,
                 horizon_s,
                 plan.server_down_bytes_per_s,
                 plan.server_up_bytes_per_s,

@@ -102,10 +102,6 @@ class World(Protocol):
 
     clients: int
 
-    def online(self, clients: Ints, time_s: Times) -> Bools:
-        """Whether each client can be reached and is willing at ``time_s``."""
-        ...
-
     def next_online_s(self, time_s: float) -> float:
         """The first instant from ``time_s`` on at which any client is online."""
         ...
@@ -115,7 +111,11 @@ class World(Protocol):
         ...
 
     def offline_from_s(self, clients: Ints, time_s: Floats) -> Floats:
-        """The first instant from ``time_s`` on at which each client is not online."""
+        """The first instant from ``time_s`` on at which each client cannot be reached or is not willing.
+
+        A client is online at ``time_s`` exactly if that is later. Asked at any instant of a span
+        online, the answer is the same end of it.
+        """
         ...
 
     def oom_from_s(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:

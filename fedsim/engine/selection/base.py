@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fedsim import rng
+from fedsim.engine.presence import Presence
 from fedsim.engine.records import ClientRounds
 from fedsim.engine.world import Bools, Ints, World
 
@@ -59,8 +60,8 @@ class Selector(Protocol):
 class Selection(Protocol):
     """A policy as configured."""
 
-    def begin(self, world: World, seed: int) -> Selector:
-        """A selector for one simulation."""
+    def begin(self, world: World, presence: Presence, seed: int) -> Selector:
+        """A selector for one simulation of ``world``, with ``seed`` for its draws."""
         ...
 
 
@@ -78,45 +79,65 @@ class Memoryless:
         """Nothing to go on from."""
 
 
-def sample(world: World, stream: int, turn: Turn, accept: Accept | None = None) -> Ints:
-    """A uniform sample without replacement of the clients that are online, not busy and accepted.
+class Sampler:
+    """Draws clients one after another from the whole fleet and passes over those that will not do.
 
-    Clients are drawn one after another from the whole fleet and those that will not do are passed
-    over, so the cost grows with the sample and the share that will not do, not with the fleet.
-    When as many were drawn as there are clients, the fleet is looked at as a whole instead.
-
-    Args:
-        world: who is online.
-        stream: key of the random stream.
-        turn: how many, when, and who is busy.
-        accept: a further test, of clients that are online.
-
-    Returns:
-        int64[<= turn.count], in the order drawn; shorter only if no more clients will do.
+    The cost grows with the sample and with the share that will not do, not with the fleet. The
+    sample is the first of the draws that will do, however many are looked at together.
     """
-    fleet = world.clients
-    if fleet > FEW and 2 * turn.count < fleet:
-        found: list[Ints] = []
-        seen = np.zeros(0, dtype=np.int64)
-        have, drawn, step = 0, 0, turn.count + turn.count // 16 + 8
-        while drawn + step <= fleet:
-            uniform = rng.uniforms(stream, turn.number, np.arange(drawn, drawn + step))
+
+    def __init__(self, world: World, presence: Presence, stream: int):
+        self.world = world
+        self.presence = presence
+        self.stream = stream
+        self._rate = 0.9  # share of draws that will do, as last seen: how many to look at together
+
+    def sample(self, turn: Turn, accept: Accept | None = None) -> Ints:
+        """A uniform sample without replacement of the clients that are online, not busy and accepted.
+
+        Args:
+            turn: how many, when, and who is busy.
+            accept: a further test, of clients that are online.
+
+        Returns:
+            int64[<= turn.count], in the order drawn; shorter only if no more clients will do.
+        """
+        fleet = self.world.clients
+        most = fleet // 2  # after so many draws, look at the fleet as a whole
+        if fleet <= FEW or 2 * turn.count > most:
+            return self._whole(turn, accept)
+        drawn = np.zeros(0, dtype=np.int64)
+        good = np.zeros(0, dtype=np.int64)
+        seen = 0
+        while seen < most:
+            step = int(1.1 * (turn.count - good.size) / self._rate) + 16
+            counter = np.arange(seen, min(seen + step, most))
+            uniform = rng.uniforms(self.stream, turn.number, counter)
             fresh = _first_seen((uniform * fleet).astype(np.int64))
-            if seen.size:
-                fresh = fresh[~np.isin(fresh, seen)]
-            drawn += step
-            good = fresh[_will_do(world, fresh, turn, accept)]
-            found.append(good)
-            have += good.size
-            if have >= turn.count:
-                return np.concatenate(found)[: turn.count]
-            seen = np.concatenate([seen, fresh])
-            rate = max(have / drawn, 1.0 / drawn)
-            step = int(1.1 * (turn.count - have) / rate) + 8
-    everyone = np.arange(fleet, dtype=np.int64)
-    order = np.argsort(rng.bits(stream ^ 0x2545F4914F6CDD1D, everyone, turn.number), kind="stable")
-    everyone = everyone[order]
-    return everyone[_will_do(world, everyone, turn, accept)][: turn.count]
+            if drawn.size:
+                fresh = fresh[~np.isin(fresh, drawn)]
+            seen += counter.size
+            good = np.concatenate([good, fresh[self._will_do(fresh, turn, accept)]])
+            self._rate = max(good.size, 1) / seen
+            if good.size >= turn.count:
+                return good[: turn.count]
+            drawn = np.concatenate([drawn, fresh])
+        return self._whole(turn, accept)
+
+    def _whole(self, turn: Turn, accept: Accept | None) -> Ints:
+        """The same by looking at every client, in an order drawn at random."""
+        everyone = np.arange(self.world.clients, dtype=np.int64)
+        order = np.argsort(rng.bits(self.stream ^ 0x2545F4914F6CDD1D, everyone, turn.number), kind="stable")
+        everyone = everyone[order]
+        return everyone[self._will_do(everyone, turn, accept)][: turn.count]
+
+    def _will_do(self, clients: Ints, turn: Turn, accept: Accept | None) -> Bools:
+        good = self.presence.until_s(clients, turn.time_s) > turn.time_s
+        if turn.busy.size:
+            good &= ~np.isin(clients, turn.busy)
+        if accept is not None and good.any():
+            good[good] = accept(clients[good])
+        return good
 
 
 def _first_seen(values: Ints) -> Ints:
@@ -125,13 +146,3 @@ def _first_seen(values: Ints) -> Ints:
     if first.size == values.size:
         return values
     return values[np.sort(first)]
-
-
-def _will_do(world: World, clients: Ints, turn: Turn, accept: Accept | None) -> Bools:
-    good = world.online(clients, turn.time_s)
-    if turn.busy.size:
-        good = good & ~np.isin(clients, turn.busy)
-    if accept is not None and good.any():
-        good = good.copy()
-        good[good] = accept(clients[good])
-    return good

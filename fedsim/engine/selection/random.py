@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedsim import rng
-from fedsim.engine.selection.base import Memoryless, Selector, Turn, sample
+from fedsim.engine.presence import Presence
+from fedsim.engine.selection.base import Memoryless, Sampler, Selector, Turn
 from fedsim.engine.world import Ints, World
 
 
@@ -13,15 +14,14 @@ from fedsim.engine.world import Ints, World
 class Random:
     """Each online client is as likely as any other."""
 
-    def begin(self, world: World, seed: int) -> Selector:
+    def begin(self, world: World, presence: Presence, seed: int) -> Selector:
         """A selector for one simulation."""
-        return _Random(world, rng.key(seed, "selection", "random"))
+        return _Random(Sampler(world, presence, rng.key(seed, "selection", "random")))
 
 
 class _Random(Memoryless):
-    def __init__(self, world: World, stream: int):
-        self.world = world
-        self.stream = stream
+    def __init__(self, sampler: Sampler):
+        self.sampler = sampler
 
     def choose(self, turn: Turn) -> Ints:
-        return sample(self.world, self.stream, turn)
+        return self.sampler.sample(turn)
