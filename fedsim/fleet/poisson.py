@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.fleet.who import Floats, Ints
+from fedsim.fleet.who import Bools, Floats, Ints
 
 States = NDArray[np.uint64]
 
@@ -43,7 +43,8 @@ def _events(
         the process that each belongs to; and how many each process has.
     """
     counter = block * _STRIDE
-    uniform = rng.draws(state, counter) >> np.uint64(12)
+    uniform = rng.draws(state, counter)
+    uniform >>= np.uint64(12)
     count = np.searchsorted(_CUMULATIVE[:-1], uniform, side="right")
     row = np.repeat(np.arange(state.size), count)
     nth = np.arange(1, row.size + 1) - (np.cumsum(count) - count)[row]
@@ -55,40 +56,52 @@ def _events(
     return place, row, count
 
 
-def _search(state: States, gap_s: Floats, time_s: Floats, *, forward: bool) -> Floats:
-    """Events next to ``time_s`` in one direction, block after block until each process has one."""
-    length = PER_BLOCK * gap_s
-    block = np.floor(time_s / length).astype(np.int64)
-    none, step = (np.inf, 1) if forward else (-np.inf, -1)
-    result = np.full(time_s.size, none)
-    todo = np.arange(time_s.size)
-    while todo.size:
-        time, row, count = _events(state, block, length)
-        usable = time > time_s[row] if forward else time <= time_s[row]
-        time = np.where(usable, time, none)
-        some = count > 0
-        found = np.full(todo.size, none)
-        if time.size:
-            begins = (np.cumsum(count) - count)[some]
-            found[some] = (np.minimum if forward else np.maximum).reduceat(time, begins)
-        result[todo] = found
-        rest = np.flatnonzero(np.isinf(found))
-        todo, state, length, time_s = todo[rest], state[rest], length[rest], time_s[rest]
-        block = block[rest] + step
-    return result
-
-
-def next_event_s(state: States, gap_s: Floats, time_s: Floats) -> Floats:
-    """The first event after ``time_s`` (not at it) of each process.
+def around_s(
+    state: States, gap_s: Floats, time_s: Floats, want_previous: Bools, want_next: Bools
+) -> tuple[Floats, Floats]:
+    """The last event up to ``time_s`` (or at it) of each process, and the first after it.
 
     Args:
         state: uint64[n], one for each process, from :func:`fedsim.rng.states`.
         gap_s: float64[n], mean time between its events.
         time_s: float64[n], finite.
+        want_previous: bool[n], where the former is needed; elsewhere it may be ``-inf``.
+        want_next: bool[n], where the latter is needed; elsewhere it may be ``inf``.
     """
-    return _search(state, gap_s, time_s, forward=True)
+    length = PER_BLOCK * gap_s
+    block = np.floor(time_s / length).astype(np.int64)
+    time, row, count = _events(state, block, length)
+    past = time <= time_s[row]
+    previous = _least(np.where(past, -time, np.inf), count)
+    following = _least(np.where(past, np.inf, time), count)
+    back = np.flatnonzero(want_previous & np.isinf(previous))
+    ahead = np.flatnonzero(want_next & np.isinf(following))
+    found = np.concatenate([previous, following])
+    # Whoever has none yet goes on block by block, backwards (times negated) or forwards.
+    todo = np.concatenate([back, ahead + state.size])
+    sign = np.repeat([-1, 1], [back.size, ahead.size])
+    process = np.concatenate([back, ahead])
+    state, length, block = state[process], length[process], block[process]
+    while todo.size:
+        block = block + sign
+        time, row, count = _events(state, block, length)
+        least = _least(time * sign[row], count)
+        found[todo] = least
+        rest = np.flatnonzero(np.isinf(least))
+        todo, sign, state, length, block = todo[rest], sign[rest], state[rest], length[rest], block[rest]
+    return -found[: previous.size], found[previous.size :]
 
 
-def previous_event_s(state: States, gap_s: Floats, time_s: Floats) -> Floats:
-    """The last event up to ``time_s`` (or at it) of each process; arguments as in :func:`next_event_s`."""
-    return _search(state, gap_s, time_s, forward=False)
+def _least(values: Floats, count: NDArray[np.intp]) -> Floats:
+    """The least of each row's values, ``inf`` for a row without any."""
+    result = np.full(count.size, np.inf)
+    if values.size:
+        some = count > 0
+        result[some] = np.minimum.reduceat(values, (np.cumsum(count) - count)[some])
+    return result
+
+
+def next_event_s(state: States, gap_s: Floats, time_s: Floats) -> Floats:
+    """The first event after ``time_s`` (not at it) of each process; arguments as in :func:`around_s`."""
+    yes = np.ones(state.size, dtype=np.bool_)
+    return around_s(state, gap_s, time_s, ~yes, yes)[1]

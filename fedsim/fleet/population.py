@@ -41,6 +41,7 @@ class Fleet:
         down_bytes_per_s: float64[clients], each client's own rate from the server.
         up_bytes_per_s: float64[clients], its rate to the server.
         utc_offset_s: float64[clients], what its clock shows beyond UTC.
+        appetite: float64[clients], a standard normal draw: how much memory its owner's programs take.
     """
 
     groups: tuple[Group, ...]
@@ -52,6 +53,7 @@ class Fleet:
     down_bytes_per_s: Floats
     up_bytes_per_s: Floats
     utc_offset_s: Floats
+    appetite: Floats
 
     @staticmethod
     def build(groups: Sequence[Group], clients: int, seed: int) -> Fleet:
@@ -90,6 +92,7 @@ class Fleet:
             down_bytes_per_s=np.array([g.link.down_bytes_per_s for g in ordered])[group] * rate,
             up_bytes_per_s=np.array([g.link.up_bytes_per_s for g in ordered])[group] * rate,
             utc_offset_s=offsets,
+            appetite=rng.normals(rng.key(seed, "fleet", "appetite"), index),
         )
 
     def of_group(self, values: Callable[[Group], float], clients: ArrayLike) -> Floats:
@@ -99,7 +102,7 @@ class Fleet:
 
     def who(self, clients: Ints) -> Who:
         """Clients as the models want them."""
-        return Who(clients, self.utc_offset_s[clients], self.seed)
+        return Who(clients, self.utc_offset_s[clients], self.appetite[clients], self.seed)
 
     def by_group(self, clients: Ints) -> Iterator[tuple[Group, Rows]]:
         """Each group that occurs among ``clients``, and its rows there."""

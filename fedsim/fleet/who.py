@@ -21,16 +21,18 @@ class Who:
     Attributes:
         index: int64[n], their numbers in the fleet.
         utc_offset_s: float64[n], what their clocks show beyond UTC; whole seconds.
+        appetite: float64[n], a standard normal draw each, for how much memory their owners' programs take.
         seed: of the fleet; names the random streams.
     """
 
     index: Ints
     utc_offset_s: Floats
+    appetite: Floats
     seed: int
 
     def take(self, rows: Bools | NDArray[np.intp] | slice) -> Who:
         """Some of them."""
-        return Who(self.index[rows], self.utc_offset_s[rows], self.seed)
+        return Who(self.index[rows], self.utc_offset_s[rows], self.appetite[rows], self.seed)
 
 
 def on_grid(seconds: Floats) -> Floats:

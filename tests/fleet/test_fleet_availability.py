@@ -15,7 +15,7 @@ HOUR, DAY = 3600.0, 86400.0
 
 
 def who(count, offset_s=0.0, seed=1):
-    return Who(np.arange(count), np.full(count, offset_s), seed)
+    return Who(np.arange(count), np.full(count, offset_s), np.zeros(count), seed)
 
 
 def at(time_s, count):

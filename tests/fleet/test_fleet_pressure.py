@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedsim import rng
 from fedsim.errors import ScenarioError, TraceError
 from fedsim.fleet import Who, spans
 from fedsim.fleet.pressure import Burst, Constant, Hours, Programs, Replay, dedicated, laptop, phone
@@ -15,7 +16,8 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 
 def who(count, offset_s=0.0, seed=1):
-    return Who(np.arange(count), np.full(count, offset_s), seed)
+    appetite = rng.normals(rng.key(seed, "appetite"), np.arange(count))
+    return Who(np.arange(count), np.full(count, offset_s), appetite, seed)
 
 
 TRACE = spans.build(
@@ -78,14 +80,11 @@ def test_hours_of_the_day_in_local_time():
 
 
 def test_hours_over_midnight():
-    hours = Hours(22 * HOUR, 30 * HOUR)
-    assert hours.hold(who(4), np.array([21.0, 23.0, 29.0, 31.0]) * HOUR).tolist() == [
-        False,
-        True,
-        True,
-        False,
-    ]
-    assert hours.next_s(who(1), np.array([7 * HOUR])).tolist() == [22 * HOUR]
+    model = Programs(1.0, ((2.0, Hours(22 * HOUR, 30 * HOUR)),))
+    held = model.bytes_at(who(4), np.array([21.0, 23.0, 29.0, 31.0]) * HOUR)
+    assert held.tolist() == [1.0, 3.0, 3.0, 1.0]
+    start = np.array([7 * HOUR])
+    assert model.first_exceeds_s(who(1), np.ones(1), start, start + DAY).tolist() == [22 * HOUR]
 
 
 def test_bursts_keep_their_rate_their_length_and_their_hours():
@@ -96,8 +95,10 @@ def test_bursts_keep_their_rate_their_length_and_their_hours():
     share = 12 * MINUTE / (6 * HOUR) * (1 - np.exp(-10))
     assert abs(busy.mean() - share) < 4 * np.sqrt(share / count)
     assert not model.bytes_at(who(count), np.full(count, 23 * HOUR)).any()
-    # From 20:00 on nothing opens before 8:00 the next day.
-    first = burst.next_s(who(count), np.full(count, 20 * HOUR), 99)
+    # From 23:00 on nothing opens before 8:00 the next day.
+    first = model.first_exceeds_s(
+        who(count), np.zeros(count), np.full(count, 23 * HOUR), np.full(count, 99 * HOUR)
+    )
     assert first.min() >= 32 * HOUR
     # Openings between 6:00 and 8:00 do not take place: two thirds have one from 8:00 to 12:00.
     early = first < 36 * HOUR

@@ -39,37 +39,33 @@ class Markov:
 
     def online(self, who: Who, time_s: Floats) -> Bools:
         """Whether the latest event is one that goes online."""
-        on, off = _states(who)
-        count = who.index.size
-        last = poisson.previous_event_s(
-            np.concatenate([on, off]),
-            np.repeat([self.offline_s, self.online_s], count),
-            np.concatenate([time_s, time_s]),
-        )
-        return np.asarray(last[:count] > last[count:])
+        return self._look(who, time_s, False, False)[0]
 
     def offline_from_s(self, who: Who, time_s: Floats) -> Floats:
         """The next event that goes offline, or now."""
-        return self._change(who, time_s, now=True)
+        online, _, goes_off = self._look(who, time_s, False, True)
+        return np.where(online, goes_off, time_s)
 
     def online_from_s(self, who: Who, time_s: Floats) -> Floats:
         """Now, or the next event that goes online."""
-        return self._change(who, time_s, now=False)
+        online, goes_on, _ = self._look(who, time_s, True, False)
+        return np.where(online, time_s, goes_on)
 
-    def _change(self, who: Who, time_s: Floats, *, now: bool) -> Floats:
-        """When each client whose state is ``now`` ceases to be in it; the others' own instant."""
-        result = np.array(time_s, dtype=np.float64)
-        rows = np.flatnonzero(self.online(who, time_s) == now)
-        if rows.size:
-            on, off = _states(who.take(rows))
-            state, mean_s = (off, self.online_s) if now else (on, self.offline_s)
-            result[rows] = poisson.next_event_s(state, np.full(rows.size, mean_s), result[rows])
-        return result
+    def _look(self, who: Who, time_s: Floats, on: bool, off: bool) -> tuple[Bools, Floats, Floats]:
+        """Whether online; and if wanted the next event that goes online, and that goes offline."""
+        count = who.index.size
+        previous, following = poisson.around_s(
+            _states(who),
+            np.repeat([self.offline_s, self.online_s], count),
+            np.concatenate([time_s, time_s]),
+            np.ones(2 * count, dtype=np.bool_),
+            np.repeat([on, off], count),
+        )
+        return previous[:count] > previous[count:], following[:count], following[count:]
 
 
-def _states(who: Who) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Random states of each client's events that go online, and of those that go offline."""
+def _states(who: Who) -> NDArray[np.uint64]:
+    """Random states of each client's events that go online, then those of the ones that go offline."""
     on = rng.key(who.seed, "availability", "markov", "on")
     off = rng.key(who.seed, "availability", "markov", "off")
-    both = rng.states(np.array([[on], [off]], dtype=np.uint64), who.index)
-    return both[0], both[1]
+    return rng.states(np.array([[on], [off]], dtype=np.uint64), who.index).ravel()

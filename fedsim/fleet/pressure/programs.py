@@ -18,6 +18,7 @@ where a burst does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,17 +41,6 @@ class Hours:
             raise ScenarioError(f"{self.from_s} s to {self.until_s} s after midnight are no hours of a day")
         if self.from_s != int(self.from_s) or self.until_s != int(self.until_s):
             raise ScenarioError("hours of the day must be whole seconds")
-
-    def hold(self, who: Who, time_s: Floats) -> Bools:
-        """Whether each instant lies in them."""
-        since = np.mod(time_s + (who.utc_offset_s - self.from_s), DAY_S)
-        return np.asarray(since < self.until_s - self.from_s)
-
-    def next_s(self, who: Who, time_s: Floats) -> Floats:
-        """Each instant that lies in them, else the next at which they begin."""
-        shift = who.utc_offset_s - self.from_s
-        begin = np.ceil((time_s + shift) / DAY_S) * DAY_S - shift
-        return np.where(self.hold(who, time_s), time_s, np.maximum(begin, time_s))
 
 
 @dataclass(frozen=True)
@@ -75,43 +65,6 @@ class Burst:
                 "a burst needs a stretch from 1s to 10000d, and lasts at most as long on average"
             )
 
-    def _opened(self, state: NDArray[np.uint64], stretch: Ints) -> tuple[Floats, Floats]:
-        """When it is opened in a stretch, and for how long it would run."""
-        draw = rng.draws(state, stretch)
-        place = ((draw >> np.uint64(32)).astype(np.float64) + 0.5) * 2.0**-32
-        rest = ((draw & np.uint64(0xFFFFFFFF)).astype(np.float64) + 0.5) * 2.0**-32
-        return (stretch + place) * self.every_s, np.minimum(-self.lasts_s * np.log(rest), self.every_s)
-
-    def runs(self, who: Who, time_s: Floats, stream: int) -> Bools:
-        """Whether it runs at each instant."""
-        state = rng.states(stream, who.index)
-        stretch = np.floor(time_s / self.every_s).astype(np.int64)
-        start, lasts = self._opened(state, stretch + np.array([[0], [-1]]))
-        running = (start <= time_s) & (time_s < start + lasts)
-        running &= self.hours.hold(who, start)
-        return np.asarray(running[0] | running[1])
-
-    def next_s(self, who: Who, time_s: Floats, stream: int) -> Floats:
-        """When it is next opened after each instant (which must be finite)."""
-        result = np.full(time_s.size, np.inf)
-        todo, state = np.arange(time_s.size), rng.states(stream, who.index)
-        stretch = np.floor(time_s / self.every_s).astype(np.int64)
-        while todo.size:
-            start, _ = self._opened(state, stretch)
-            good = (start > time_s) & self.hours.hold(who, start)
-            result[todo[good]] = start[good]
-            rest = np.flatnonzero(~good)
-            todo, state, who, time_s, start = (
-                todo[rest],
-                state[rest],
-                who.take(rest),
-                time_s[rest],
-                start[rest],
-            )
-            begin = np.floor(self.hours.next_s(who, np.maximum(start, time_s)) / self.every_s)
-            stretch = np.maximum(stretch[rest] + 1, begin.astype(np.int64))
-        return result
-
 
 @dataclass(frozen=True)
 class Programs:
@@ -129,48 +82,130 @@ class Programs:
     bursts: tuple[Burst, ...] = ()
     spread: float = 0.0
 
-    def _scale(self, who: Who) -> Floats:
-        stream = rng.key(who.seed, "pressure", "scale")
-        return np.asarray(np.exp(self.spread * rng.normals(stream, who.index)))
-
-    def _stream(self, who: Who, nth: int) -> int:
-        return rng.key(who.seed, "pressure", "burst", nth)
-
     def bytes_at(self, who: Who, time_s: Floats) -> Floats:
         """What is held at each instant."""
         extra = np.zeros(time_s.size)
         for held, hours in self.routine:
-            extra = np.where(hours.hold(who, time_s), np.maximum(extra, held), extra)
-        for nth, burst in enumerate(self.bursts):
-            todo = np.flatnonzero(extra < burst.held_bytes)
-            if todo.size:
-                runs = burst.runs(who.take(todo), time_s[todo], self._stream(who, nth))
-                extra[todo[runs]] = burst.held_bytes
+            now = _within(hours.from_s, hours.until_s, who.utc_offset_s, time_s)
+            np.maximum(extra, held, out=extra, where=now)
+        if self.bursts:
+            pairs = self._pairs(who, np.arange(len(self.bursts) * time_s.size))
+            runs = pairs.run(np.tile(time_s, len(self.bursts))).reshape(len(self.bursts), -1)
+            extra = np.maximum(extra, np.where(runs, self._held[:, None], 0.0).max(axis=0))
         return self._scale(who) * (self.base_bytes + extra)
 
     def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant at which the base or a program alone takes it over the limit."""
         scale = self._scale(who)
-        over_base = scale * self.base_bytes > limit_bytes
-        first = np.where(over_base & (start_s < end_s), start_s, np.inf)
+        spans = start_s < end_s
+        first = np.where((scale * self.base_bytes > limit_bytes) & spans, start_s, np.inf)
         for held, hours in self.routine:
-            todo = self._open(scale * (self.base_bytes + held) > limit_bytes, first, start_s, end_s)
-            if todo.size:
-                first[todo] = np.minimum(first[todo], hours.next_s(who.take(todo), start_s[todo]))
-        for nth, burst in enumerate(self.bursts):
-            stream = self._stream(who, nth)
-            todo = self._open(
-                scale * (self.base_bytes + burst.held_bytes) > limit_bytes, first, start_s, end_s
+            over = (scale * (self.base_bytes + held) > limit_bytes) & spans
+            begin = _next_within(hours.from_s, hours.until_s, who.utc_offset_s, start_s)
+            np.minimum(first, begin, out=first, where=over)
+        if self.bursts:
+            over = (scale * (self.base_bytes + self._held[:, None]) > limit_bytes) & (
+                spans & (first > start_s)
             )
-            if not todo.size:
-                continue
-            runs = burst.runs(who.take(todo), start_s[todo], stream)
-            first[todo[runs]] = start_s[todo[runs]]
-            todo = todo[~runs]
-            first[todo] = np.minimum(first[todo], burst.next_s(who.take(todo), start_s[todo], stream))
+            rows = np.flatnonzero(over)
+            if rows.size:
+                client = rows % start_s.size
+                np.minimum.at(
+                    first, client, self._pairs(who, rows).run_from_s(start_s[client], end_s[client])
+                )
         return np.where(first < end_s, first, np.inf)
 
-    @staticmethod
-    def _open(over: Bools, first: Floats, start_s: Floats, end_s: Floats) -> NDArray[np.intp]:
-        """Rows that a program could take over the limit, and that are not over it from the start."""
-        return np.flatnonzero(over & (start_s < end_s) & (first > start_s))
+    def _scale(self, who: Who) -> Floats:
+        return np.asarray(np.exp(self.spread * who.appetite))
+
+    @cached_property
+    def _held(self) -> Floats:
+        return np.array([burst.held_bytes for burst in self.bursts])
+
+    @cached_property
+    def _figures(self) -> Floats:
+        """Of each burst: stretch, mean length, first and last hour in seconds."""
+        rows = [(b.every_s, b.lasts_s, b.hours.from_s, b.hours.until_s) for b in self.bursts]
+        return np.array(rows, dtype=np.float64).T
+
+    def _pairs(self, who: Who, rows: NDArray[np.intp]) -> _Pairs:
+        """Bursts with clients: row ``k`` is burst ``k // n`` with client ``k % n``."""
+        burst, client = rows // who.index.size, rows % who.index.size
+        keys = [rng.key(who.seed, "pressure", "burst", nth) for nth in range(len(self.bursts))]
+        state = rng.states(np.array(keys, dtype=np.uint64)[burst], who.index[client])
+        every, lasts, begin, end = self._figures[:, burst]
+        return _Pairs(state, every, lasts, begin, end, who.utc_offset_s[client])
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Programs opened at random by clients, one pair a row; all arrays of shape [m]."""
+
+    state: NDArray[np.uint64]
+    every_s: Floats
+    lasts_s: Floats
+    from_s: Floats
+    until_s: Floats
+    utc_offset_s: Floats
+
+    def take(self, rows: NDArray[np.intp]) -> _Pairs:
+        """Some of them."""
+        return _Pairs(
+            self.state[rows],
+            self.every_s[rows],
+            self.lasts_s[rows],
+            self.from_s[rows],
+            self.until_s[rows],
+            self.utc_offset_s[rows],
+        )
+
+    def opened(self, stretch: Ints) -> tuple[Floats, Floats, Bools]:
+        """When each is opened in a stretch, for how long it would run, and whether that takes place."""
+        draw = rng.draws(self.state, stretch)
+        start = (draw >> np.uint64(32)).astype(np.float64)
+        start += 0.5
+        start *= 2.0**-32
+        start += stretch
+        start *= self.every_s
+        rest = ((draw & np.uint64(0xFFFFFFFF)).astype(np.float64) + 0.5) * 2.0**-32
+        lasts = np.minimum(-self.lasts_s * np.log(rest), self.every_s)
+        return start, lasts, _within(self.from_s, self.until_s, self.utc_offset_s, start)
+
+    def run(self, time_s: Floats) -> Bools:
+        """Whether each runs at its instant: opened in this stretch or the one before, and not yet closed."""
+        stretch = np.floor(time_s / self.every_s).astype(np.int64)
+        start, lasts, good = self.opened(stretch + np.array([[0], [-1]]))
+        good &= (start <= time_s) & (time_s < start + lasts)
+        return np.asarray(good[0] | good[1])
+
+    def run_from_s(self, start_s: Floats, end_s: Floats) -> Floats:
+        """The first instant in [start_s, end_s) at which each runs; after that if there is none."""
+        result = np.where(self.run(start_s), start_s, np.inf)
+        todo = np.flatnonzero(np.isinf(result))
+        some, after, end = self.take(todo), start_s[todo], end_s[todo]
+        stretch = np.floor(after / some.every_s).astype(np.int64)
+        while todo.size:
+            start, _, good = some.opened(stretch)
+            good &= start > after
+            result[todo[good]] = start[good]
+            rest = np.flatnonzero(~good & (start < end))
+            todo, some, after, end = todo[rest], some.take(rest), after[rest], end[rest]
+            hours = _next_within(some.from_s, some.until_s, some.utc_offset_s, np.maximum(start[rest], after))
+            stretch = np.maximum(stretch[rest] + 1, np.floor(hours / some.every_s).astype(np.int64))
+        return result
+
+
+def _within(from_s: float | Floats, until_s: float | Floats, utc_offset_s: Floats, time_s: Floats) -> Bools:
+    """Whether each instant lies in those hours of its client's day."""
+    since = np.mod(time_s + (utc_offset_s - from_s), DAY_S)
+    return np.asarray(since < until_s - from_s)
+
+
+def _next_within(
+    from_s: float | Floats, until_s: float | Floats, utc_offset_s: Floats, time_s: Floats
+) -> Floats:
+    """Each instant that lies in those hours, else the next at which they begin."""
+    shift = utc_offset_s - from_s
+    begin = np.ceil((time_s + shift) / DAY_S) * DAY_S - shift
+    inside = _within(from_s, until_s, utc_offset_s, time_s)
+    return np.where(inside, time_s, np.maximum(begin, time_s))
