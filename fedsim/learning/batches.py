@@ -18,6 +18,7 @@ from fedsim import rng
 from fedsim.learning import masks
 from fedsim.learning.corpus.store import SAMPLE_RATE_HZ, Corpus
 from fedsim.learning.model import frames
+from fedsim.learning.quality import degrade
 from fedsim.learning.spec import LearnerSpec
 
 GRAIN_SAMPLES = SAMPLE_RATE_HZ // 2
@@ -84,6 +85,7 @@ def make(
     config: Any,
     masking: Masking,
     draw: np.random.Generator,
+    kinds: NDArray[np.int64] | None = None,
     random_crop: bool = True,
 ) -> Batch:
     """Cut, normalise, pad and mask some utterances.
@@ -94,7 +96,8 @@ def make(
         crop_samples: longest piece, a multiple of half a second.
         config: the model's, for its convolutions.
         masking: the objective's choices.
-        draw: for the places of the crops, the masks and the negatives.
+        draw: for the places of the crops, faults, masks and negatives.
+        kinds: int64[utterances of the corpus], the recording quality of each; None: as recorded.
         random_crop: cut a long utterance at a random place, or else at its beginning.
     """
     lengths = np.minimum(corpus.samples[utterances], crop_samples)
@@ -103,7 +106,10 @@ def make(
     for row, utterance in enumerate(utterances.tolist()):
         wave, length = corpus.waveform(utterance), int(lengths[row])
         start = int(draw.integers(len(wave) - length + 1)) if random_crop else 0
-        waves[row, :length] = normalise(wave[start : start + length])
+        piece = wave[start : start + length].astype(np.float32)
+        if kinds is not None and kinds[utterance]:
+            piece = degrade(piece, int(kinds[utterance]), draw)
+        waves[row, :length] = normalise(piece)
     valid = np.array([frames(config, int(length)) for length in lengths], dtype=np.int64)
     masked = masks.spans(valid, frames(config, width), masking.probability, masking.span_frames, draw)
     return Batch(

@@ -2,7 +2,8 @@
 
 ``round-00012.safetensors`` holds the model after 12 rounds: its parameters by name
 (``model.<name>``), the older global models that late updates may still refer to
-(``older.<version>``, flat), and the server's own state (``server.<name>``). Its metadata are
+(``older.<version>``, flat), the optimizer state that travels with the model (``optimizer``, often
+empty) and the server's own (``server.<name>``). Its metadata are
 strings: ``format``, ``rounds_done``, ``model``, ``seed``, ``fingerprint`` (of the learner's spec).
 """
 

@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 
 from fedsim import rng
 from fedsim.errors import CorpusError, FedsimError, RunError
-from fedsim.learning import aggregate, batches, checkpoint, corpus, partition
-from fedsim.learning.local import EvaluateJob, Tally, TrainJob
-from fedsim.learning.model import build_model, flatten, size
+from fedsim.learning import aggregate, batches, checkpoint, corpus, model, partition, state
+from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob
 from fedsim.learning.spec import LearnerSpec, RoundLearning
+from fedsim.learning.tally import Metrics, Tally
 from fedsim.learning.workers import pool
 
-Metrics = list[tuple[str, str, float]]
 _EVALUATION_CHUNK = 2
 
 
@@ -40,6 +39,11 @@ class SpeechLearner:
         seed: the run's seed.
         workers: processes that train; 1 trains in this process.
         checkpoints: folder for checkpoints, or None to keep none.
+
+    Attributes:
+        notes: sentences about the corpus for a person to read: what it holds, what was skipped.
+        parameters: of the model.
+        rounds_done: rounds so far.
 
     Raises:
         CorpusError: if there is no usable speech, or too little to divide as asked.
@@ -53,20 +57,23 @@ class SpeechLearner:
         self.spec, self.seed, self.checkpoints = spec, seed, checkpoints
         self.rounds_done = 0
         speech = corpus.load(spec.corpus)
-        partition.by_speaker(speech, seed, spec.parts)
+        partition.divide(speech, spec, seed)  # refuses what cannot be divided before workers are made
+        self.notes = speech.summary()
         for split in spec.splits:
             if not len(speech.of_split(split)):
                 raise CorpusError(f"the corpus has no speakers in the {split} split", key="learning.corpus")
-        model = build_model(spec.model, seed)
-        self._shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-        self.parameters = size(model)
-        self._pool = pool(spec, seed, spec.max_staleness + 1, self.parameters, workers)
-        flatten(model, self._pool.versions[0])
+        net = model.build_model(spec.model, seed)
+        self._shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
+        self.parameters = model.size(net)
+        self._length = state.length(self.parameters, spec)
+        self._server = aggregate.make_server(spec.aggregate, self.parameters, spec.server_rate)
+        self._pool = pool(spec, seed, spec.max_staleness + 1, self._length, workers)
+        model.flatten(net, self._pool.versions[0][: self.parameters])
         self._batches = {split: len(batches.held_out(speech, split, spec)) for split in spec.splits}
 
     def weights(self) -> NDArray[np.float32]:
         """A copy of the global model, float32[parameters]."""
-        return np.array(self._version(self.rounds_done))
+        return np.array(self._version(self.rounds_done)[: self.parameters])
 
     def initial_metrics(self) -> Metrics:
         """The held-out metrics of the initial weights; also writes the checkpoint after 0 rounds."""
@@ -82,6 +89,13 @@ class SpeechLearner:
             starts = range(0, count, _EVALUATION_CHUNK)
             jobs = [EvaluateJob(split, start, start + _EVALUATION_CHUNK, row) for start in starts]
             metrics += Tally.total(tally for tally, _ in self._pool.run(jobs)).metrics(split)
+        return metrics
+
+    def finetune(self) -> Metrics:
+        """Word and character error rate on the test speakers after fine-tuning the global model."""
+        job = FinetuneJob(self.rounds_done % len(self._pool.versions))
+        ((recognition, _),) = self._pool.run([job])
+        metrics: Metrics = recognition.metrics()
         return metrics
 
     def train(
@@ -111,28 +125,48 @@ class SpeechLearner:
         loss, weight = np.full(len(clients), np.nan), np.zeros(len(clients))
         accepted = ~stale
         chosen = self._choose(clients, accepted, round_index)
-        rule = aggregate.make(self.spec.aggregate, self.parameters)
+        rule = aggregate.make_rule(
+            self.spec.aggregate,
+            self._length,
+            staleness_exponent=self.spec.staleness_exponent,
+            trim=self.spec.trim,
+        )
         jobs = self._jobs(clients, base_round, chosen, round_index)
         counted, tallies = [], []
         for position, job, (tally, weights) in zip(chosen, jobs, self._pool.run(jobs), strict=True):
-            loss[position] = tally.loss / tally.count if tally.count else np.nan
-            if aggregate.fault(weights, self.parameters, loss[position]) is not None:
+            loss[position] = tally.mean_loss
+            if aggregate.fault(weights, self._length, loss[position]) is not None:
                 accepted[position] = False
                 continue
-            update = weights.astype(np.float64) - self._pool.versions[job.version]
-            rule.add(update, float(examples[position]), float(loss[position]))
+            late = round_index - int(base_round[position])
+            update = self._received(weights.astype(np.float64) - self._pool.versions[job.version])
+            rule.add(update, float(examples[position]), float(loss[position]), late)
             counted.append(position)
             tallies.append(tally)
         step, shares = rule.finish()
         weight[counted] = shares
+        if counted:
+            step[: self.parameters] = self._server.change(step[: self.parameters])
         self._step(step)
         metrics = Tally.total(tallies).metrics("train") if tallies else []
         if self.spec.evaluates(round_index):
             metrics += self.evaluate()
+        if self.spec.finetunes(round_index):
+            metrics += self.finetune()
         if self.checkpoints is not None:
             self.save()
             checkpoint.thin(self.checkpoints, self.spec.checkpoint_every, self.rounds_done)
         return RoundLearning(loss, weight, accepted, metrics)
+
+    def _received(self, update: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What is left of an update after compression; optimizer state travels as it is."""
+        if self.spec.compression != "none":
+            sizes = [int(np.prod(shape)) for shape in self._shapes.values()]
+            head = update[: self.parameters]
+            update[: self.parameters] = aggregate.compress(
+                head, self.spec.compression, sizes, self.spec.compression_share
+            )
+        return update
 
     def _choose(self, clients: NDArray[np.int64], able: NDArray[np.bool_], round_index: int) -> list[int]:
         """Positions of those trained for real, in order of arrival: a seeded draw by client."""
@@ -179,6 +213,8 @@ class SpeechLearner:
             count = int(np.prod(shape))
             tensors[f"model.{name}"] = self._version(self.rounds_done)[start : start + count].reshape(shape)
             start += count
+        tensors["optimizer"] = self._version(self.rounds_done)[self.parameters :]
+        tensors |= {f"server.{name}": value for name, value in self._server.state().items()}
         for version in range(max(0, self.rounds_done - self.spec.max_staleness), self.rounds_done):
             tensors[f"older.{version}"] = self._version(version)
         return checkpoint.save(
@@ -214,9 +250,11 @@ class SpeechLearner:
         if {name: value.shape for name, value in named.items()} != self._shapes:
             raise RunError("the checkpoint belongs to another model", file=file)
         self.rounds_done = wanted
-        self._version(wanted)[:] = np.concatenate([named[name].reshape(-1) for name in self._shapes])
-        for version, flat in held.group("older").items():
-            self._version(int(version))[:] = flat
+        flat = np.concatenate([named[name].reshape(-1) for name in self._shapes])
+        self._version(wanted)[:] = np.concatenate([flat, held.tensors["optimizer"]])
+        self._server.restore(held.group("server"))
+        for version, older in held.group("older").items():
+            self._version(int(version))[:] = older
         return wanted
 
     def _fingerprint(self) -> str:

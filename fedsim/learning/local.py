@@ -1,13 +1,14 @@
 """What one client does in a round, and what one evaluation batch gives: the compute of a worker.
 
 A :class:`Trainer` holds what stays: corpus, partition, model. Its results depend only on the
-weights handed in, the run's seed, the client and the round; never on the process, on what it
-computed before, or on torch's global generators. Everything runs on one thread.
+vector handed in, the run's seed, the client and the round; never on the process, on what it
+computed before, or on torch's global generators. Everything runs on one CPU thread, or on the GPU
+(where results are reproducible only as far as its kernels are).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.learning import batches, corpus, model, objective, partition
+from fedsim.errors import ScenarioError
+from fedsim.learning import batches, corpus, finetune, model, objective, partition, state
 from fedsim.learning.spec import LearnerSpec
+from fedsim.learning.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,9 @@ class TrainJob:
     version: int
     occurrence: int = 0
 
+    def __str__(self) -> str:
+        return f"training client {self.client} in round {self.round_index}"
+
 
 @dataclass(frozen=True)
 class EvaluateJob:
@@ -39,131 +45,156 @@ class EvaluateJob:
     last: int
     version: int
 
+    def __str__(self) -> str:
+        return f"evaluating the {self.split} split"
+
 
 @dataclass(frozen=True)
-class Tally:
-    """Sums over masked frames; two tallies add up.
+class FinetuneJob:
+    """Fine-tune for recognition from a version of the global model."""
 
-    Attributes:
-        loss: contrastive loss in nats, summed.
-        correct, count: frames told right, and all.
-        codes: float64[groups, entries], how often each codevector was the most probable.
+    version: int
+
+    def __str__(self) -> str:
+        return "fine-tuning for speech recognition"
+
+
+Job = TrainJob | EvaluateJob | FinetuneJob
+Result = Tally | finetune.Recognition
+
+
+def device_of(spec: LearnerSpec) -> str:
+    """``cpu`` or ``cuda``.
+
+    Raises:
+        ScenarioError: if a GPU is asked for and there is none.
     """
-
-    loss: float
-    correct: int
-    count: int
-    codes: NDArray[np.float64]
-
-    @staticmethod
-    def total(tallies: Iterable[Tally]) -> Tally:
-        """The sum, in the order given."""
-        loss, correct, count = 0.0, 0, 0
-        codes: NDArray[np.float64] | float = 0.0
-        for tally in tallies:
-            loss, correct, count = loss + tally.loss, correct + tally.correct, count + tally.count
-            codes = codes + tally.codes
-        return Tally(loss, correct, count, np.asarray(codes, np.float64))
-
-    def metrics(self, split: str) -> list[tuple[str, str, float]]:
-        """Loss (nats a masked frame), contrastive accuracy and codebook perplexity."""
-        if not self.count:
-            return []
-        shares = self.codes / self.codes.sum(axis=-1, keepdims=True)
-        logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-        return [
-            ("loss", split, self.loss / self.count),
-            ("contrastive_accuracy", split, self.correct / self.count),
-            ("codebook_perplexity", split, float(np.exp(-(shares * logs).sum(axis=-1)).sum())),
-        ]
+    if spec.device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if spec.device == "cuda":
+        raise ScenarioError("is 'cuda', but torch finds no GPU; take 'auto' or 'cpu'", key="learning.device")
+    return "cpu"
 
 
 class Trainer:
-    """Trains clients and evaluates, one at a time.
+    """Trains clients, evaluates and fine-tunes, one job at a time.
 
     Raises:
         CorpusError: if the corpus or its partition cannot be had.
-        ScenarioError: if there is no such model preset.
+        ScenarioError: if there is no such model preset or device.
     """
 
     def __init__(self, spec: LearnerSpec, seed: int) -> None:
-        self.spec, self.seed = spec, seed
+        self.spec, self.seed, self.device = spec, seed, device_of(spec)
         self.corpus = corpus.load(spec.corpus)
-        self.partition = partition.by_speaker(self.corpus, seed, spec.parts)
-        self.model = model.build_model(spec.model, seed)
+        self.partition = partition.divide(self.corpus, spec, seed)
+        self.model = model.build_model(spec.model, seed).to(self.device)
+        self.parameters = model.size(self.model)
         self.masking = batches.Masking.of(spec, self.model.config)
         self.crop_samples = batches.grain(spec.crop_seconds)
         if spec.feature_gradient_scale != 1.0:
             self.model.wav2vec2.feature_extractor.register_forward_hook(self._scale_feature_gradient)
 
+    def compute(self, job: Job, vector: NDArray[np.float32], out: NDArray[np.float32]) -> Result:
+        """Do a job from the vector of its version; a trained vector goes into ``out``."""
+        if isinstance(job, TrainJob):
+            return self.train(job, vector, out)
+        if isinstance(job, EvaluateJob):
+            return self.evaluate(job, vector)
+        assert self.spec.downstream is not None
+        weights = vector[: self.parameters]
+        return finetune.recognise(
+            weights, self.spec.model, self.spec.downstream, self.corpus, self.seed, self.device
+        )
+
     def _scale_feature_gradient(self, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
         if output.requires_grad:
             output.register_hook(lambda g: g * self.spec.feature_gradient_scale)  # type: ignore[no-untyped-call]
 
-    def _optimizer(self, rate: float) -> torch.optim.Optimizer:
-        parameters = list(self.model.parameters())
-        if self.spec.optimizer == "sgd":
-            return torch.optim.SGD(parameters, lr=rate)
-        if self.spec.optimizer == "adamw":
-            return torch.optim.AdamW(
-                parameters,
-                lr=rate,
-                betas=(0.9, 0.98),
-                eps=1e-6,
-                weight_decay=self.spec.weight_decay,
-                fused=True,
-            )
-        return torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.spec.precision != "mixed":
+            return nullcontext()
+        return torch.autocast(self.device, dtype=torch.float16 if self._needs_scaling else torch.bfloat16)
+
+    @property
+    def _needs_scaling(self) -> bool:
+        """Whether half precision means float16, whose gradients underflow: a GPU without bfloat16."""
+        return self.spec.precision == "mixed" and self.device == "cuda" and not torch.cuda.is_bf16_supported()
 
     def _objective(self, batch: batches.Batch, temperature: float) -> objective.Outcome:
-        valid = batch.valid_samples
+        def put(array: NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(array).to(self.device)
+
+        valid = None if batch.valid_samples is None else put(batch.valid_samples)
         return objective.evaluate_objective(
-            self.model,
-            torch.from_numpy(batch.waves),
-            None if valid is None else torch.from_numpy(valid),
-            torch.from_numpy(batch.masked),
-            torch.from_numpy(batch.negatives),
-            temperature,
+            self.model, put(batch.waves), valid, put(batch.masked), put(batch.negatives), temperature
         )
 
-    def train(self, job: TrainJob, weights: NDArray[np.float32], out: NDArray[np.float32]) -> Tally:
-        """Train from ``weights`` on the client's speech; the new weights go into ``out``."""
+    def train(self, job: TrainJob, vector: NDArray[np.float32], out: NDArray[np.float32]) -> Tally:
+        """Train from ``vector`` on the client's speech; the new one goes into ``out``."""
         name = (job.client, job.round_index, job.occurrence)
         draw = rng.generator(self.seed, "local", *name)
         temperature = self.spec.gumbel_temperature(job.round_index)
         tallies = []
-        with model.one_thread(), model.seeded(rng.key(self.seed, "dropout", *name)):
-            model.load(self.model, weights)
+        with model.one_thread(), model.seeded(rng.key(self.seed, "dropout", *name), self.device):
             self.model.train()
-            optimizer = self._optimizer(self.spec.rate(job.round_index))
+            optimizer = state.make_optimizer(self.model, self.spec, self.spec.rate(job.round_index))
+            state.put(vector, self.model, optimizer, self.spec)
+            scaler = torch.amp.GradScaler(self.device, enabled=self._needs_scaling)
+            anchor = [p.detach().clone() for p in self.model.parameters()] if self.spec.pull else None
             for chosen in batches.order(self.partition.utterances(job.client), self.spec, draw):
-                batch = batches.make(
-                    self.corpus, chosen, self.crop_samples, self.model.config, self.masking, draw
-                )
+                batch = self._batch(chosen, draw, training=True)
                 if not batch.masked.any():
                     continue
                 optimizer.zero_grad()
-                outcome = self._objective(batch, temperature)
-                outcome.loss(self.masking.diversity_weight).backward()  # type: ignore[no-untyped-call]
+                with self._autocast():
+                    outcome = self._objective(batch, temperature)
+                    loss = outcome.loss(self.masking.diversity_weight)
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                scaler.unscale_(optimizer)
+                self._pull_back(anchor)
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
-                optimizer.step()
+                scaler.step(optimizer)
+                scaler.update()
                 tallies.append(_tally(outcome))
-            model.flatten(self.model, out)
+            state.take(self.model, optimizer, self.spec, out)
         return Tally.total(tallies)
 
-    def evaluate(self, job: EvaluateJob, weights: NDArray[np.float32]) -> Tally:
+    def _pull_back(self, anchor: list[torch.Tensor] | None) -> None:
+        """FedProx's proximal term mu/2 |w - w0|^2, as its gradient (Li et al., MLSys 2020)."""
+        if anchor is None:
+            return
+        for parameter, origin in zip(self.model.parameters(), anchor, strict=True):
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.detach() - origin, alpha=self.spec.pull)
+
+    def _batch(
+        self, chosen: NDArray[np.int64], draw: np.random.Generator, *, training: bool
+    ) -> batches.Batch:
+        return batches.make(
+            self.corpus,
+            chosen,
+            self.crop_samples,
+            self.model.config,
+            self.masking,
+            draw,
+            self.partition.quality if training else None,
+            random_crop=training,
+        )
+
+    def evaluate(self, job: EvaluateJob, vector: NDArray[np.float32]) -> Tally:
         """Evaluate some batches of a split: no dropout, most probable codes, fixed masks and negatives."""
         tallies = []
         with model.one_thread(), torch.no_grad():
-            model.load(self.model, weights)
+            model.load(self.model, vector[: self.parameters])
             self.model.eval()
             for number, chosen in enumerate(batches.held_out(self.corpus, job.split, self.spec)):
                 if not job.first <= number < job.last:
                     continue
                 draw = rng.generator(0, "evaluation", job.split, number)
-                batch = batches.make(
-                    self.corpus, chosen, self.crop_samples, self.model.config, self.masking, draw, False
-                )
+                batch = self._batch(chosen, draw, training=False)
                 if batch.masked.any():
                     tallies.append(_tally(self._objective(batch, 1.0)))
         return Tally.total(tallies)

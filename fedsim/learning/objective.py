@@ -55,9 +55,10 @@ def contrastive(
         float[N], loss in nats with distractors equal to the target left out; and bool[N], whether
         the target is strictly the most similar, with at least one true distractor.
     """
-    similarity = functional.normalize(predicted.float(), dim=-1, eps=1e-8) @ functional.normalize(
-        targets.float(), dim=-1, eps=1e-8
-    ).transpose(0, 1)
+    with torch.autocast(predicted.device.type, enabled=False):
+        similarity = functional.normalize(predicted.float(), dim=-1, eps=1e-8) @ functional.normalize(
+            targets.float(), dim=-1, eps=1e-8
+        ).transpose(0, 1)
     positive = similarity.diagonal().unsqueeze(1)
     distractors = similarity.gather(1, negatives)
     with torch.no_grad():

@@ -15,11 +15,39 @@ from fedsim.errors import InputError, ScenarioError
 
 CORPORA = ("espeak", "manifest", "common-voice")
 DEFAULT_MINUTES = 30.0
-PARTITIONS = ("by-speaker",)
-AGGREGATES = ("fedavg", "uniform", "loss-weighted")
+PARTITIONS = ("by-speaker", "natural", "dirichlet-speakers", "dirichlet-quality")
+AGGREGATES = ("fedavg", "uniform", "loss-weighted", "fedprox", "fedadam", "fedyogi", "trimmed-mean")
+COMPRESSIONS = ("none", "fp16", "int8", "top-k")
 OPTIMIZERS = ("adam", "adamw", "sgd")
-OPTIMIZER_STATES = ("fresh",)
-DECAYS = ("none", "linear")
+OPTIMIZER_STATES = ("fresh", "averaged")
+_CHOICES = {
+    "partition": PARTITIONS,
+    "aggregate": AGGREGATES,
+    "compression": COMPRESSIONS,
+    "optimizer": OPTIMIZERS,
+    "optimizer_state": OPTIMIZER_STATES,
+    "decay": ("none", "linear"),
+    "precision": ("fp32", "mixed"),
+    "device": ("auto", "cpu", "cuda"),
+}
+_COUNTS = (
+    "clients", "rounds", "parts", "clients_per_round", "evaluate_every", "batch_size", "local_steps",
+    "mask_span_frames", "negatives", "checkpoint_every",
+)  # fmt: skip
+_POSITIVE = (
+    "learning_rate", "clip_norm", "crop_seconds", "evaluation_seconds", "gumbel_min", "gumbel_decay",
+    "compression_share", "dirichlet_alpha", "server_rate", "local_epochs", "mask_probability",
+)  # fmt: skip
+_NOT_NEGATIVE = (
+    "warmup_rounds", "max_staleness", "weight_decay", "feature_gradient_scale", "proximal",
+    "staleness_exponent", "diversity_weight", "only_part", "trim",
+)  # fmt: skip
+_SHARES = {
+    "low_quality": 1.0,
+    "compression_share": 1.0,
+    "gumbel_decay": 1.0,
+    "mask_probability": 1.0,
+}
 
 
 def _need(holds: bool, message: str, key: str, error: type[InputError] = ScenarioError) -> None:
@@ -75,6 +103,47 @@ class CorpusSpec:
 
 
 @dataclass(frozen=True)
+class FinetuneSpec:
+    """Fine-tuning for speech recognition with CTC, and its test.
+
+    Attributes:
+        every: rounds between fine-tunings in a run; 0: after the last round only.
+        minutes: of transcribed training speech that are used at most.
+        steps: optimizer steps.
+        batch_size: utterances a step.
+        learning_rate: peak of Adam's rate; a tenth of the steps warm up, the second half decays.
+        head_size: width of the two hidden of the three linear layers on top.
+        mask_probability: share of frames masked while training, in the preset's spans.
+        test_minutes: of test speech that are recognised at most.
+        longest_seconds: longer training utterances are left out.
+    """
+
+    every: int = 0
+    minutes: float = 10.0
+    steps: int = 300
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    head_size: int = 128
+    mask_probability: float = 0.1
+    test_minutes: float = 5.0
+    longest_seconds: float = 15.0
+
+    def __post_init__(self) -> None:
+        for name in ("minutes", "learning_rate", "test_minutes", "longest_seconds"):
+            value = getattr(self, name)
+            _need(0 < value < np.inf, f"is {value:g}; a positive number is needed", f"downstream.{name}")
+        for name in ("steps", "batch_size", "head_size"):
+            value = getattr(self, name)
+            _need(value >= 1, f"is {value}; at least 1 is needed", f"downstream.{name}")
+        _need(self.every >= 0, f"is {self.every}; it cannot be negative", "downstream.every")
+        _need(
+            0 <= self.mask_probability < 1,
+            f"is {self.mask_probability:g}; it lies in [0, 1)",
+            "downstream.mask_probability",
+        )
+
+
+@dataclass(frozen=True)
 class LearnerSpec:
     """Everything that decides the learning plane but the run's seed.
 
@@ -83,8 +152,12 @@ class LearnerSpec:
         rounds: number of rounds that will be trained (the last is always evaluated).
         model: preset name, a file of ``fedsim/learning/configs``.
         corpus: the speech.
-        partition: how training speech is divided into parts; ``by-speaker``.
+        partition: how training speech is divided into parts; see :mod:`fedsim.learning.partition`.
         parts: number of parts; None: one a training speaker. Client c holds part ``part_of(c)``.
+        dirichlet_alpha: concentration of the Dirichlet partitions.
+        low_quality: share of the parts that are recorded badly.
+        pooled: all parts are put together into one; for the centralised yardstick.
+        only_part: every client holds this part; for the local-only yardstick.
         clients_per_round: how many of those that deliver an update are trained for real.
         evaluate_every: rounds between evaluations on the held-out speakers.
         batch_size: utterances a step.
@@ -94,11 +167,20 @@ class LearnerSpec:
         warmup_rounds: rounds over which the rate climbs linearly to its peak.
         decay: ``none``, or ``linear`` (from the peak after warm-up to a tenth in the last round).
         optimizer: ``adam`` (betas 0.9, 0.98), ``adamw`` or ``sgd``.
-        optimizer_state: what a client starts a round with; ``fresh``: nothing.
+        optimizer_state: what a client starts a round with: ``fresh`` nothing, ``averaged`` the
+            moments of Adam averaged by the server along with the weights.
         weight_decay: of ``adamw``.
         clip_norm: largest norm of the gradient.
         feature_gradient_scale: factor on the gradient that reaches the convolutions.
+        precision: ``fp32``, or ``mixed`` (half-precision products, where the device has them).
+        device: ``auto`` (a GPU if there is one), ``cpu`` or ``cuda``.
         aggregate: rule by which updates become the next global model.
+        proximal: strength mu of ``fedprox``.
+        server_rate: learning rate of ``fedadam`` and ``fedyogi``.
+        trim: share that ``trimmed-mean`` leaves out at each end.
+        staleness_exponent: an update s rounds late weighs (1 + s)**-exponent as much.
+        compression: what is done to an update before it is sent; see ``aggregate.compress``.
+        compression_share: of the coordinates that ``top-k`` keeps.
         crop_seconds: longest piece of an utterance in a batch; a random one if it is longer.
         mask_probability, mask_span_frames, negatives, diversity_weight: of the objective; None:
             the model preset's.
@@ -108,6 +190,7 @@ class LearnerSpec:
         max_staleness: oldest global model, in rounds, from which an update is accepted; 0 when
             rounds are synchronous. That many older models are kept.
         checkpoint_every: rounds between checkpoints that are kept; the newest two always are.
+        downstream: fine-tuning for recognition within the run, or None.
     """
 
     clients: int = 40
@@ -116,6 +199,10 @@ class LearnerSpec:
     corpus: CorpusSpec = field(default_factory=CorpusSpec)
     partition: str = "by-speaker"
     parts: int | None = None
+    dirichlet_alpha: float = 0.5
+    low_quality: float = 0.0
+    pooled: bool = False
+    only_part: int | None = None
     clients_per_round: int = 8
     evaluate_every: int = 2
     batch_size: int = 4
@@ -129,7 +216,15 @@ class LearnerSpec:
     weight_decay: float = 0.01
     clip_norm: float = 2.0
     feature_gradient_scale: float = 1.0
+    precision: str = "fp32"
+    device: str = "auto"
     aggregate: str = "fedavg"
+    proximal: float = 0.01
+    server_rate: float = 3e-3
+    trim: float = 0.1
+    staleness_exponent: float = 0.5
+    compression: str = "none"
+    compression_share: float = 0.01
     crop_seconds: float = 2.0
     mask_probability: float | None = None
     mask_span_frames: int | None = None
@@ -142,33 +237,39 @@ class LearnerSpec:
     splits: tuple[str, ...] = ("validation",)
     max_staleness: int = 0
     checkpoint_every: int = 10
+    downstream: FinetuneSpec | None = None
 
     def __post_init__(self) -> None:
-        _one_of(self.partition, PARTITIONS, "partition")
-        _one_of(self.aggregate, AGGREGATES, "aggregate")
-        _one_of(self.optimizer, OPTIMIZERS, "optimizer")
-        _one_of(self.optimizer_state, OPTIMIZER_STATES, "optimizer_state")
-        _one_of(self.decay, DECAYS, "decay")
+        for name, accepted in _CHOICES.items():
+            _one_of(getattr(self, name), accepted, name)
         for split in self.splits:
             _one_of(split, ("validation", "test"), "splits")
-        for name in ("clients", "rounds", "clients_per_round", "evaluate_every", "batch_size", "local_steps",
-                     "checkpoint_every"):  # fmt: skip
-            _need(getattr(self, name) >= 1, f"is {getattr(self, name)}; at least 1 is needed", name)
-        for name in ("learning_rate", "clip_norm", "crop_seconds", "evaluation_seconds", "gumbel_min"):
+        for name in _COUNTS:
             value = getattr(self, name)
-            _need(0 < value < np.inf, f"is {value:g}; a positive number is needed", name)
-        for name in ("warmup_rounds", "max_staleness", "weight_decay", "feature_gradient_scale"):
+            _need(value is None or value >= 1, f"is {value}; at least 1 is needed", name)
+        for name in _POSITIVE:
             value = getattr(self, name)
-            _need(0 <= value < np.inf, f"is {value:g}; it cannot be negative", name)
-        _need(self.parts is None or self.parts >= 1, f"is {self.parts}; at least 1 is needed", "parts")
-        _need(
-            self.local_epochs is None or 0 < self.local_epochs < np.inf,
-            f"is {self.local_epochs}; a positive number of epochs is needed",
-            "local_epochs",
-        )
+            _need(value is None or 0 < value < np.inf, f"is {value}; a positive number is needed", name)
+        for name in _NOT_NEGATIVE:
+            value = getattr(self, name)
+            _need(value is None or 0 <= value < np.inf, f"is {value}; it cannot be negative", name)
+        for name, largest in _SHARES.items():
+            value = getattr(self, name)
+            holds = value is None or 0 <= value <= largest
+            _need(holds, f"is {value}; it lies between 0 and {largest:g}", name)
         _need(self.crop_seconds >= 0.5, f"is {self.crop_seconds:g}; at least 0.5 s is needed", "crop_seconds")
-        _need(0 < self.gumbel_decay <= 1, f"is {self.gumbel_decay:g}; it lies in (0, 1]", "gumbel_decay")
         _need(self.gumbel_max >= self.gumbel_min, "is below gumbel_min", "gumbel_max")
+        _need(self.trim < 0.5, f"is {self.trim:g}; it must be below 0.5", "trim")
+        _need(
+            self.optimizer_state == "fresh" or self.optimizer != "sgd",
+            "is 'averaged', but sgd has no state",
+            "optimizer_state",
+        )
+
+    @property
+    def pull(self) -> float:
+        """The strength of the proximal term; 0 unless the rule is ``fedprox``."""
+        return self.proximal if self.aggregate == "fedprox" else 0.0
 
     def rate(self, round_index: int) -> float:
         """The learning rate of a round: linear warm-up, then constant or linear decay."""
@@ -181,6 +282,13 @@ class LearnerSpec:
     def gumbel_temperature(self, round_index: int) -> float:
         """The temperature of the quantizer's Gumbel softmax in a round."""
         return max(self.gumbel_min, self.gumbel_max * self.gumbel_decay**round_index)
+
+    def finetunes(self, round_index: int) -> bool:
+        """Whether the model is fine-tuned for recognition after this round (counted from 0)."""
+        if self.downstream is None:
+            return False
+        every = self.downstream.every
+        return round_index == self.rounds - 1 or (every > 0 and (round_index + 1) % every == 0)
 
     def evaluates(self, round_index: int) -> bool:
         """Whether the held-out speakers are evaluated after this round (counted from 0)."""

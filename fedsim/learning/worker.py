@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from fedsim.learning.local import Trainer, TrainJob
+from fedsim.learning.local import Trainer
 from fedsim.learning.spec import LearnerSpec
 
 
 def serve(pipe: Any, spec: LearnerSpec, seed: int, shared: torch.Tensor, versions: int) -> None:
     """Answer jobs until the other end of the pipe is closed or gone.
 
-    Says ("ready", None) once, then ("done", tally) for each (job, slot) received, or ("failed",
+    Says ("ready", None) once, then ("done", result) for each (job, slot) received, or ("failed",
     text). An interrupt from the keyboard is the main process's business.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -27,12 +27,8 @@ def serve(pipe: Any, spec: LearnerSpec, seed: int, shared: torch.Tensor, version
             pipe.send(("ready", None))
             while True:
                 job, slot = pipe.recv()
-                weights = rows[job.version]
-                if isinstance(job, TrainJob):
-                    tally = trainer.train(job, weights, rows[versions + slot])
-                else:
-                    tally = trainer.evaluate(job, weights)
-                pipe.send(("done", tally))
+                result = trainer.compute(job, rows[job.version], rows[versions + slot])
+                pipe.send(("done", result))
         except (EOFError, OSError):
             raise
         except Exception as error:

@@ -26,20 +26,12 @@ import torch.multiprocessing
 from numpy.typing import NDArray
 
 from fedsim.errors import FedsimError
-from fedsim.learning.local import EvaluateJob, Tally, Trainer, TrainJob
+from fedsim.learning.local import Job, Trainer
 from fedsim.learning.spec import LearnerSpec
 from fedsim.learning.worker import serve
 
-Job = TrainJob | EvaluateJob
-Result = tuple[Tally, NDArray[np.float32]]
+Answer = tuple[Any, NDArray[np.float32]]
 _CLOSE_PATIENCE_S = 5.0
-
-
-def describe(job: Job) -> str:
-    """What a job is, for a message."""
-    if isinstance(job, TrainJob):
-        return f"training client {job.client} in round {job.round_index}"
-    return f"evaluating the {job.split} split"
 
 
 class InProcess:
@@ -48,7 +40,7 @@ class InProcess:
     Args:
         spec, seed: of the learner.
         versions: how many global models are kept.
-        size: number of parameters.
+        size: length of the vector that travels.
     """
 
     def __init__(self, spec: LearnerSpec, seed: int, versions: int, size: int) -> None:
@@ -56,24 +48,18 @@ class InProcess:
         self._out = np.zeros(size, np.float32)
         self._trainer = Trainer(spec, seed)
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Result]:
+    def run(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         """The results of ``jobs`` in order; the weights are valid until the next one is asked for."""
         for job in jobs:
             try:
-                yield _compute(self._trainer, job, self.versions, self._out), self._out
+                yield self._trainer.compute(job, self.versions[job.version], self._out), self._out
             except FedsimError:
                 raise
             except Exception as fault:
-                raise FedsimError(f"{describe(job)} failed: {type(fault).__name__}: {fault}") from fault
+                raise FedsimError(f"{job} failed: {type(fault).__name__}: {fault}") from fault
 
     def close(self) -> None:
         """Nothing to end."""
-
-
-def _compute(trainer: Trainer, job: Job, versions: NDArray[np.float32], out: NDArray[np.float32]) -> Tally:
-    if isinstance(job, TrainJob):
-        return trainer.train(job, versions[job.version], out)
-    return trainer.evaluate(job, versions[job.version])
 
 
 class Processes:
@@ -113,7 +99,7 @@ class Processes:
             self.close()
             raise
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Result]:
+    def run(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         """The results of ``jobs`` in order; the weights are valid until the next one is asked for.
 
         Raises:
@@ -125,13 +111,13 @@ class Processes:
             self.close()
             raise
 
-    def _run(self, jobs: Sequence[Job]) -> Iterator[Result]:
+    def _run(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         if self._broken:
             raise FedsimError("the worker processes have ended; make a new learner")
         waiting = deque(range(len(jobs)))
         free = deque(range(len(self._slots)))
         busy: dict[int, tuple[int, int]] = {}
-        done: dict[int, tuple[Tally, int]] = {}
+        done: dict[int, tuple[Any, int]] = {}
         for turn in range(len(jobs)):
             while turn not in done:
                 for worker in range(len(self._pipes)):
@@ -145,8 +131,8 @@ class Processes:
                     else:
                         number, slot = busy.pop(worker)
                         done[number] = (value, slot)
-            tally, slot = done.pop(turn)
-            yield tally, self._slots[slot]
+            result, slot = done.pop(turn)
+            yield result, self._slots[slot]
             free.append(slot)
 
     def _await(self, busy: dict[int, tuple[int, int]]) -> list[int]:
@@ -159,10 +145,10 @@ class Processes:
         try:
             self._pipes[worker].send(message)
         except OSError:
-            raise self._death(worker, describe(job)) from None
+            raise self._death(worker, str(job)) from None
 
     def _receive(self, worker: int, jobs: Sequence[Job], busy: dict[int, tuple[int, int]]) -> tuple[str, Any]:
-        doing = describe(jobs[busy[worker][0]]) if worker in busy else "starting"
+        doing = str(jobs[busy[worker][0]]) if worker in busy else "starting"
         try:
             if not self._pipes[worker].poll():
                 raise EOFError

@@ -15,7 +15,7 @@ UPDATES = np.array([[1.0, 2.0], [3.0, -2.0], [8.0, 0.0]])
 
 
 def _run(name: str, examples: list[float], losses: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    rule = aggregate.make(name, 2)
+    rule = aggregate.make_rule(name, 2)
     for update, count, loss in zip(UPDATES, examples, losses, strict=True):
         rule.add(update, count, loss)
     return rule.finish()
@@ -42,7 +42,7 @@ def test_loss_weighted_by_hand() -> None:
 
 @given(st.lists(st.floats(-700, 700), min_size=1, max_size=12))
 def test_loss_weights_equal_a_float64_softmax(losses: list[float]) -> None:
-    rule = aggregate.make("loss-weighted", len(losses))
+    rule = aggregate.make_rule("loss-weighted", len(losses))
     for number, loss in enumerate(losses):
         rule.add(np.eye(len(losses))[number], 1.0, loss)
     step, shares = rule.finish()
@@ -56,7 +56,7 @@ def test_loss_weights_equal_a_float64_softmax(losses: list[float]) -> None:
 
 @pytest.mark.parametrize("name", ["fedavg", "uniform", "loss-weighted"])
 def test_no_updates_no_step(name: str) -> None:
-    step, shares = aggregate.make(name, 2).finish()
+    step, shares = aggregate.make_rule(name, 2).finish()
     assert step.tolist() == [0.0, 0.0]
     assert shares.tolist() == []
 

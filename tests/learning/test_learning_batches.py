@@ -62,7 +62,7 @@ def test_epochs_see_every_utterance_once_and_steps_go_round() -> None:
 
 def test_parts_share_no_speaker_and_hold_no_held_out_one() -> None:
     speech = corpus.load(SMALL_CORPUS)
-    divided = partition.by_speaker(speech, 3, 2)
+    divided = partition.divide(speech, LearnerSpec(parts=2), 3)
     owners = [{speech.speaker[u] for u in part} for part in divided.parts]
     assert owners[0].isdisjoint(owners[1])
     assert sorted(np.concatenate(divided.parts).tolist()) == speech.of_split("train").tolist()
@@ -72,14 +72,14 @@ def test_parts_share_no_speaker_and_hold_no_held_out_one() -> None:
 
 def test_a_clients_part_is_a_pure_function_of_its_number() -> None:
     speech = corpus.load(SMALL_CORPUS)
-    divided = partition.by_speaker(speech, 3)
+    divided = partition.divide(speech, LearnerSpec(), 3)
     assert len(divided.parts) == 4
     assert sorted(divided.part_of(range(4))) == [0, 1, 2, 3]
     assert divided.part_of([5, 2]).tolist() == divided.part_of(np.arange(9))[[5, 2]].tolist()
     assert np.array_equal(divided.utterances(6), divided.utterances(2))
-    assert not np.array_equal(divided.order, partition.by_speaker(speech, 12).order)
+    assert not np.array_equal(divided.order, partition.divide(speech, LearnerSpec(), 12).order)
     with pytest.raises(CorpusError, match="too few for 9 parts"):
-        partition.by_speaker(speech, 3, 9)
+        partition.divide(speech, LearnerSpec(parts=9), 3)
 
 
 def test_held_out_batches_are_the_same_for_every_run() -> None:

@@ -10,29 +10,29 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fedsim.learning.aggregate.mean import Rule
+from fedsim.learning.aggregate.mean import Rule, Vector
 
 
 class LossWeighted(Rule):
-    """Weight softmax(-loss)."""
+    """Weight softmax(-loss); late updates weigh (1 + staleness)**-exponent as much."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, staleness_exponent: float = 0.0) -> None:
         self.sum = np.zeros(size, np.float64)
         self.raw: list[float] = []
+        self.exponent = staleness_exponent
         self.largest = -math.inf
 
-    def add(self, update: NDArray[np.float64], examples: float, loss: float) -> None:
-        """Take in an update; the sum is kept relative to the largest -loss so far."""
-        self.raw.append(-loss)
-        if -loss > self.largest:
-            if self.largest > -math.inf:
-                self.sum *= math.exp(self.largest + loss)
-            self.largest = -loss
-        self.sum += math.exp(-loss - self.largest) * update
+    def add(self, update: Vector, examples: float, loss: float, staleness: int = 0) -> None:
+        """Take in an update; the sum is kept relative to the largest logarithm so far."""
+        logarithm = -loss - self.exponent * math.log1p(staleness)
+        self.raw.append(logarithm)
+        if logarithm > self.largest:
+            self.sum *= math.exp(self.largest - logarithm)  # 0 at the first
+            self.largest = logarithm
+        self.sum += math.exp(logarithm - self.largest) * update
 
-    def finish(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def finish(self) -> tuple[Vector, Vector]:
         """The step, and the shares softmax(-loss)."""
         if not self.raw:
             return np.zeros_like(self.sum), np.zeros(0)

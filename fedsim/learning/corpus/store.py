@@ -23,6 +23,7 @@ from fedsim.errors import CorpusError
 
 SAMPLE_RATE_HZ = 16_000
 SPLITS = ("train", "validation", "test")
+COLUMNS = ("speaker", "text", "offset", "samples", "split", "client")
 NAMED = 5  # skipped recordings that a summary names
 
 
@@ -121,11 +122,13 @@ def load(folder: Path) -> Corpus | None:
     if not (audio.is_file() and table.is_file() and (folder / "skipped.json").is_file()):
         return None
     try:
-        columns = pq.read_table(table).to_pydict()
+        columns = pq.read_table(table, columns=list(COLUMNS)).to_pydict()
         skipped = json.loads((folder / "skipped.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # pyarrow's ArrowInvalid is a ValueError
         return None
     samples = np.array(columns["samples"], dtype=np.int64)
+    if set(columns) != set(COLUMNS):
+        return None
     if audio.stat().st_size != 2 * int(samples.sum()) or not len(samples):
         return None
     return Corpus(

@@ -1,0 +1,249 @@
+"""The downstream task: speech recognition with CTC on top of a pretrained encoder.
+
+As in section 4.2 of Gao et al. (2022): three linear layers on top, the whole network trained with
+CTC loss, greedy decoding, word error rate on test speakers whom neither pretraining nor
+fine-tuning has heard. Characters are the units. The result is a pure function of the weights, the
+corpus, the settings and the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fedsim import rng
+from fedsim.errors import CorpusError
+from fedsim.learning import batches, checkpoint, corpus, masks, model
+from fedsim.learning.corpus import SAMPLE_RATE_HZ, Corpus
+from fedsim.learning.spec import CorpusSpec, FinetuneSpec
+from fedsim.learning.tally import Metrics
+from fedsim.learning.transcripts import BLANK, Vocabulary, frames_needed, normalise
+
+_CLIP_NORM = 5.0
+_HEAD_DROPOUT = 0.1
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What fine-tuning came to.
+
+    Attributes:
+        wer, cer: word and character error rate over all test utterances, by jiwer.
+        loss: mean CTC loss of the last tenth of the steps, nats a label.
+        pairs: (what was said, what was recognised) of each test utterance.
+        utterances: how many transcribed utterances were trained on.
+    """
+
+    wer: float
+    cer: float
+    loss: float
+    pairs: tuple[tuple[str, str], ...]
+    utterances: int
+
+    def metrics(self) -> Metrics:
+        """Error rates as rows of ``convergence.parquet``."""
+        return [("wer", "test", self.wer), ("cer", "test", self.cer)]
+
+
+class _Recogniser(nn.Module):
+    """A pretrained encoder and three linear layers that end in characters."""
+
+    def __init__(self, encoder: Any, width: int, characters: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = nn.Sequential(
+            nn.Linear(encoder.config.hidden_size, width),
+            nn.LeakyReLU(),
+            nn.Dropout(_HEAD_DROPOUT),
+            nn.Linear(width, width),
+            nn.LeakyReLU(),
+            nn.Linear(width, characters),
+        )
+
+    def forward(
+        self, waves: torch.Tensor, attention: torch.Tensor | None, masked: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Log-probabilities, float[batch, frames, characters]."""
+        out = self.encoder(waves, attention_mask=attention, mask_time_indices=masked)
+        return torch.log_softmax(self.head(out.last_hidden_state).float(), dim=-1)
+
+
+def finetune(
+    weights: NDArray[np.float32] | Path,
+    preset: str,
+    spec: FinetuneSpec,
+    speech: Corpus | CorpusSpec,
+    seed: int,
+    device: str = "cpu",
+) -> Recognition:
+    """Fine-tune from a flat vector of parameters or a checkpoint of a run; see :func:`recognise`.
+
+    Raises:
+        RunError: if the checkpoint cannot be read.
+        CorpusError: if there is no transcribed speech to train or test on.
+    """
+    if isinstance(weights, Path):
+        named = checkpoint.read(weights).group("model")
+        net = model.build_model(preset, seed)
+        weights = np.concatenate([named[name].reshape(-1) for name, _ in net.named_parameters()])
+    held = speech if isinstance(speech, Corpus) else corpus.load(speech)
+    return recognise(np.asarray(weights, np.float32), preset, spec, held, seed, device)
+
+
+def recognise(
+    weights: NDArray[np.float32],
+    preset: str,
+    spec: FinetuneSpec,
+    speech: Corpus,
+    seed: int,
+    device: str = "cpu",
+) -> Recognition:
+    """Fine-tune a model and test it.
+
+    Args:
+        weights: float32[parameters] of the pretraining model.
+        preset: its preset.
+        spec: how to fine-tune.
+        speech: with transcripts, and a training and a test split.
+        seed: of the run.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        CorpusError: if there is no transcribed speech to train or test on.
+    """
+    texts = [normalise(text) for text in speech.text]
+    test = _take(speech, "test", texts, spec.test_minutes, np.inf)
+    train = _take(speech, "train", texts, spec.minutes, spec.longest_seconds)
+    vocabulary = Vocabulary.of(texts[u] for u in train)
+    config = model.configuration(preset)
+    train = [
+        u
+        for u in train
+        if frames_needed(vocabulary.encode(texts[u])) <= model.frames(config, int(speech.samples[u]))
+    ]
+    if not train:
+        raise CorpusError("the corpus has no transcribed training speech for fine-tuning", key="downstream")
+    with model.one_thread(), model.seeded(rng.key(seed, "finetune"), device):
+        pretrained = model.build_model(preset, seed)
+        model.load(pretrained, weights)
+        net = _Recogniser(pretrained.wav2vec2, spec.head_size, len(vocabulary)).to(device)
+        loss = _train(net, np.array(train), speech, texts, vocabulary, spec, seed, device)
+        pairs = [(texts[u], said) for u, said in _recognise(net, test, speech, vocabulary, device)]
+    wer, cer = error_rates(pairs)
+    return Recognition(wer, cer, loss, tuple(pairs), len(train))
+
+
+def error_rates(pairs: list[tuple[str, str]]) -> tuple[float, float]:
+    """Word and character error rate of (said, recognised) pairs, by jiwer, over all of them."""
+    import jiwer
+
+    said, heard = [a for a, _ in pairs], [b for _, b in pairs]
+    return float(jiwer.wer(said, heard)), float(jiwer.cer(said, heard))
+
+
+def _take(speech: Corpus, split: str, texts: list[str], minutes: float, longest_s: float) -> list[int]:
+    """Transcribed utterances of a split in a fixed random order, until ``minutes`` are reached."""
+    members = rng.generator(0, "transcribed", split).permutation(speech.of_split(split))
+    taken, seconds = [], 0.0
+    for utterance in members.tolist():
+        length = float(speech.samples[utterance]) / SAMPLE_RATE_HZ
+        if texts[utterance] and length <= longest_s and seconds < 60 * minutes:
+            taken.append(utterance)
+            seconds += length
+    if not taken:
+        raise CorpusError(f"the corpus has no transcribed speech in the {split} split", key="downstream")
+    return taken
+
+
+def _padded(
+    speech: Corpus, chosen: list[int], device: str
+) -> tuple[torch.Tensor, torch.Tensor | None, NDArray[np.int64]]:
+    lengths = speech.samples[chosen]
+    width = batches.grain(float(lengths.max()) / SAMPLE_RATE_HZ)
+    waves = np.zeros((len(chosen), width), np.float32)
+    for row, utterance in enumerate(chosen):
+        waves[row, : lengths[row]] = batches.normalise(speech.waveform(utterance))
+    attention = None
+    if bool((lengths < width).any()):
+        attention = torch.from_numpy(np.arange(width)[None, :] < lengths[:, None]).to(device)
+    return torch.from_numpy(waves).to(device), attention, lengths
+
+
+def _rate(spec: FinetuneSpec, step: int) -> float:
+    """Warm-up over a tenth of the steps, constant to the half, then linear to a twentieth."""
+    share = (step + 1) / spec.steps
+    return spec.learning_rate * min(1.0, share / 0.1, max(0.05, 2.0 - 2.0 * share))
+
+
+def _train(
+    net: _Recogniser,
+    train: NDArray[np.int64],
+    speech: Corpus,
+    texts: list[str],
+    vocabulary: Vocabulary,
+    spec: FinetuneSpec,
+    seed: int,
+    device: str,
+) -> float:
+    config = net.encoder.config
+    draw = rng.generator(seed, "finetune", "batches")
+    optimizer = torch.optim.Adam(net.parameters(), lr=spec.learning_rate, fused=True)
+    net.train()
+    losses: list[float] = []
+    for step, chosen in zip(range(spec.steps), _endless(train, spec.batch_size, draw), strict=False):
+        waves, attention, lengths = _padded(speech, chosen, device)
+        frames = np.array([model.frames(config, int(n)) for n in lengths])
+        masked = None
+        if spec.mask_probability > 0:
+            width = model.frames(config, waves.shape[1])
+            hidden = masks.spans(frames, width, spec.mask_probability, config.mask_time_length, draw)
+            masked = torch.from_numpy(hidden).to(device)
+        labels = [vocabulary.encode(texts[u]) for u in chosen]
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(spec, step)
+        optimizer.zero_grad()
+        loss = nn.functional.ctc_loss(
+            net(waves, attention, masked).transpose(0, 1),
+            torch.tensor([n for row in labels for n in row], device=device),
+            torch.from_numpy(frames),
+            torch.tensor([len(row) for row in labels]),
+            blank=BLANK,
+            zero_infinity=True,
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), _CLIP_NORM)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return float(np.mean(losses[-max(1, spec.steps // 10) :]))
+
+
+def _endless(train: NDArray[np.int64], size: int, draw: np.random.Generator) -> Iterator[list[int]]:
+    """Batches for ever: passes in a new random order each."""
+    rest: list[int] = []
+    while True:
+        while len(rest) < size:
+            rest += draw.permutation(train).tolist()
+        yield rest[:size]
+        rest = rest[size:]
+
+
+def _recognise(
+    net: _Recogniser, test: list[int], speech: Corpus, vocabulary: Vocabulary, device: str
+) -> Iterator[tuple[int, str]]:
+    net.eval()
+    ordered = sorted(test, key=lambda u: (-int(speech.samples[u]), u))
+    for start in range(0, len(ordered), batches.EVALUATION_BATCH):
+        chosen = ordered[start : start + batches.EVALUATION_BATCH]
+        with torch.no_grad():
+            waves, attention, lengths = _padded(speech, chosen, device)
+            best = net(waves, attention, None).argmax(dim=-1).cpu().numpy()
+        for row, utterance in enumerate(chosen):
+            count = model.frames(net.encoder.config, int(lengths[row]))
+            yield utterance, vocabulary.decode(best[row, :count].tolist())

@@ -1,0 +1,54 @@
+"""Sums over masked frames, and the metrics that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Metrics = list[tuple[str, str, float]]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Sums over masked frames; tallies add up.
+
+    Attributes:
+        loss: contrastive loss in nats, summed.
+        correct, count: frames told right, and all.
+        codes: float64[groups, entries], how often each codevector was the most probable.
+    """
+
+    loss: float
+    correct: int
+    count: int
+    codes: NDArray[np.float64]
+
+    @staticmethod
+    def total(tallies: Iterable[Tally]) -> Tally:
+        """The sum, in the order given."""
+        loss, correct, count = 0.0, 0, 0
+        codes: NDArray[np.float64] | float = 0.0
+        for tally in tallies:
+            loss, correct, count = loss + tally.loss, correct + tally.correct, count + tally.count
+            codes = codes + tally.codes
+        return Tally(loss, correct, count, np.asarray(codes, np.float64))
+
+    @property
+    def mean_loss(self) -> float:
+        """Nats a masked frame; nan if there is none."""
+        return self.loss / self.count if self.count else float("nan")
+
+    def metrics(self, split: str) -> Metrics:
+        """Loss (nats a masked frame), contrastive accuracy and codebook perplexity; none of nothing."""
+        if not self.count:
+            return []
+        shares = self.codes / self.codes.sum(axis=-1, keepdims=True)
+        logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+        return [
+            ("loss", split, self.loss / self.count),
+            ("contrastive_accuracy", split, self.correct / self.count),
+            ("codebook_perplexity", split, float(np.exp(-(shares * logs).sum(axis=-1)).sum())),
+        ]

@@ -1,0 +1,302 @@
+"""Manifests and Common Voice folders, on real sound files that the tests make."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from fedsim.errors import CorpusError, ScenarioError
+from fedsim.learning import CorpusSpec, corpus
+from fedsim.learning.corpus import common_voice, decode, listing
+
+Row = Sequence[str]
+
+
+def tone(
+    file: Path, seconds: float = 0.6, rate: int = 16_000, channels: int = 1, hertz: float = 440.0
+) -> Path:
+    """A tone of amplitude 0.5 with a little noise, in the format that the suffix says."""
+    time_s = np.arange(round(seconds * rate)) / rate
+    noise = np.random.default_rng(int(hertz)).normal(0, 0.01, len(time_s))
+    wave = 0.5 * np.sin(2 * np.pi * hertz * time_s) + noise
+    file.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(file, np.stack([wave] * channels, axis=1), rate)
+    return file
+
+
+def manifest(folder: Path, rows: list[Row], header: Row = ("path", "speaker", "text", "split")) -> CorpusSpec:
+    folder.mkdir(exist_ok=True)
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([header, *rows])
+    return CorpusSpec(kind="manifest", path=str(folder / "manifest.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels", "tolerance"),
+    [
+        ("a.wav", 8_000, 1, 0.03),
+        ("a.wav", 16_000, 2, 0.03),
+        ("a.wav", 48_000, 1, 0.03),
+        ("a.flac", 44_100, 2, 0.03),
+        ("a.ogg", 22_050, 1, 0.08),
+        ("a.mp3", 44_100, 2, 0.08),
+    ],
+)
+def test_any_format_rate_and_channel_count_becomes_16_khz_mono(
+    tmp_path: Path, name: str, rate: int, channels: int, tolerance: float
+) -> None:
+    samples = decode.decode(tone(tmp_path / name, 0.6, rate, channels, 300.0))
+    assert isinstance(samples, np.ndarray)
+    assert samples.dtype == np.int16
+    assert abs(len(samples) - 9600) <= 0.12 * 16_000  # lossy formats pad
+    middle = samples[2000:7000].astype(float) / 32767
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(5000)))
+    assert spectrum.argmax() * 16_000 / 5000 == pytest.approx(300, abs=4)
+    assert middle.std() == pytest.approx(0.5 / np.sqrt(2), abs=tolerance)
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    left = np.random.default_rng(0).normal(0, 0.1, 16_000)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, np.zeros(16_000)], axis=1), 16_000, subtype="FLOAT")
+    samples = decode.decode(tmp_path / "a.wav")
+    assert not isinstance(samples, str)
+    assert np.abs(samples - np.rint(left.astype(np.float32) / 2 * 32767)).max() <= 1
+
+
+def _spoil(folder: Path) -> dict[str, str]:
+    """Files that cannot be used, and what is said about each."""
+    whole = tone(folder / "whole.wav", 2.0).read_bytes()
+    (folder / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    flac = tone(folder / "whole.flac", 2.0).read_bytes()
+    (folder / "cut.flac").write_bytes(flac[: len(flac) // 2])
+    (folder / "empty.mp3").write_bytes(b"")
+    (folder / "text.mp3").write_text("this is no sound at all\n" * 40)
+    (folder / "noise.wav").write_bytes(bytes(range(256)) * 20)
+    soundfile.write(folder / "silent.wav", np.zeros(16_000), 16_000)
+    soundfile.write(folder / "none.wav", np.zeros(0), 16_000)
+    tone(folder / "short.wav", 0.1)
+    soundfile.write(folder / "nan.wav", np.full(16_000, np.nan), 16_000, subtype="FLOAT")
+    (folder / "folder.wav").mkdir()
+    return {
+        "missing.wav": "is missing", "cut.wav": "is truncated", "empty.mp3": "is empty",
+        "text.mp3": "is not audio that can be read", "noise.wav": "is not audio that can be read",
+        "silent.wav": "is silent", "none.wav": "is empty", "short.wav": "is shorter than 0.3 s",
+        "nan.wav": "has samples that are not numbers", "folder.wav": "is not a file",
+    }  # fmt: skip
+
+
+def test_unusable_files_are_skipped_counted_and_named(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    faults = _spoil(tmp_path / "clips")
+    assert isinstance(decode.decode(tmp_path / "clips" / "cut.flac"), str)
+    rows = [(f"clips/{name}", "anna", "ciao", "train") for name in faults]
+    rows += [("clips/whole.flac", "anna", "uno", "train"), ("clips/whole.wav", "bruno", "due", "test")]
+    made = corpus.load(manifest(tmp_path, rows))
+    assert dict(made.skipped) == {f"clips/{name}": why for name, why in faults.items()}
+    assert made.text == ("uno", "due")
+    assert made.summary()[1].startswith("10 recordings skipped: clips/missing.wav is missing; ")
+    assert made.summary()[1].endswith(" and 5 more")
+
+
+def test_nothing_left_is_an_error_that_names_a_file(tmp_path: Path) -> None:
+    spec = manifest(tmp_path, [("a.wav", "anna", "ciao", "train"), ("b.wav", "anna", "ciao", "train")])
+    with pytest.raises(CorpusError, match=r"no usable training speech: 0 of 2 .* a\.wav, is missing"):
+        corpus.load(spec)
+
+
+def test_splits_clients_and_order_are_kept(tmp_path: Path) -> None:
+    for number in range(4):
+        tone(tmp_path / f"{number}.wav", 0.4 + 0.1 * number, hertz=200.0 + number)
+    rows = [
+        ("train", "3.wav", "phone-a", "tre", "anna"),
+        ("validation", "1.wav", "", "uno", "bruno"),
+        ("train", "0.wav", "phone-b", "zero", "anna"),
+        ("test", "2.wav", "", "due", "carla"),
+    ]
+    made = corpus.load(manifest(tmp_path, rows, ("split", "path", "client", "text", "speaker")))
+    assert made.text == ("tre", "uno", "zero", "due")
+    assert made.client == ("phone-a", "", "phone-b", "")
+    assert (made.samples / 16_000).round(3).tolist() == [0.7, 0.5, 0.4, 0.6]
+
+
+def test_the_cache_notices_a_changed_recording(tmp_path: Path) -> None:
+    rows = [("a.wav", "anna", "ciao", "train")]
+    tone(tmp_path / "a.wav", 0.5)
+    first = corpus.load(manifest(tmp_path, rows))
+    assert corpus.load(manifest(tmp_path, rows)).folder == first.folder
+    tone(tmp_path / "a.wav", 0.8)
+    assert corpus.load(manifest(tmp_path, rows)).seconds == pytest.approx(0.8)
+
+
+def test_minutes_limit_a_corpus_and_a_longer_one_holds_the_shorter(tmp_path: Path) -> None:
+    rows = []
+    for number in range(12):
+        tone(tmp_path / f"{number}.wav", 0.5, hertz=200.0 + number)
+        rows.append((f"{number}.wav", f"s{number}", f"t{number}", "train" if number < 10 else "test"))
+    spec = manifest(tmp_path, rows)
+    short = corpus.load(replace(spec, minutes=1.2 / 60))
+    longer = corpus.load(replace(spec, minutes=2.2 / 60))
+    trains = [{c.text[i] for i in c.of_split("train")} for c in (short, longer)]
+    assert [len(t) for t in trains] == [3, 5]  # the first that reaches 1.2 s is the third of 0.5 s
+    assert trains[0] < trains[1]
+    assert [len(c.of_split("test")) for c in (short, longer)] == [1, 1]
+
+
+def test_speakers_are_held_out_where_no_split_is_given(tmp_path: Path) -> None:
+    recordings = [listing.Recording(tmp_path, f"{s}-{i}", f"s{s}", "") for s in range(30) for i in range(2)]
+    split = {r.speaker: r.split for r in listing.hold_out(recordings, 0)}
+    assert sorted(split.values()).count("train") == 24
+    assert sorted(split.values()).count("validation") == 3
+    other = {r.speaker: r.split for r in listing.hold_out(list(reversed(recordings)), 0)}
+    assert split == other
+    with pytest.raises(CorpusError, match="2 speaker"):
+        listing.hold_out(recordings[:4], 0)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        (("path", "speaker"), [("a.wav", "anna")], "lacks the column 'text'"),
+        (("path", "speaker", "text", "text"), [("a", "b", "c", "d")], "names a column twice"),
+        (("path", "speaker", "text"), [("", "anna", "x")], "line 2: has an empty path"),
+        (("path", "speaker", "text"), [("a.wav", "", "x")], "line 2: has an empty speaker"),
+        (("path", "speaker", "text"), [("a.wav", "anna")], "different number of cells"),
+        (("path", "speaker", "text"), [("a.wav", "anna", "x", "y")], "different number of cells"),
+        (("path", "speaker", "text", "split"), [("a.wav", "anna", "x", "dev")], "split 'dev'"),
+        (("path", "speaker", "text"), [("../a.wav", "anna", "x")], "outside the manifest's folder"),
+        (("path", "speaker", "text"), [("/etc/passwd", "anna", "x")], "outside the manifest's folder"),
+        (("path", "speaker", "text"), [("a\0.wav", "anna", "x")], "line 2"),
+        (("path", "speaker", "text"), [], "lists no recordings"),
+    ],
+)
+def test_a_faulty_manifest_is_one_sentence(
+    tmp_path: Path, header: Row, rows: list[Row], message: str
+) -> None:
+    with pytest.raises(CorpusError, match=message) as caught:
+        corpus.load(manifest(tmp_path, rows, header))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_may_not_lead_outside_unless_allowed(tmp_path: Path) -> None:
+    tone(tmp_path / "elsewhere" / "a.wav")
+    inside = tmp_path / "here"
+    inside.mkdir()
+    (inside / "a.wav").symlink_to(tmp_path / "elsewhere" / "a.wav")
+    spec = manifest(inside, [("a.wav", "anna", "ciao", "train")])
+    with pytest.raises(CorpusError, match="outside the manifest's folder"):
+        corpus.load(spec)
+    assert len(corpus.load(replace(spec, outside=True))) == 1
+
+
+def test_a_manifest_of_several_languages(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        tone(tmp_path / f"{name}.wav", hertz=ord(name))
+    header = ("path", "speaker", "text", "split", "language")
+    rows = [("a.wav", "anna", "ciao", "train", "it"), ("b.wav", "bob", "hello", "train", "en")]
+    spec = manifest(tmp_path, rows, header)
+    assert corpus.load(spec).text == ("ciao", "hello")
+    assert corpus.load(replace(spec, language="it")).text == ("ciao",)
+    with pytest.raises(CorpusError, match="no recordings in 'fr'"):
+        corpus.load(replace(spec, language="fr"))
+
+
+def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:
+    for content, message in ((b"\xff\xfe\x00path", "not UTF-8"), (b'path,speaker,text\n"a', "CSV")):
+        (tmp_path / "m.csv").write_bytes(content)
+        with pytest.raises(CorpusError, match=message):
+            corpus.load(CorpusSpec(kind="manifest", path=str(tmp_path / "m.csv")))
+    with pytest.raises(CorpusError, match="cannot be read: No such file"):
+        corpus.load(CorpusSpec(kind="manifest", path=str(tmp_path / "none.csv")))
+    with pytest.raises(ScenarioError, match="manifest needs it"):
+        CorpusSpec(kind="manifest")
+
+
+COLUMNS = (
+    "client_id",
+    "path",
+    "sentence",
+    "up_votes",
+    "down_votes",
+    "age",
+    "gender",
+    "accents",
+    "locale",
+    "segment",
+)
+
+
+def _common_voice(root: Path, columns: Row = COLUMNS, held_out: bool = True) -> Path:
+    """A folder as Common Voice 7 has it: real mp3 clips, a bare quote, an unlisted and a broken clip."""
+    folder = root / "it"
+    (folder / "clips").mkdir(parents=True)
+    clips = [("s1", "a", 'disse "ciao'), ("s1", "b", "sì"), ("s2", "c", "due"), ("s3", "d", "tre"),
+             ("s4", "e", "quattro"), ("s3", "f", "cinque"), ("s5", "g", "rotto")]  # fmt: skip
+    for _, name, _ in clips:
+        tone(folder / "clips" / f"{name}.mp3", 0.5, 32_000, hertz=100.0 * ord(name[0]) - 9000)
+    (folder / "clips" / "g.mp3").write_bytes(b"")
+
+    def write(name: str, chosen: str) -> None:
+        lines = ["\t".join(columns)]
+        for speaker, clip, sentence in clips:
+            if clip in chosen:
+                cells = {"client_id": speaker, "path": f"{clip}.mp3", "sentence": sentence, "locale": "it"}
+                lines.append("\t".join(cells.get(column, "") for column in columns))
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    write("validated", "abcdefg")
+    write("train", "abc")
+    if held_out:
+        write("dev", "d")
+        write("test", "e")
+    return folder
+
+
+@pytest.mark.parametrize("inner", [True, False])
+def test_common_voice(tmp_path: Path, inner: bool) -> None:
+    folder = _common_voice(tmp_path)
+    spec = CorpusSpec(kind="common-voice", path=str(folder if inner else tmp_path), language="it")
+    made = corpus.load(spec)
+    assert list(zip(made.speaker, made.text, made.split, strict=True)) == [
+        ("s1", 'disse "ciao', "train"),
+        ("s1", "sì", "train"),
+        ("s2", "due", "train"),
+        ("s3", "tre", "validation"),  # s3's other clip is validated, but its speaker is held out
+        ("s4", "quattro", "test"),
+    ]
+    assert made.skipped == (("g.mp3", "is empty"),)
+    assert all(0.4 < n / 16_000 < 0.7 for n in made.samples)
+
+
+def test_common_voice_columns_come_in_any_order_and_paths_may_lack_the_suffix(tmp_path: Path) -> None:
+    folder = _common_voice(tmp_path, ("sentence", "sentence_domain", "path", "client_id"), held_out=False)
+    text = (folder / "validated.tsv").read_text(encoding="utf-8").replace(".mp3", "")
+    (folder / "validated.tsv").write_text(text, encoding="utf-8")
+    (folder / "train.tsv").unlink()
+    recordings = common_voice.read(folder)
+    assert [r.name for r in recordings] == [f"{c}.mp3" for c in "abcdefg"]
+    splits = {r.split for r in listing.hold_out(recordings, 0)}
+    assert splits == {"train", "validation", "test"}
+
+
+def test_faulty_common_voice_folders(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no clips folder"):
+        corpus.load(CorpusSpec(kind="common-voice", path=str(tmp_path)))
+    folder = _common_voice(tmp_path)
+    spec = CorpusSpec(kind="common-voice", path=str(folder))
+    (folder / "dev.tsv").write_text("client_id\tpath\tsentence\nx\t../../secret\tciao\n")
+    with pytest.raises(CorpusError, match="no usable client_id and path"):
+        corpus.load(spec)
+    (folder / "dev.tsv").write_text("client\tpath\tsentence\n")
+    with pytest.raises(CorpusError, match="lacks the column 'client_id'"):
+        corpus.load(spec)
+    (folder / "validated.tsv").unlink()
+    (folder / "dev.tsv").unlink()
+    (folder / "train.tsv").unlink()
+    with pytest.raises(CorpusError, match=r"neither validated\.tsv nor train\.tsv"):
+        corpus.load(spec)
