@@ -6,8 +6,19 @@ and no model is ever built here.
 
 from __future__ import annotations
 
+from fedsim.cost.pricer import Pricer
 from fedsim.cost.rates import FEATURES, Rates
-from fedsim.cost.technique import Technique
+from fedsim.cost.step_time import StepWork
+from fedsim.cost.technique import Technique, TechniqueError
 from fedsim.cost.trace import LayerTrace, load_trace
 
-__all__ = ["FEATURES", "LayerTrace", "Rates", "Technique", "load_trace"]
+__all__ = [
+    "FEATURES",
+    "LayerTrace",
+    "Pricer",
+    "Rates",
+    "StepWork",
+    "Technique",
+    "TechniqueError",
+    "load_trace",
+]

@@ -78,13 +78,19 @@ _IDLE = Profile({}, {})
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: what it is, and its metrics in every variant."""
+    """One layer: what it is, and its metrics in every variant.
+
+    ``parameters`` counts numbers, ``tensors`` the tensors that hold them, ``sides`` the rows and
+    columns of those that are matrices (what a factored optimizer keeps).
+    """
 
     name: str
     kind: str
     group: str
     arithmetic: str | None
     parameters: int
+    tensors: int
+    sides: int
     in_table1: bool
     block: str | None
     profiles: Mapping[str, Profile] = field(repr=False)
@@ -96,11 +102,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of layers that gradient checkpointing recomputes as one, and its input's bytes."""
+    """A stretch of layers that gradient checkpointing recomputes as one.
+
+    ``input_bytes`` are the tensors handed to it; ``kept_bytes`` is the part of them that its own
+    layers keep for the backward pass, and so already count.
+    """
 
     name: str
     stack: str
-    input_bytes: Mapping[str, Polynomial]
+    input_bytes: Mapping[str, Polynomial] = field(repr=False)
+    kept_bytes: Mapping[str, Polynomial] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -210,10 +221,8 @@ def parse_trace(content: Any, file: str = "") -> LayerTrace:
         name: Block(
             name,
             reader.choice(entry, "stack", ("transformer", "cnn"), f"graph.blocks.{name}"),
-            {
-                v: reader.polynomial(t, f"graph.blocks.{name}.input_bytes.{v}")
-                for v, t in reader.get(entry, "input_bytes", dict, f"graph.blocks.{name}").items()
-            },
+            reader.by_variant(entry, "input_bytes", variants, f"graph.blocks.{name}"),
+            reader.by_variant(entry, "kept_bytes", variants, f"graph.blocks.{name}"),
         )
         for name, entry in reader.get(graph, "blocks", dict, "graph").items()
     }
@@ -321,14 +330,27 @@ class _Reader:
                 found[name] = profile
         return found
 
+    def by_variant(self, where: Any, key: str, variants: tuple[str, ...], path: str) -> dict[str, Polynomial]:
+        found = {}
+        for index, entry in enumerate(self.get(where, key, list, path)):
+            at = f"{path}.{key}[{index}]"
+            polynomial = self.polynomial(self.get(entry, "bytes", list, at), f"{at}.bytes")
+            for variant in self.get(entry, "variants", list, at):
+                found[variant] = polynomial
+        missing = [v for v in variants if "@" not in v and v not in found]
+        if missing:
+            self.fail(f"says nothing of {missing[0]}", f"{path}.{key}")
+        return found
+
     def layer(self, node: Any, index: int, profiles: dict[str, Any], blocks: dict[str, Block]) -> Layer:
         path = f"nodes[{index}]"
         profile = self.get(node, "profile", str, path)
         if profile not in profiles:
             self.fail(f"{profile!r} is not in graph.profiles", f"{path}.profile")
-        parameters = self.get(node, "parameters", int, path)
-        if parameters < 0:
-            self.fail(f"{parameters} is negative", f"{path}.parameters")
+        numbers = {k: self.get(node, k, int, path) for k in ("parameters", "tensors", "sides")}
+        for key, value in numbers.items():
+            if value < 0:
+                self.fail(f"{value} is negative", f"{path}.{key}")
         block, arithmetic = node.get("block"), node.get("arithmetic")
         if block is not None and block not in blocks:
             self.fail(f"{block!r} is not in graph.blocks", f"{path}.block")
@@ -339,7 +361,7 @@ class _Reader:
             kind=self.choice(node, "kind", KINDS, path),
             group=self.choice(node, "group", GROUPS, path),
             arithmetic=arithmetic,
-            parameters=parameters,
+            **numbers,
             in_table1=self.get(node, "in_table1", bool, path),
             block=block,
             profiles=profiles[profile],

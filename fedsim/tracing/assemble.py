@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import transformers
 
-from fedsim.cost.polynomial import Axis
+from fedsim.cost.polynomial import Axis, Polynomial
 from fedsim.cost.trace import FORMAT
 from fedsim.tracing.layers import Key, repeated
 from fedsim.tracing.measure import Measurement
@@ -49,7 +49,9 @@ def assemble(found: Measurement, depth: int, name: str, details: dict[str, Any])
                 "group": identity.group,
                 "in_table1": identity.in_table1,
                 "block": shown.block(key, index),
-                "parameters": found.parameters.get(key, 0),
+                **dict(
+                    zip(("parameters", "tensors", "sides"), found.parameters.get(key, (0, 0, 0)), strict=True)
+                ),
                 "profile": by_content[text],
             }
         )
@@ -190,6 +192,14 @@ def _blocks(found: Measurement, depth: int, shown: _Names) -> dict[str, Any]:
             name = shown.strip(f"{place[0]}.{copy}" if place else block)
             blocks[name] = {
                 "stack": "transformer" if place else "cnn",
-                "input_bytes": {v: p.to_json() for v, p in inputs.items()},
+                "input_bytes": _by_variant({v: whole for v, (whole, _) in inputs.items()}),
+                "kept_bytes": _by_variant({v: kept for v, (_, kept) in inputs.items()}),
             }
     return blocks
+
+
+def _by_variant(values: dict[str, Polynomial]) -> list[dict[str, Any]]:
+    groups: dict[Polynomial, list[str]] = {}
+    for variant, polynomial in values.items():
+        groups.setdefault(polynomial, []).append(variant)
+    return [{"variants": variants, "bytes": polynomial.to_json()} for polynomial, variants in groups.items()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 from fedsim.cost.polynomial import Axis, Monomial, Polynomial, largest, lengths
@@ -53,8 +54,9 @@ class Measurement:
     arithmetic: dict[Key, str] = field(default_factory=dict)
     order: list[Key] = field(default_factory=list)
     edges: dict[tuple[Key, Key], None] = field(default_factory=dict)
-    blocks: dict[str, dict[str, Polynomial]] = field(default_factory=dict)
-    parameters: dict[Key, int] = field(default_factory=dict)
+    blocks: dict[str, dict[str, tuple[Polynomial, Polynomial]]] = field(default_factory=dict)
+    parameters: dict[Key, tuple[int, int, int]] = field(default_factory=dict)
+    """By layer: numbers in its parameters, tensors, and numbers in their rows and columns."""
     input_bytes: Polynomial = field(default_factory=Polynomial)
 
     @property
@@ -129,11 +131,11 @@ def measure(config: Any, variant: Variant) -> tuple[Measurement, Step]:
     blocks = list(recorders[0].block_inputs)
     inputs = fit(
         points,
-        [[r.block_inputs[b] for b in blocks] + [r.input_bytes] for r in recorders],
+        [[x for b in blocks for x in r.block_inputs[b]] + [r.input_bytes] for r in recorders],
         [*(monomials({a: 1}) for a in range(found.last + 1)), monomials({0: 1, found.last: 1})],
     )
-    for block, polynomial in zip(blocks, inputs, strict=False):
-        found.blocks[block] = {str(variant): polynomial}
+    for index, block in enumerate(blocks):
+        found.blocks[block] = {str(variant): (inputs[2 * index], inputs[2 * index + 1])}
     found.input_bytes = inputs[-1]
     single = table(step.trace(1, samples[0], quickly=True))
     if not _explained(single, fitted, found.point(1, samples[0])):
@@ -221,7 +223,10 @@ def _learn(found: Measurement, recorder: Recorder) -> None:
                 found.edges[keys[source], key] = None
     for name, parameter in recorder.model.named_parameters():
         owner = _owner(name.rpartition(".")[0], found.order)
-        found.parameters[owner] = found.parameters.get(owner, 0) + parameter.numel()
+        size, tensors, factored = found.parameters.get(owner, (0, 0, 0))
+        shape = parameter.shape
+        sides = sum(shape[-2:]) * prod(shape[:-2]) if len(shape) > 1 else parameter.numel()
+        found.parameters[owner] = (size + parameter.numel(), tensors + 1, factored + sides)
 
 
 def _owner(module: str, order: list[Key]) -> Key:

@@ -144,10 +144,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._storages: dict[int, _Storage] = {}
         self._ignored: set[int] = set()
         self._keep: list[Any] = []
-        self._saved: set[int] = set()
+        self._saver: dict[int, int] = {}
         self._producer: dict[int, int] = {}
         self._moments: list[tuple[int, bool]] = []
-        self.block_inputs: dict[str, int] = {}
+        self.block_inputs: dict[str, tuple[int, int]] = {}
+        """Bytes of the tensors given to each checkpointable block, and of those that it keeps itself."""
+        self._entered: dict[str, tuple[int, set[int]]] = {}
         self.input_bytes = sum(t.untyped_storage().nbytes() for t in inputs)
         for tensor in [*model.parameters(), *model.buffers(), *inputs]:
             storage = tensor.untyped_storage()
@@ -165,12 +167,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def enter(module: torch.nn.Module, args: Any) -> None:
             if isinstance(module, GradientCheckpointingLayer):
                 tensors = [t for t in args if isinstance(t, torch.Tensor) and t.is_floating_point()]
-                self.block_inputs[name] = sum(t.numel() * t.element_size() for t in tensors)
+                self._entered[name] = (len(self.layers), {t.untyped_storage()._cdata for t in tensors})
+                self.block_inputs[name] = (sum(t.numel() * t.element_size() for t in tensors), 0)
             self._stack.append(entry)
             self._open(0)
 
         def leave(module: torch.nn.Module, args: Any, output: Any) -> None:
             self._stack.pop()
+            if name in self._entered:
+                first, keys = self._entered.pop(name)
+                kept = sum(self._storages[k].nbytes for k in keys if self._saver.get(k, -1) >= first)
+                self.block_inputs[name] = (self.block_inputs[name][0], kept)
             self._open(0)
 
         return [
@@ -213,9 +220,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         key = storage._cdata
-        if key not in self._ignored and key not in self._saved:
-            self._saved.add(key)
+        if key not in self._ignored and key not in self._saver:
             index = self._current if self._backward else self._layer_now(None)
+            self._saver[key] = index
             self.layers[index].saved_bytes += storage.nbytes()
             if key not in self._storages:
                 self._born(storage)
@@ -232,7 +239,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         record.died = len(self._moments)
         if self._storages.get(key) is record:
             del self._storages[key]
-            self._saved.discard(key)
+            self._saver.pop(key, None)
             self._producer.pop(key, None)
 
     # -- following operators -------------------------------------------------------------------
