@@ -10,9 +10,10 @@ from __future__ import annotations
 import io
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -143,37 +144,64 @@ def whole_numbers(ax: Axes, axis: str) -> None:
     chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def legend(frame: Canvas, ax: Axes, columns: int = 5, **options: Any) -> None:
-    """A legend in a row above the axes."""
+def columns(labels: Sequence[str], room_in: float) -> int:
+    """In how many columns a legend of ``labels`` fits into ``room_in`` inches, filled column by column."""
+    widths = [(24 + 5.4 * len(label)) / 72 for label in labels]
+    for number in range(len(labels), 1, -1):
+        rows = -(-len(labels) // number)
+        if sum(max(widths[at : at + rows]) for at in range(0, len(labels), rows)) <= room_in:
+            return -(-len(labels) // rows)
+    return 1
+
+
+def legend(frame: Canvas, ax: Axes, beside: Sequence[str] = ("0000",)) -> None:
+    """A legend above the axes, in as many columns as fit beside the labels ``beside`` of its y axis."""
     handles, labels = ax.get_legend_handles_labels()
     if not handles:
         return
-    made = ax.legend(
-        handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False,
-        borderaxespad=0.2, borderpad=0.1, handlelength=1.1, handleheight=0.9, columnspacing=1.2,
-        handletextpad=0.5, fontsize=8.5, labelcolor=frame.theme.ink, **options,
+    room_in = WIDTH_IN - 0.45 - 0.075 * max(map(len, beside))
+    ax.legend(
+        handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns(labels, room_in),
+        frameon=False, borderaxespad=0.2, borderpad=0.1, handlelength=1.1, handleheight=0.9,
+        columnspacing=1.2, handletextpad=0.5, fontsize=8.5, labelcolor=frame.theme.ink,
     )  # fmt: skip
-    made.set_in_layout(True)
 
 
-def inked_on(colour: str) -> str:
-    """Black or white, whichever reads better on ``colour``."""
-    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "#ffffff"
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rendered:
-    """A picture as PNG bytes: whole, and without its title, with the size of the latter in pixels."""
+    """A drawn picture.
 
-    whole: bytes
-    body: bytes
-    width: int
-    height: int
+    Attributes:
+        pixels: uint8 of shape [height, width, 3], title included.
+        title_px: how many rows the title takes.
+    """
+
+    pixels: NDArray[np.uint8]
+    title_px: int
+
+    @cached_property
+    def whole(self) -> bytes:
+        """The picture with its title, as PNG."""
+        return _png(self.pixels)
+
+    @cached_property
+    def body(self) -> bytes:
+        """The picture without its title, as PNG."""
+        return _png(self.pixels[self.title_px :])
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height without the title, in pixels."""
+        return int(self.pixels.shape[0]) - self.title_px
 
 
 def render(frame: Canvas) -> Rendered:
-    """Draw a figure into PNG bytes; the same figure gives the same bytes."""
+    """Draw a figure into pixels; the same figure gives the same ones."""
     target = frame.figure.canvas
     assert isinstance(target, FigureCanvasAgg)
     with mpl.rc_context({"text.parse_math": False}), warnings.catch_warnings():
@@ -182,14 +210,18 @@ def render(frame: Canvas) -> Rendered:
         target.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(target.buffer_rgba())  # type: ignore[no-untyped-call]
     pixels = pixels[:, :, :3]
-    body = pixels[round((frame.title_in - 0.06) * DPI) :]
-    return Rendered(_png(pixels), _png(body), body.shape[1], body.shape[0])
+    return Rendered(pixels.copy(), round((frame.title_in - 0.06) * DPI))
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
+    """A small PNG of at most 256 colours, of which the paper's is exact."""
     stream = io.BytesIO()
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.quantize(colors=256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
-        stream, "PNG", optimize=True
+    image = Image.fromarray(np.ascontiguousarray(pixels)).quantize(
+        colors=256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
     )
+    palette = image.getpalette() or []
+    paper = 3 * int(np.asarray(image)[0, 0])
+    palette[paper : paper + 3] = [int(part) for part in pixels[0, 0]]
+    image.putpalette(palette)
+    image.save(stream, "PNG", optimize=True)
     return stream.getvalue()

@@ -57,13 +57,13 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
                 color=theme.ink,
             )  # fmt: skip
         ax.set_xlim(0, 1.42 * largest / joule)
-        ax.set_yticks(places, [name(device) for device in shown])
+        ax.set_yticks(places, [name(device, 22) for device in shown])
         ax.invert_yaxis()
         ax.tick_params(axis="y", labelcolor=theme.ink)
         ax.grid(visible=False, axis="y")
         ax.grid(visible=True, axis="x", color=theme.grid, linewidth=0.7)
         ax.set_xlabel(f"energy over the whole run ({unit})")
-        legend(frame, ax, columns=2)
+        legend(frame, ax, beside=[name(device, 22) for device in shown])
         return frame
 
 

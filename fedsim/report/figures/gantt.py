@@ -88,20 +88,18 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
             ax.barh([0], [0], color=theme.phase[phase], label=label)
         ax.barh([0], [0], color=theme.phase["waiting"], label="waiting")
         ax.axvline((moment.end_s - origin) / second, color=theme.ink, linewidth=1.0, linestyle=(0, (4, 2)))
-        ax.set_yticks(
-            range(size),
-            [f"{name(d, 20)}  {c}" for d, c in zip(moment.device, moment.client, strict=True)],
-        )
+        rows = [f"{name(d, 20)}  {c}" for d, c in zip(moment.device, moment.client, strict=True)]
+        ax.set_yticks(range(size), rows)
         ax.tick_params(axis="y", labelcolor=theme.ink, labelsize=8)
         if moment.straggler is not None:
-            row = ax.get_yticklabels()[moment.straggler]
-            row.set_fontweight("bold")
-            row.set_color("#D55E00" if theme.name == "light" else "#ff8a3d")
+            last = ax.get_yticklabels()[moment.straggler]
+            last.set_fontweight("bold")
+            last.set_color("#D55E00" if theme.name == "light" else "#ff8a3d")
         ax.set_ylim(size - 0.4, -0.6)
         ax.grid(visible=False, axis="y")
         ax.grid(visible=True, axis="x", color=theme.grid, linewidth=0.7)
-        ax.set_xlabel(f"time since the start ({unit}); dashed: the round closes")
-        legend(frame, ax, columns=4)
+        ax.set_xlabel(f"time since the start ({unit})")
+        legend(frame, ax, beside=rows)
         return frame
 
 
@@ -113,7 +111,8 @@ def caption(digest: Digest) -> str:
     whole = f"{size} of {plural(moment.cohort, 'client')}" if size < moment.cohort else plural(size, "client")
     return (
         f"Round {moment.round} with {whole}, by device and client number, ordered by their end; "
-        "the last to complete is set in bold. A cross marks where a client dropped out."
+        "the last to complete is set in bold. A cross marks where a client dropped out, "
+        "the dashed line when the round closed."
     )
 
 

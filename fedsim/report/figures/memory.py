@@ -108,7 +108,7 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         ax.grid(visible=True, axis="both", color=theme.grid, linewidth=0.7)
         ax.set_xlabel("memory available to training at dispatch")
         ax.set_ylabel("footprint of a training step")
-        legend(frame, ax, columns=3)
+        legend(frame, ax, beside=["000000 GB"])
         return frame
 
 

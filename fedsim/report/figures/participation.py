@@ -68,7 +68,7 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         ax.set_xlim(border[0] - 0.6 * bar, border[-1] - 0.4 * bar)
         whole_numbers(ax, "x")
         whole_numbers(ax, "y")
-        legend(frame, ax, columns=3)
+        legend(frame, ax, beside=["00000000"])
         return frame
 
 

@@ -13,7 +13,7 @@ from fedsim.report.text import duration, name, share, time_unit
 
 MOST_DEVICES = 14
 PHASES = ("download", "compute", "upload", "waiting", "lost")
-LABELS = {"waiting": "waiting for the round", "lost": "lost work"}
+LABELS = {"lost": "lost work"}
 
 
 def split(entry: dict[str, Any]) -> dict[str, float]:
@@ -68,7 +68,7 @@ def _bars(ax: Axes, rows: dict[str, dict[str, float]], theme: Theme, second: flo
             places, seconds, left=left, height=0.62, color=theme.phase[phase], label=LABELS.get(phase, phase)
         )
         left = [a + b for a, b in zip(left, seconds, strict=True)]
-    ax.set_yticks(list(places), [name(device) for device in rows])
+    ax.set_yticks(list(places), [name(device, 22) for device in rows])
     ax.invert_yaxis()
     ax.tick_params(axis="y", labelcolor=theme.ink)
     ax.grid(visible=False, axis="y")
@@ -83,7 +83,7 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         (ax,) = frame.axes()
         _bars(ax, rows, theme, second)
         ax.set_xlabel(f"mean time of a client-round ({unit})")
-        legend(frame, ax, columns=3)
+        legend(frame, ax, beside=[name(device, 22) for device in rows])
         return frame
 
 

@@ -77,7 +77,7 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         lower.set_xlim(starts[0] - 0.8, digest.rounds["round"][-1] + 0.8)
         whole_numbers(lower, "x")
         whole_numbers(lower, "y")
-        legend(frame, lower, columns=4)
+        legend(frame, lower)
         frame.figure.align_ylabels([upper, lower])
         return frame
 
