@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fedsim import engine, hardware, paths
-from fedsim.cost import LayerTrace, Pricer, calibrate, load_trace
+from fedsim.cost import LayerTrace, Pricer, load_trace
 from fedsim.engine import Plan, RoundRecord
 from fedsim.fleet import Fleet, Group, availability, pressure, speech
 from fedsim.hardware import Device, Link
@@ -116,7 +116,6 @@ def _pricer(device: Device, trace: LayerTrace, scenario: Scenario) -> Pricer:
         device,
         trace,
         technique(scenario.training, device.training_precisions),
-        calibrate(device),
     )
 
 

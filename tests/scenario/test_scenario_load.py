@@ -60,7 +60,7 @@ def test_overrides_change_single_keys(write):
 
 FAULTS = [
     ("cohort: 4", "chorot: 4", "rounds.chorot: 'chorot' is not a known key; did you mean 'cohort'?"),
-    ("jetson-xavier-nx", "jetson-xavier", "fleet.mix[0].device: .*jetson-xavier-nx"),
+    ("jetson-xavier-nx", "jetson-xavier", r"fleet.mix\[0\].device: .*jetson-xavier-nx"),
     ("share: 0.5}", "share: -0.5}", r"fleet.mix\[0\].share: -0.5 is not above 0"),
     ("share: 0.5}", "share: 0.4}", "fleet: the shares of fleet.mix add up to 0.9; they must add up to 1"),
     ("{count: 3, cohort: 4}", "1e-3", "rounds: 0.001 is not a block with the keys count, cohort"),
