@@ -7,8 +7,9 @@ the mix in a scenario changes nothing. Time 0 is Monday 00:00 UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,14 +18,14 @@ from fedsim import rng
 from fedsim.errors import ScenarioError
 from fedsim.fleet import poisson
 from fedsim.fleet.apportion import apportion
-from fedsim.fleet.availability import Always
+from fedsim.fleet.availability import Always, Availability
+from fedsim.fleet.family import Families
 from fedsim.fleet.group import Group
+from fedsim.fleet.pressure import Pressure
 from fedsim.fleet.who import Bools, Floats, Ints, Who
 
 MOST_CLIENTS = 10_000_000
 CHUNK = 1 << 17  # clients asked at a time when the whole fleet is
-
-Rows = slice | NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,44 +105,30 @@ class Fleet:
         """Clients as the models want them."""
         return Who(clients, self.utc_offset_s[clients], self.appetite[clients], self.seed)
 
-    def by_group(self, clients: Ints) -> Iterator[tuple[Group, Rows]]:
-        """Each group that occurs among ``clients``, and its rows there."""
-        if len(self.groups) == 1:
-            yield self.groups[0], slice(None)
-            return
-        group = self.group[clients]
-        for g, one in enumerate(self.groups):
-            rows = np.flatnonzero(group == g)
-            if rows.size == clients.size:
-                yield one, slice(None)
-                return
-            if rows.size:
-                yield one, rows
-
     def online(self, clients: ArrayLike, time_s: float | Floats) -> Bools:
         """bool[n]: whether each client is online at ``time_s``."""
         index, time = self._asked(clients, time_s)
         result = np.ones(index.size, dtype=np.bool_)
-        for group, rows in self.by_group(index):
-            if not isinstance(group.availability, Always):
-                result[rows] = group.availability.online(self.who(index[rows]), time[rows])
+        for model, rows in self._availability.split(self.group[index]):
+            if not isinstance(model, Always):
+                result[rows] = model.online(self.who(index[rows]), time[rows])
         return result
 
     def offline_from_s(self, clients: ArrayLike, time_s: float | Floats) -> Floats:
         """float64[n]: first instant from ``time_s`` on at which each is not online; ``inf`` if none."""
         index, time = self._asked(clients, time_s)
         result = np.full(index.size, np.inf)
-        for group, rows in self.by_group(index):
-            if not isinstance(group.availability, Always):
-                result[rows] = group.availability.offline_from_s(self.who(index[rows]), time[rows])
+        for model, rows in self._availability.split(self.group[index]):
+            if not isinstance(model, Always):
+                result[rows] = model.offline_from_s(self.who(index[rows]), time[rows])
         return result
 
     def online_from_s(self, clients: ArrayLike, time_s: float | Floats) -> Floats:
         """float64[n]: first instant from ``time_s`` on at which each is online; ``inf`` if none."""
         index, time = self._asked(clients, time_s)
         result = np.empty(index.size)
-        for group, rows in self.by_group(index):
-            result[rows] = group.availability.online_from_s(self.who(index[rows]), time[rows])
+        for model, rows in self._availability.split(self.group[index]):
+            result[rows] = model.online_from_s(self.who(index[rows]), time[rows])
         return result
 
     def next_online_s(self, time_s: float) -> float:
@@ -158,8 +145,8 @@ class Fleet:
         """float64[n]: what other programs hold at ``time_s``."""
         index, time = self._asked(clients, time_s)
         result = np.empty(index.size)
-        for group, rows in self.by_group(index):
-            result[rows] = group.pressure.bytes_at(self.who(index[rows]), time[rows])
+        for model, rows in self._pressure.split(self.group[index]):
+            result[rows] = model.bytes_at(self.who(index[rows]), time[rows])
         return result
 
     def first_exceeds_s(
@@ -176,10 +163,8 @@ class Fleet:
             end = np.where(np.isfinite(start), end, 0.0)
             start = np.where(np.isfinite(start), start, 0.0)
         result = np.empty(index.size)
-        for group, rows in self.by_group(index):
-            result[rows] = group.pressure.first_exceeds_s(
-                self.who(index[rows]), limit[rows], start[rows], end[rows]
-            )
+        for model, rows in self._pressure.split(self.group[index]):
+            result[rows] = model.first_exceeds_s(self.who(index[rows]), limit[rows], start[rows], end[rows])
         return result
 
     def crash_from_s(self, clients: ArrayLike, time_s: float | Floats) -> Floats | None:
@@ -188,13 +173,19 @@ class Fleet:
             return None
         index, time = self._asked(clients, time_s)
         result = np.full(index.size, np.inf)
-        stream = rng.key(self.seed, "fleet", "crash")
-        for group, rows in self.by_group(index):
-            if group.crash_per_s > 0.0:
-                state = rng.states(stream, index[rows])
-                gap = np.full(state.size, 1.0 / group.crash_per_s)
-                result[rows] = poisson.next_event_s(state, gap, time[rows])
+        rate = self.of_group(lambda g: g.crash_per_s, index)
+        rows = np.flatnonzero(rate)
+        state = rng.states(rng.key(self.seed, "fleet", "crash"), index[rows])
+        result[rows] = poisson.next_event_s(state, 1.0 / rate[rows], time[rows])
         return result
+
+    @cached_property
+    def _availability(self) -> Families[Availability]:
+        return Families([g.availability for g in self.groups])
+
+    @cached_property
+    def _pressure(self) -> Families[Pressure]:
+        return Families([g.pressure for g in self.groups])
 
     @staticmethod
     def _asked(clients: ArrayLike, time_s: float | Floats) -> tuple[Ints, Floats]:

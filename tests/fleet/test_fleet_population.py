@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from fedsim.errors import ScenarioError
 from fedsim.fleet import Fleet, Group
 from fedsim.fleet.apportion import apportion
-from fedsim.fleet.availability import Markov, Overnight
-from fedsim.fleet.pressure import Constant, phone
+from fedsim.fleet.availability import Always, Markov, Overnight
+from fedsim.fleet.pressure import Burst, Constant, Hours, Programs, laptop, phone
 from fedsim.hardware import Link
 
 HOUR = 3600.0
@@ -124,6 +124,41 @@ def test_answers_do_not_depend_on_who_else_is_asked():
         assert (answer(some, 9e4) == whole[some]).all()
         assert answer(77, 9e4) == whole[77]
         assert (answer(some, np.full(4, 9e4)) == whole[some]).all()
+
+
+def test_groups_of_one_kind_answer_together_as_each_would_alone():
+    kinds = [
+        (Markov(5 * HOUR, 2 * HOUR), Programs(1e9, spread=0.4)),
+        (Markov(1 * HOUR, 9 * HOUR), Programs(2e9, ((1e9, Hours(9 * HOUR, 17 * HOUR)),))),
+        (Overnight(), phone()),
+        (Overnight(21 * HOUR, 33 * HOUR, 0.5 * HOUR, 0.4), laptop()),
+        (Overnight(nights=0.0), Constant(3e9)),
+        (Always(), Programs(0.0, (), (Burst(4e9, 3 * HOUR, HOUR),))),
+    ]
+    groups = [Group(str(k), 1.0, WIFI, a, p) for k, (a, p) in enumerate(kinds)]
+    fleet = Fleet.build(groups, 600, 5)
+    everyone = np.arange(600)
+    start = np.linspace(0.0, 3e5, 600)
+    limit = np.linspace(5e8, 6e9, 600)
+    together = (
+        fleet.online(everyone, start),
+        fleet.offline_from_s(everyone, start),
+        fleet.online_from_s(everyone, start),
+        fleet.pressure_bytes(everyone, start),
+        fleet.first_exceeds_s(everyone, limit, start, start + 9 * HOUR),
+    )
+    for g, group in enumerate(fleet.groups):
+        rows = np.flatnonzero(fleet.group == g)
+        who, time = fleet.who(rows), start[rows]
+        alone = (
+            group.availability.online(who, time),
+            group.availability.offline_from_s(who, time),
+            group.availability.online_from_s(who, time),
+            group.pressure.bytes_at(who, time),
+            group.pressure.first_exceeds_s(who, limit[rows], time, time + 9 * HOUR),
+        )
+        for a, b in zip(together, alone, strict=True):
+            assert (a[rows] == b).all()
 
 
 def test_next_online_is_the_first_of_all():

@@ -9,6 +9,7 @@ chain is exact and pure, and stationary from the start: P(online) = a / (a + b).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.errors import ScenarioError
 from fedsim.fleet import poisson
-from fedsim.fleet.who import Bools, Floats, Who
+from fedsim.fleet.who import Bools, Floats, Ints, Who
+
+_ONE = np.zeros(1, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,32 @@ class Markov:
             if not 1.0 <= value <= 1e9:
                 raise ScenarioError(f"{value} s is no mean time {name}; give one from 1s to 10000d")
 
+    @staticmethod
+    def merged(models: Sequence[Markov], which: Ints) -> Chains:
+        """The chains of clients, row ``k`` with the figures of ``models[which[k]]``."""
+        figures = np.array([(m.online_s, m.offline_s) for m in models]).T
+        return Chains(*figures[:, which])
+
+    def online(self, who: Who, time_s: Floats) -> Bools:
+        """Whether the latest event is one that goes online."""
+        return self.merged([self], _ONE).online(who, time_s)
+
+    def offline_from_s(self, who: Who, time_s: Floats) -> Floats:
+        """The next event that goes offline, or now."""
+        return self.merged([self], _ONE).offline_from_s(who, time_s)
+
+    def online_from_s(self, who: Who, time_s: Floats) -> Floats:
+        """Now, or the next event that goes online."""
+        return self.merged([self], _ONE).online_from_s(who, time_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Chains:
+    """Markov on/off with figures that may differ from client to client; float64[n] or [1]."""
+
+    online_s: Floats
+    offline_s: Floats
+
     def online(self, who: Who, time_s: Floats) -> Bools:
         """Whether the latest event is one that goes online."""
         return self._look(who, time_s, False, False)[0]
@@ -54,9 +83,11 @@ class Markov:
     def _look(self, who: Who, time_s: Floats, on: bool, off: bool) -> tuple[Bools, Floats, Floats]:
         """Whether online; and if wanted the next event that goes online, and that goes offline."""
         count = who.index.size
+        gap_s = np.empty((2, count))
+        gap_s[0], gap_s[1] = self.offline_s, self.online_s
         previous, following = poisson.around_s(
             _states(who),
-            np.repeat([self.offline_s, self.online_s], count),
+            gap_s.ravel(),
             np.concatenate([time_s, time_s]),
             np.ones(2 * count, dtype=np.bool_),
             np.repeat([on, off], count),

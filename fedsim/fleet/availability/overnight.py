@@ -10,6 +10,7 @@ never touch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from fedsim.errors import ScenarioError
 from fedsim.fleet.who import Bools, Floats, Ints, Who, on_grid
 from fedsim.units import DAY_S, HOUR_S
 
+_ONE = np.zeros(1, dtype=np.int64)
 LOOK_AHEAD_DAYS = 3660  # a client with no night in ten years is never online again
 
 
@@ -51,6 +53,34 @@ class Overnight:
         if not 0.0 <= self.nights <= 1.0:
             raise ScenarioError(f"{self.nights} is no share of nights; give a number from 0 to 1")
 
+    @staticmethod
+    def merged(models: Sequence[Overnight], which: Ints) -> Nights:
+        """The nights of clients, row ``k`` with the figures of ``models[which[k]]``."""
+        figures = np.array([(m.from_s, m.until_s, m.jitter_s, m.nights) for m in models]).T
+        return Nights(*figures[:, which])
+
+    def online(self, who: Who, time_s: Floats) -> Bools:
+        """Whether a window holds the instant."""
+        return self.merged([self], _ONE).online(who, time_s)
+
+    def offline_from_s(self, who: Who, time_s: Floats) -> Floats:
+        """The end of the window, or now."""
+        return self.merged([self], _ONE).offline_from_s(who, time_s)
+
+    def online_from_s(self, who: Who, time_s: Floats) -> Floats:
+        """Now, or the start of the next window."""
+        return self.merged([self], _ONE).online_from_s(who, time_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Nights:
+    """Windows whose figures may differ from client to client; float64[n] or [1]. See :class:`Overnight`."""
+
+    from_s: Floats
+    until_s: Floats
+    jitter_s: Floats
+    nights: Floats
+
     def _window(self, who: Who, day: Ints) -> tuple[Floats, Floats]:
         """Start and end in UTC of the window of local day ``day``; empty if there is none that night."""
         draw = rng.bits(rng.key(who.seed, "availability", "overnight"), who.index, day)
@@ -58,9 +88,7 @@ class Overnight:
         midnight = day * DAY_S - who.utc_offset_s
         start = midnight + on_grid(self.from_s + self.jitter_s * (2.0 * first - 1.0))
         end = midnight + on_grid(self.until_s + self.jitter_s * (2.0 * second - 1.0))
-        if self.nights < 1.0:
-            end = np.where(third >= self.nights, start, end)
-        return start, end
+        return start, np.where(third < self.nights, end, start)
 
     def _day(self, who: Who, time_s: Floats) -> Ints:
         """The day whose window is the only one that can hold each instant, jitter included."""
@@ -82,18 +110,22 @@ class Overnight:
     def online_from_s(self, who: Who, time_s: Floats) -> Floats:
         """Now, or the start of the next window."""
         result = np.where(self.online(who, time_s), time_s, np.inf)
-        if self.nights <= 0.0:
-            return result
-        todo = np.flatnonzero(np.isinf(result))
+        nights = np.broadcast_to(self.nights, time_s.shape)
+        todo = np.flatnonzero(np.isinf(result) & (nights > 0.0))
         day = self._day(who, time_s)[todo]
         for _ in range(LOOK_AHEAD_DAYS):
             if not todo.size:
                 break
-            start, end = self._window(who.take(todo), day)
+            start, end = self._take(todo)._window(who.take(todo), day)
             good = (start >= time_s[todo]) & (end > start)
             result[todo[good]] = start[good]
             todo, day = todo[~good], day[~good] + 1
         return result
+
+    def _take(self, rows: NDArray[np.intp]) -> Nights:
+        if self.from_s.size == 1:
+            return self
+        return Nights(self.from_s[rows], self.until_s[rows], self.jitter_s[rows], self.nights[rows])
 
 
 def _share(draw: NDArray[np.uint64], at: int) -> Floats:

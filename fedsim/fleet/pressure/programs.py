@@ -17,6 +17,7 @@ where a burst does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,58 +83,99 @@ class Programs:
     bursts: tuple[Burst, ...] = ()
     spread: float = 0.0
 
+    @staticmethod
+    def merged(models: Sequence[Programs], which: Ints) -> Owners:
+        """The programs of clients, row ``k`` with the figures of ``models[which[k]]``."""
+        level = np.array([(m.base_bytes, m.spread) for m in models]).T
+        routine = _table(
+            [[(held, h.from_s, h.until_s) for held, h in m.routine] for m in models], _NO_ROUTINE
+        )
+        bursts = _table(
+            [
+                [(b.held_bytes, b.every_s, b.lasts_s, b.hours.from_s, b.hours.until_s) for b in m.bursts]
+                for m in models
+            ],
+            _NO_BURST,
+        )
+        return Owners(level[0, which], level[1, which], routine[..., which], bursts[..., which])
+
     def bytes_at(self, who: Who, time_s: Floats) -> Floats:
         """What is held at each instant."""
-        extra = np.zeros(time_s.size)
-        for held, hours in self.routine:
-            now = _within(hours.from_s, hours.until_s, who.utc_offset_s, time_s)
-            np.maximum(extra, held, out=extra, where=now)
-        if self.bursts:
-            pairs = self._pairs(who, np.arange(len(self.bursts) * time_s.size))
-            runs = pairs.run(np.tile(time_s, len(self.bursts))).reshape(len(self.bursts), -1)
-            extra = np.maximum(extra, np.where(runs, self._held[:, None], 0.0).max(axis=0))
-        return self._scale(who) * (self.base_bytes + extra)
+        return self._alone.bytes_at(who, time_s)
 
     def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant at which the base or a program alone takes it over the limit."""
-        scale = self._scale(who)
+        return self._alone.first_exceeds_s(who, limit_bytes, start_s, end_s)
+
+    @cached_property
+    def _alone(self) -> Owners:
+        return self.merged([self], np.zeros(1, dtype=np.int64))
+
+
+_NO_ROUTINE = (0.0, 0.0, DAY_S)
+_NO_BURST = (0.0, 1e9, 1.0, 0.0, DAY_S)
+
+
+def _table(rows: list[list[tuple[float, ...]]], none: tuple[float, ...]) -> Floats:
+    """Figures of shape [figure, most rows, models]; models with fewer rows are filled up with ``none``."""
+    most = max(len(row) for row in rows)
+    full = [[*row, *[none] * (most - len(row))] for row in rows]
+    return np.array(full, dtype=np.float64).reshape(len(rows), most, len(none)).T
+
+
+@dataclass(frozen=True, eq=False)
+class Owners:
+    """Programs whose figures may differ from client to client; n is the number of clients, or 1.
+
+    Attributes:
+        base_bytes: float64[n].
+        spread: float64[n].
+        routine: float64[3, r, n]: bytes held, first and last hour in seconds.
+        bursts: float64[5, b, n]: bytes held, stretch, mean length, first and last hour in seconds.
+    """
+
+    base_bytes: Floats
+    spread: Floats
+    routine: Floats
+    bursts: Floats
+
+    def bytes_at(self, who: Who, time_s: Floats) -> Floats:
+        """What is held at each instant."""
+        extra = np.zeros(time_s.size)
+        for held, begin, end in self.routine.swapaxes(0, 1):
+            now = _within(begin, end, who.utc_offset_s, time_s)
+            np.maximum(extra, held, out=extra, where=now)
+        count = self.bursts.shape[1]
+        if count:
+            pairs = self._pairs(who, np.arange(count * time_s.size))
+            runs = pairs.run(np.tile(time_s, count)).reshape(count, -1)
+            extra = np.maximum(extra, np.where(runs, self.bursts[0], 0.0).max(axis=0))
+        return np.exp(self.spread * who.appetite) * (self.base_bytes + extra)
+
+    def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
+        """The first instant at which the base or a program alone takes it over the limit."""
+        scale = np.exp(self.spread * who.appetite)
         spans = start_s < end_s
         first = np.where((scale * self.base_bytes > limit_bytes) & spans, start_s, np.inf)
-        for held, hours in self.routine:
+        for held, begin, end in self.routine.swapaxes(0, 1):
             over = (scale * (self.base_bytes + held) > limit_bytes) & spans
-            begin = _next_within(hours.from_s, hours.until_s, who.utc_offset_s, start_s)
-            np.minimum(first, begin, out=first, where=over)
-        if self.bursts:
-            over = (scale * (self.base_bytes + self._held[:, None]) > limit_bytes) & (
-                spans & (first > start_s)
-            )
+            opens = _next_within(begin, end, who.utc_offset_s, start_s)
+            np.minimum(first, opens, out=first, where=over)
+        if self.bursts.shape[1]:
+            over = (scale * (self.base_bytes + self.bursts[0]) > limit_bytes) & (spans & (first > start_s))
             rows = np.flatnonzero(over)
             if rows.size:
                 client = rows % start_s.size
-                np.minimum.at(
-                    first, client, self._pairs(who, rows).run_from_s(start_s[client], end_s[client])
-                )
+                opens = self._pairs(who, rows).run_from_s(start_s[client], end_s[client])
+                np.minimum.at(first, client, opens)
         return np.where(first < end_s, first, np.inf)
-
-    def _scale(self, who: Who) -> Floats:
-        return np.asarray(np.exp(self.spread * who.appetite))
-
-    @cached_property
-    def _held(self) -> Floats:
-        return np.array([burst.held_bytes for burst in self.bursts])
-
-    @cached_property
-    def _figures(self) -> Floats:
-        """Of each burst: stretch, mean length, first and last hour in seconds."""
-        rows = [(b.every_s, b.lasts_s, b.hours.from_s, b.hours.until_s) for b in self.bursts]
-        return np.array(rows, dtype=np.float64).T
 
     def _pairs(self, who: Who, rows: NDArray[np.intp]) -> _Pairs:
         """Bursts with clients: row ``k`` is burst ``k // n`` with client ``k % n``."""
         burst, client = rows // who.index.size, rows % who.index.size
-        keys = [rng.key(who.seed, "pressure", "burst", nth) for nth in range(len(self.bursts))]
+        keys = [rng.key(who.seed, "pressure", "burst", nth) for nth in range(self.bursts.shape[1])]
         state = rng.states(np.array(keys, dtype=np.uint64)[burst], who.index[client])
-        every, lasts, begin, end = self._figures[:, burst]
+        every, lasts, begin, end = self.bursts[1:, burst, client if self.base_bytes.size > 1 else 0]
         return _Pairs(state, every, lasts, begin, end, who.utc_offset_s[client])
 
 
