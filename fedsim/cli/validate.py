@@ -57,7 +57,6 @@ def command(scenario: str, overrides: tuple[str, ...], as_json: bool) -> None:
             format_duration(row.download_s),
             format_duration(row.compute_s),
             format_duration(row.upload_s),
-            row.calibration,
         )
     console = Console(highlight=False)
     console.print(f"{loaded.file}: a valid scenario", soft_wrap=True)

@@ -6,10 +6,11 @@ and read again they give the same float.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from fedsim import units
 
@@ -51,8 +52,18 @@ Size = Annotated[
     BeforeValidator(_positive(units.parse_bytes)),
     PlainSerializer(_writer({"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}, units.parse_bytes)),
 ]
+
+
+def _rate(value: object) -> float:
+    return math.inf if value in ("unlimited", math.inf) else units.parse_bytes_per_s(value)
+
+
+_write_rate = _writer({"kbps": 125.0, "Mbps": 125e3, "Gbps": 125e6}, units.parse_bytes_per_s)
+
 Rate = Annotated[
     float,
-    BeforeValidator(_positive(units.parse_bytes_per_s)),
-    PlainSerializer(_writer({"kbps": 125.0, "Mbps": 125e3, "Gbps": 125e6}, units.parse_bytes_per_s)),
+    Field(allow_inf_nan=True),
+    BeforeValidator(_positive(_rate)),
+    PlainSerializer(lambda value: "unlimited" if value == math.inf else _write_rate(value)),
 ]
+"""Bytes per second; ``unlimited`` is infinite."""
