@@ -4,8 +4,8 @@ A layer trace tells what each layer does when everything is stored. From it foll
 trace, the techniques that change what is stored:
 
 - **Gradient checkpointing** (transformers' own, non-reentrant): a checkpointed block keeps its
-  input only; when the backward pass reaches it, its forward pass runs again up to the last layer
-  that keeps something, and its tensors live from then until they are used.
+  input only; when the backward pass reaches it, its forward pass runs again until the last tensor
+  is saved, and its tensors live from then until they are used.
 - **Frozen CNN encoder**: its layers keep nothing and have no backward pass.
 
 A moment is a candidate for the peak: bytes saved, workspace beyond them, and gradients already
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from fedsim.cost.polynomial import Polynomial
 from fedsim.cost.technique import Technique
-from fedsim.cost.trace import Block, Layer, LayerTrace, Profile
+from fedsim.cost.trace import Block, Checkpoint, Layer, LayerTrace, Profile
 
 ZERO = Polynomial()
 GRADIENT_BYTES = 4
@@ -54,9 +54,13 @@ class Pass:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A step on one micro-batch: layers that run, and moments that may be the peak."""
+    """A step on one micro-batch: layers that run, and moments that may be the peak.
+
+    ``tails`` belong to blocks that run again: what of their forward pass does not.
+    """
 
     passes: tuple[Pass, ...]
+    tails: tuple[Checkpoint, ...]
     moments: tuple[Moment, ...]
     saved: Polynomial
 
@@ -93,6 +97,7 @@ class _Builder:
         self.trained = [trainable(layer, trace, technique) for layer in trace.layers]
         self.moments: list[Moment] = []
         self.passes: list[Pass] = []
+        self.tails: list[Checkpoint] = []
         self.accumulates = technique.accumulate > 1
         self.all_gradients = float(
             sum(x.parameters for x, t in zip(self.layers, self.trained, strict=True) if t) * GRADIENT_BYTES
@@ -113,6 +118,7 @@ class _Builder:
                 )
             else:
                 held = self._forward(members, held, casts)
+            casts = Polynomial.total([casts, *(self.profiles[i]["cached_bytes"] for i in members)])
         end = held
         gradients = self.all_gradients if self.accumulates else 0.0
         arriving = ZERO
@@ -120,13 +126,14 @@ class _Builder:
             if checkpointed(block, self.technique):
                 assert block is not None
                 arriving = arriving if arriving.terms else self._input(block)
-                before = start + (self._input(block) - block.kept_bytes[self.variant])
-                self._again(members, before + arriving, gradients)
+                checkpoint = block.checkpointed[self.variant]
+                before = start + (checkpoint.input_bytes - checkpoint.kept_bytes)
+                self._again(members, checkpoint, before + arriving, gradients)
                 gradients = self._backward(members, before, gradients)
                 arriving = self._input(block)
             else:
                 gradients = self._backward(members, start, gradients)
-        return Timeline(tuple(self.passes), tuple(self.moments), end)
+        return Timeline(tuple(self.passes), tuple(self.tails), tuple(self.moments), end)
 
     def _runs(self) -> Iterable[tuple[Block | None, list[int]]]:
         """Consecutive layers of the same block."""
@@ -143,7 +150,7 @@ class _Builder:
         return self.trace.blocks[name] if name is not None else None
 
     def _input(self, block: Block) -> Polynomial:
-        return block.input_bytes[self.variant]
+        return block.checkpointed[self.variant].input_bytes
 
     def _saved(self, index: int) -> Polynomial:
         return self.profiles[index]["saved_bytes"] if self.trained[index] else ZERO
@@ -158,6 +165,7 @@ class _Builder:
             if silent:
                 continue
             held = held + self._saved(index)
+            casts = casts + profile["cached_bytes"]
             passing = ZERO
             if not self.trained[index]:
                 after = self.profiles[index + 1] if index + 1 < len(self.profiles) else Profile({}, {})
@@ -167,17 +175,21 @@ class _Builder:
                 self._moment("forward", index, held, Polynomial.total((workspace, passing, casts)), gradients)
         return held
 
-    def _again(self, members: Sequence[int], held: Polynomial, gradients: float) -> None:
+    def _again(
+        self, members: Sequence[int], checkpoint: Checkpoint, held: Polynomial, gradients: float
+    ) -> None:
         """The forward pass of a checkpointed block, when the backward pass needs its tensors."""
-        last = max((i for i in members if self.profiles[i]["saved_bytes"].terms), default=-1)
+        self.tails.append(checkpoint)
+        over = False
         for index in members:
-            if index > last:
-                break
             profile = self.profiles[index]
             self.passes.append(Pass(self.layers[index], profile, backward=False, again=True))
+            if over:
+                continue
             held = held + profile["saved_bytes"]
             for workspace in (*profile.workspaces.get("forward_workspace_bytes", ()), ZERO):
                 self._moment("backward", index, held, workspace, gradients)
+            over = self.layers[index].name == checkpoint.last
 
     def _backward(self, members: Sequence[int], held: Polynomial, gradients: float) -> float:
         cumulative = [held]

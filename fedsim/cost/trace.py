@@ -8,21 +8,23 @@ torch.
     graph.axes          lengths that follow from the waveform's samples (see cost/polynomial.py)
     graph.variants      backend/attention/precision; a variant that ends in ``@1`` holds for batch 1
     graph.profiles      profile -> list of {variants, metric: terms, ...}; a metric left out is zero
-    graph.blocks        units that gradient checkpointing recomputes, with the bytes of their input
+    graph.blocks        units that gradient checkpointing runs again, with what it keeps of them
     nodes[].kind        conv, matmul, norm, elementwise, attention, loss
     nodes[].arithmetic  conv, grouped_conv, matmul, attention: how its FLOPs are priced, or null
     nodes[].group       the module of the paper's Table 1: cnn_encoder, transformer, quantization, loss
 
-Metrics are polynomials, but the two ``*_workspace_bytes``: lists of polynomials whose largest
-counts. Workspace is what is alive at the worst moment of a layer beyond what autograd holds from it
-and the layers before it; it is negative where less is alive.
+``saved_bytes`` are what autograd holds from the layer until its backward pass, ``cached_bytes`` what
+autocast holds besides until the end of the forward pass (16-bit copies of biases). Metrics are
+polynomials, but the two ``*_workspace_bytes``: lists of polynomials whose largest
+counts. Workspace is what is alive at the worst moment of a layer beyond what is held from it and the
+layers before it; it is negative where less is alive.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +51,7 @@ COUNTS = (
     "forward_launches",
     "backward_launches",
     "saved_bytes",
+    "cached_bytes",
 )
 """Metrics with one polynomial a layer; they add up over layers."""
 
@@ -101,17 +104,29 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Block:
-    """A stretch of layers that gradient checkpointing recomputes as one.
+class Checkpoint:
+    """What gradient checkpointing does with a block in one variant.
 
-    ``input_bytes`` are the tensors handed to it; ``kept_bytes`` is the part of them that its own
-    layers keep for the backward pass, and so already count.
+    ``input_bytes`` are the tensors handed to the block, which it keeps instead of its own;
+    ``kept_bytes`` is the part of them that its layers keep anyway, and so already count. It runs
+    again up to the layer ``last``; the ``tail`` of its forward pass is not needed and not run.
     """
+
+    last: str
+    input_bytes: Polynomial
+    kept_bytes: Polynomial
+    tail_launches: Polynomial
+    tail_operand_bytes: Polynomial
+    tail_stream_bytes: Polynomial
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of layers that gradient checkpointing can run again as one."""
 
     name: str
     stack: str
-    input_bytes: Mapping[str, Polynomial] = field(repr=False)
-    kept_bytes: Mapping[str, Polynomial] = field(repr=False)
+    checkpointed: Mapping[str, Checkpoint] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -221,8 +236,7 @@ def parse_trace(content: Any, file: str = "") -> LayerTrace:
         name: Block(
             name,
             reader.choice(entry, "stack", ("transformer", "cnn"), f"graph.blocks.{name}"),
-            reader.by_variant(entry, "input_bytes", variants, f"graph.blocks.{name}"),
-            reader.by_variant(entry, "kept_bytes", variants, f"graph.blocks.{name}"),
+            reader.checkpointed(entry, variants, f"graph.blocks.{name}"),
         )
         for name, entry in reader.get(graph, "blocks", dict, "graph").items()
     }
@@ -330,16 +344,20 @@ class _Reader:
                 found[name] = profile
         return found
 
-    def by_variant(self, where: Any, key: str, variants: tuple[str, ...], path: str) -> dict[str, Polynomial]:
-        found = {}
-        for index, entry in enumerate(self.get(where, key, list, path)):
-            at = f"{path}.{key}[{index}]"
-            polynomial = self.polynomial(self.get(entry, "bytes", list, at), f"{at}.bytes")
-            for variant in self.get(entry, "variants", list, at):
-                found[variant] = polynomial
+    def checkpointed(self, where: Any, variants: tuple[str, ...], path: str) -> dict[str, Checkpoint]:
+        found: dict[str, Checkpoint] = {}
+        for index, entry in enumerate(self.get(where, "checkpointed", list, path)):
+            at = f"{path}.checkpointed[{index}]"
+            numbers = {
+                f.name: self.polynomial(self.get(entry, f.name, list, at), f"{at}.{f.name}")
+                for f in fields(Checkpoint)
+                if f.name != "last"
+            }
+            checkpoint = Checkpoint(last=self.get(entry, "last", str, at), **numbers)
+            found |= dict.fromkeys(self.get(entry, "variants", list, at), checkpoint)
         missing = [v for v in variants if "@" not in v and v not in found]
         if missing:
-            self.fail(f"says nothing of {missing[0]}", f"{path}.{key}")
+            self.fail(f"says nothing of {missing[0]}", f"{path}.checkpointed")
         return found
 
     def layer(self, node: Any, index: int, profiles: dict[str, Any], blocks: dict[str, Block]) -> Layer:

@@ -85,6 +85,10 @@ def collect(trace: LayerTrace, variant: str, technique: Technique) -> Work:
         features["launches"].append(run.profile[f"{side}_launches"])
         features["operand_bytes"].append(run.profile[f"{side}_operand_bytes"])
         features["stream_bytes"].append(run.profile[f"{side}_stream_bytes"])
+    for tail in steps.tails:
+        features["launches"].append(tail.tail_launches * -1)
+        features["operand_bytes"].append(tail.tail_operand_bytes * -1)
+        features["stream_bytes"].append(tail.tail_stream_bytes * -1)
     return Work(
         trace,
         steps,

@@ -6,15 +6,16 @@ one before the last for all between.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import torch
 import transformers
 
-from fedsim.cost.polynomial import Axis, Polynomial
+from fedsim.cost.polynomial import Axis
 from fedsim.cost.trace import FORMAT
 from fedsim.tracing.layers import Key, repeated
-from fedsim.tracing.measure import Measurement
+from fedsim.tracing.measure import BlockMeasured, Measurement
 
 Place = tuple[Key, int]
 """A measured layer, and the transformer layer that it stands for (-1 outside of them)."""
@@ -185,21 +186,27 @@ def _shifted(key: Key, by: int, found: Measurement) -> Key:
 
 def _blocks(found: Measurement, depth: int, shown: _Names) -> dict[str, Any]:
     blocks = {}
-    for block, inputs in found.blocks.items():
+    for block, measured in found.blocks.items():
         place = repeated(block)
         copies = _copies(place[1], found.depth, depth) if place else [-1]
         for copy in copies:
             name = shown.strip(f"{place[0]}.{copy}" if place else block)
             blocks[name] = {
                 "stack": "transformer" if place else "cnn",
-                "input_bytes": _by_variant({v: whole for v, (whole, _) in inputs.items()}),
-                "kept_bytes": _by_variant({v: kept for v, (_, kept) in inputs.items()}),
+                "checkpointed": _by_variant(measured, shown, copy),
             }
     return blocks
 
 
-def _by_variant(values: dict[str, Polynomial]) -> list[dict[str, Any]]:
-    groups: dict[Polynomial, list[str]] = {}
-    for variant, polynomial in values.items():
-        groups.setdefault(polynomial, []).append(variant)
-    return [{"variants": variants, "bytes": polynomial.to_json()} for polynomial, variants in groups.items()]
+def _by_variant(measured: dict[str, BlockMeasured], shown: _Names, index: int) -> list[dict[str, Any]]:
+    groups: dict[BlockMeasured, list[str]] = {}
+    for variant, block in measured.items():
+        groups.setdefault(block, []).append(variant)
+    return [
+        {
+            "variants": variants,
+            "last": shown.name(block.last, index),
+            **{f.name: getattr(block, f.name).to_json() for f in fields(block) if f.name != "last"},
+        }
+        for block, variants in groups.items()
+    ]

@@ -39,6 +39,18 @@ class Measured:
         return content
 
 
+@dataclass(frozen=True)
+class BlockMeasured:
+    """What checkpointing a block keeps and runs again, in one variant (see cost/trace.py)."""
+
+    last: Key
+    input_bytes: Polynomial
+    kept_bytes: Polynomial
+    tail_launches: Polynomial
+    tail_operand_bytes: Polynomial
+    tail_stream_bytes: Polynomial
+
+
 @dataclass
 class Measurement:
     """A model with few transformer layers, fitted; layers are in the order of the forward pass.
@@ -54,7 +66,7 @@ class Measurement:
     arithmetic: dict[Key, str] = field(default_factory=dict)
     order: list[Key] = field(default_factory=list)
     edges: dict[tuple[Key, Key], None] = field(default_factory=dict)
-    blocks: dict[str, dict[str, tuple[Polynomial, Polynomial]]] = field(default_factory=dict)
+    blocks: dict[str, dict[str, BlockMeasured]] = field(default_factory=dict)
     parameters: dict[Key, tuple[int, int, int]] = field(default_factory=dict)
     """By layer: numbers in its parameters, tensors, and numbers in their rows and columns."""
     input_bytes: Polynomial = field(default_factory=Polynomial)
@@ -97,16 +109,17 @@ def axes_of(config: Any) -> tuple[Axis, ...]:
 def table(layers: list[Layer]) -> dict[Key, dict[str, Any]]:
     """The metrics of every layer that does something, from one recorded step, as plain numbers.
 
-    Workspaces are lists: what is alive at each operator beyond what autograd holds from this layer
-    and those before it.
+    Workspaces are lists: what is alive at each operator beyond what is held from this layer and
+    those before it.
     """
     rows: dict[Key, dict[str, Any]] = {}
-    held = 0
+    held = cached = 0
     for key, layer in keyed(layers).items():
         held += layer.saved_bytes
+        cached += layer.cached_bytes
         if not layer.idle:
             row: dict[str, Any] = {metric: getattr(layer, metric) for metric in COUNTS}
-            row["forward_workspace_bytes"] = [live - held for live in layer.forward_live_bytes]
+            row["forward_workspace_bytes"] = [live - held - cached for live in layer.forward_live_bytes]
             row["backward_workspace_bytes"] = [live - held for live in layer.backward_live_bytes]
             rows[key] = row
     return rows
@@ -128,14 +141,19 @@ def measure(config: Any, variant: Variant) -> tuple[Measurement, Step]:
     _learn(found, recorders[0])
     fitted = _fit([table(r.layers) for r in recorders], points, found.last, batched=True)
     found.tables[str(variant)] = fitted
-    blocks = list(recorders[0].block_inputs)
+    blocks = list(recorders[0].blocks)
     inputs = fit(
         points,
-        [[x for b in blocks for x in r.block_inputs[b]] + [r.input_bytes] for r in recorders],
+        [[x for b in blocks for x in r.blocks[b].numbers()] + [r.input_bytes] for r in recorders],
         [*(monomials({a: 1}) for a in range(found.last + 1)), monomials({0: 1, found.last: 1})],
     )
+    keys = list(keyed(recorders[0].layers))
     for index, block in enumerate(blocks):
-        found.blocks[block] = {str(variant): (inputs[2 * index], inputs[2 * index + 1])}
+        last = recorders[0].blocks[block].last
+        while recorders[0].layers[last].idle:
+            last -= 1
+        numbers = inputs[5 * index : 5 * index + 5]
+        found.blocks[block] = {str(variant): BlockMeasured(keys[last], *numbers)}
     found.input_bytes = inputs[-1]
     single = table(step.trace(1, samples[0], quickly=True))
     if not _explained(single, fitted, found.point(1, samples[0])):

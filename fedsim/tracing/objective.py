@@ -16,7 +16,7 @@ import torch
 
 from fedsim.tracing import cuda
 from fedsim.tracing.fake import build, quick
-from fedsim.tracing.recorder import Layer, Recorder
+from fedsim.tracing.recorder import Layer, Recorder, Watch
 
 BACKENDS = ("cpu", "cuda")
 ATTENTIONS = ("eager", "sdpa")
@@ -77,13 +77,15 @@ class Step:
         """Run one forward and one backward pass; the layers in the order of the forward pass."""
         return self.record(batch, samples, quickly).layers
 
-    def record(self, batch: int, samples: int, quickly: bool = False) -> Recorder:
-        """As :meth:`trace`, giving the finished recorder."""
+    def record(
+        self, batch: int, samples: int, quickly: bool = False, watch: Watch | None = None
+    ) -> Recorder:
+        """As :meth:`trace`, giving the finished recorder; ``watch`` is told of every operator."""
         run = self._quick if quickly else None
         self.model.zero_grad(set_to_none=True)
         with self.mode, contextlib.ExitStack() as stack:
             inputs = _pretraining_inputs(self.config, batch, samples)
-            recorder = Recorder(self.model, list(inputs.values()), run)
+            recorder = Recorder(self.model, list(inputs.values()), run, watch)
             stack.enter_context(recorder)
             if self.variant.backend == "cuda":
                 stack.enter_context(cuda.operators())

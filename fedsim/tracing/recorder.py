@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import bisect
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +91,7 @@ class Layer:
     forward_launches: int = 0
     backward_launches: int = 0
     saved_bytes: int = 0
+    cached_bytes: int = 0
     forward_live_bytes: list[int] = field(default_factory=list)
     backward_live_bytes: list[int] = field(default_factory=list)
     reads_from: dict[int, None] = field(default_factory=dict)
@@ -106,12 +108,47 @@ class Layer:
         )
 
 
+@dataclass(frozen=True)
+class Block:
+    """A module that transformers can checkpoint, as one traced step has it.
+
+    Checkpointing runs a block again until its last tensor is saved. ``tail`` counts launches,
+    operand bytes and stream bytes of the forward pass after that, which are not run again; ``last``
+    is the last layer (by index) that runs again.
+    """
+
+    input_bytes: int
+    kept_bytes: int
+    tail: tuple[int, ...]
+    first: int
+    last: int
+
+    def numbers(self) -> list[int]:
+        """Everything that depends on batch and length."""
+        return [self.input_bytes, self.kept_bytes, *self.tail]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one operator costs: its arithmetic (None if it only moves memory) and its counts."""
+
+    arithmetic: str | None
+    backward: bool
+    flops: int
+    moved_bytes: int
+    launches: int
+
+
+Watch = Callable[[Any, tuple[Any, ...], dict[str, Any], Cost], None]
+
+
 @dataclass(slots=True)
 class _Storage:
     nbytes: int
     born: int
     died: int = -1
     grad: bool = False
+    saved: bool = False
 
 
 def _read_bytes(tensor: torch.Tensor) -> int:
@@ -130,11 +167,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Args:
         model: the model, its parameters fake.
         inputs: tensors that exist before the step and are counted as inputs.
+        run: (operator, args, kwargs) -> result, if not by calling the operator.
+        watch: told of every operator that does work, as ``watch(operator, args, kwargs, Cost)``.
     """
 
-    def __init__(self, model: torch.nn.Module, inputs: list[torch.Tensor], run: Any = None):
+    def __init__(
+        self, model: torch.nn.Module, inputs: list[torch.Tensor], run: Any = None, watch: Watch | None = None
+    ):
         super().__init__()  # type: ignore[no-untyped-call]
         self._run = run or _plainly
+        self._watch_operators = watch
         self.model = model
         self.layers: list[Layer] = []
         self._starts: list[int] = []
@@ -144,12 +186,16 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._storages: dict[int, _Storage] = {}
         self._ignored: set[int] = set()
         self._keep: list[Any] = []
+        self._forward_moments = 0
+        self._casts: list[tuple[_Storage, int]] = []
+        self._parameters = {p.untyped_storage()._cdata for p in model.parameters()}
         self._saver: dict[int, int] = {}
         self._producer: dict[int, int] = {}
         self._moments: list[tuple[int, bool]] = []
-        self.block_inputs: dict[str, tuple[int, int]] = {}
-        """Bytes of the tensors given to each checkpointable block, and of those that it keeps itself."""
+        self.blocks: dict[str, Block] = {}
         self._entered: dict[str, tuple[int, set[int]]] = {}
+        self._run_so_far = (0, 0, 0)
+        self._at_last_save = (-1, (0, 0, 0), 0)
         self.input_bytes = sum(t.untyped_storage().nbytes() for t in inputs)
         for tensor in [*model.parameters(), *model.buffers(), *inputs]:
             storage = tensor.untyped_storage()
@@ -167,23 +213,34 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def enter(module: torch.nn.Module, args: Any) -> None:
             if isinstance(module, GradientCheckpointingLayer):
                 tensors = [t for t in args if isinstance(t, torch.Tensor) and t.is_floating_point()]
-                self._entered[name] = (len(self.layers), {t.untyped_storage()._cdata for t in tensors})
-                self.block_inputs[name] = (sum(t.numel() * t.element_size() for t in tensors), 0)
+                keys = {t.untyped_storage()._cdata for t in tensors} - self._ignored
+                self._entered[name] = (len(self.layers), keys)
             self._stack.append(entry)
             self._open(0)
 
         def leave(module: torch.nn.Module, args: Any, output: Any) -> None:
             self._stack.pop()
             if name in self._entered:
-                first, keys = self._entered.pop(name)
-                kept = sum(self._storages[k].nbytes for k in keys if self._saver.get(k, -1) >= first)
-                self.block_inputs[name] = (self.block_inputs[name][0], kept)
+                self.blocks[name] = self._finished(*self._entered.pop(name))
             self._open(0)
 
         return [
             module.register_forward_pre_hook(enter),
             module.register_forward_hook(leave, always_call=True),
         ]
+
+    def _finished(self, first: int, keys: set[int]) -> Block:
+        """What checkpointing would do with the block that began with layer ``first``."""
+        index, run, launches = self._at_last_save
+        if index < first:
+            index, run, launches = first, self._run_so_far, 0
+        return Block(
+            input_bytes=sum(self._storages[k].nbytes for k in keys),
+            kept_bytes=sum(self._storages[k].nbytes for k in keys if self._saver.get(k, -1) >= first),
+            tail=tuple(total - before for total, before in zip(self._run_so_far, run, strict=True)),
+            first=first,
+            last=index if launches else index - 1,
+        )
 
     def _open(self, nodes_before: int) -> None:
         if self._backward:
@@ -213,6 +270,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def start_backward(self) -> None:
         """Call between the forward and the backward pass."""
         self._backward = True
+        self._forward_moments = len(self._moments)
         self._current = len(self.layers) - 1
 
     # -- following storages --------------------------------------------------------------------
@@ -220,20 +278,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         key = storage._cdata
+        index = self._current if self._backward else self._layer_now(None)
+        if not self._backward:
+            self._at_last_save = (index, self._run_so_far, self.layers[index].forward_launches)
         if key not in self._ignored and key not in self._saver:
-            index = self._current if self._backward else self._layer_now(None)
             self._saver[key] = index
             self.layers[index].saved_bytes += storage.nbytes()
-            if key not in self._storages:
-                self._born(storage)
+            (self._storages.get(key) or self._born(storage)).saved = True
         return tensor
 
-    def _born(self, storage: torch.UntypedStorage) -> None:
+    def _born(self, storage: torch.UntypedStorage) -> _Storage:
         key = storage._cdata
         record = _Storage(storage.nbytes(), len(self._moments))
         self._storages[key] = record
         self._lives.append(record)
         weakref.finalize(storage, self._died, key, record).atexit = False
+        return record
 
     def _died(self, key: int, record: _Storage) -> None:
         record.died = len(self._moments)
@@ -275,8 +335,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         index = self._layer_now(arithmetic)
         layer = self.layers[index]
         for storage in new:
-            self._born(storage)
+            record = self._born(storage)
             self._producer[storage._cdata] = index
+            if func is aten._to_copy.default and args[0].untyped_storage()._cdata in self._parameters:
+                self._casts.append((record, index))
         self._moments.append((index, self._backward))
         if not works:
             return
@@ -299,6 +361,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         launches = _EXTRA_LAUNCHES.get(func, 1)
         if func is aten.convolution_backward.default:
             launches = sum(map(bool, args[10]))
+        if self._watch_operators is not None:
+            self._watch_operators(func, args, kwargs, Cost(arithmetic, self._backward, count, moved, launches))
         if self._backward:
             layer.backward_flops += count
             layer.backward_launches += launches
@@ -307,6 +371,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             else:
                 layer.backward_stream_bytes += moved
         else:
+            so_far = self._run_so_far
+            operand, stream = (moved, 0) if arithmetic else (0, moved)
+            self._run_so_far = (so_far[0] + launches, so_far[1] + operand, so_far[2] + stream)
             layer.forward_flops += count
             layer.forward_launches += launches
             if arithmetic:
@@ -341,6 +408,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if not record.grad:
                 change[record.born] += record.nbytes
                 change[record.died if record.died >= 0 else moments] -= record.nbytes
+        for record, index in self._casts:
+            if not record.saved and (record.died < 0 or record.died >= self._forward_moments):
+                self.layers[index].cached_bytes += record.nbytes
         live = 0
         for moment, (index, backward) in enumerate(self._moments):
             live += change[moment]

@@ -57,7 +57,7 @@ def _one(config: Any, name: str, details: dict[str, Any], variant: Variant) -> M
     verify(shallow, variant, step, 4, unseen)
     verify(shallow, variant, step, 1, unseen, quickly=True)
     depth = int(config.num_hidden_layers)
-    if depth != found.depth and variant.precision == "fp32":
+    if depth != found.depth and (variant.attention == "eager") == (variant.precision == "fp32"):
         whole = parse_trace(assemble(found, depth, name, details))
         verify(whole, variant, Step(config, variant), 5, fitted[2] + 77, quickly=True)
     return found

@@ -1,0 +1,130 @@
+"""``fedsim cost``: price one training step of one model on one device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fedsim.cost import Pricer
+
+_SAMPLES_PER_S = 16_000
+
+
+@click.command(name="cost")
+@click.option("--device", "-d", required=True, help="A device of the catalogue, or a YAML file.")
+@click.option("--model", "-m", required=True, help="A layer trace of the catalogue, or a JSON file.")
+@click.option("--batch", "-b", type=click.IntRange(1), default=1, show_default=True, help="Sentences a step.")
+@click.option("--seconds", "-s", type=float, default=5.5, show_default=True, help="Of the longest sentence.")
+@click.option("--precision", default="fp32", show_default=True, help="fp32, mixed (fp16 autocast) or bf16.")
+@click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum, adam, adamw, ...")
+@click.option("--attention", default="eager", show_default=True, help="eager (stored maps) or sdpa (fused).")
+@click.option("--checkpointing", default="none", show_default=True, help="none, transformer, cnn or both.")
+@click.option("--freeze-cnn", is_flag=True, help="Do not train the CNN encoder.")
+@click.option("--accumulate", type=int, default=1, show_default=True, help="Micro-batches a step.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(device: str, model: str, batch: int, seconds: float, as_json: bool, **technique: Any) -> None:
+    """Price one training step: FLOPs, memory by part, seconds by part, and whether it fits."""
+    import json
+
+    from fedsim.cost import Pricer, Technique, load_trace
+    from fedsim.errors import InputError
+    from fedsim.hardware import load_device
+
+    samples = round(seconds * _SAMPLES_PER_S) if abs(seconds) < 1e9 else 0
+    trace = load_trace(model)
+    if samples < 1 or trace.frames(samples) < 1:
+        raise InputError(f"--seconds {seconds:g} leaves {trace.name} no frame; give a longer sentence")
+    pricer = Pricer(load_device(device), trace, Technique(**technique))
+    answer = price(pricer, batch, samples)
+    if as_json:
+        click.echo(json.dumps(answer, indent=1))
+    else:
+        _show(pricer, answer, batch, seconds)
+
+
+def price(pricer: Pricer, batch: int, samples: int) -> dict[str, Any]:
+    """The answer as plain data: bytes, seconds and FLOPs."""
+    footprint = {part: float(value) for part, value in pricer.footprint(batch, samples).items()}
+    step = {part: float(value) for part, value in pricer.step(batch, samples).items()}
+    calibration = pricer.calibration
+    return {
+        "parameters": pricer.parameters,
+        "forward_flops": float(pricer.forward_flops(batch, samples)),
+        "forward_flops_paper": float(pricer.forward_flops_paper(batch, samples)),
+        "training_flops": float(pricer.training_flops(batch, samples)),
+        "saved_bytes": float(pricer.saved_bytes(batch, samples)),
+        "footprint_bytes": float(pricer.footprint_bytes(batch, samples)),
+        "footprint": footprint,
+        "step_s": float(pricer.step_s(batch, samples)),
+        "step": step,
+        "fits": bool(pricer.fits(batch, samples)),
+        "memory_bytes": float(pricer.device.memory_bytes),
+        "system_bytes": float(pricer.device.system_bytes),
+        "calibration": {"status": calibration.status, "relative": calibration.relative},
+    }
+
+
+def _show(pricer: Pricer, answer: dict[str, Any], batch: int, seconds: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from fedsim.units import format_bytes, format_duration, format_flops
+
+    console = Console(highlight=False)
+    device, technique = pricer.device, pricer.technique
+    batches = f"{batch} x {seconds:g} s"
+    console.print(f"[bold]{pricer.trace.name}[/bold] on [bold]{device.title}[/bold], {batches}")
+    console.print(f"[dim]{_technique(technique)}[/dim]\n")
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("parameters", f"{answer['parameters'] / 1e6:.2f} million")
+    facts.add_row("forward", format_flops(answer["forward_flops"]))
+    facts.add_row(
+        "", f"[dim]{format_flops(answer['forward_flops_paper'])} without the products of attention[/dim]"
+    )
+    facts.add_row("training", format_flops(answer["training_flops"]))
+    facts.add_row("kept for backward", format_bytes(answer["saved_bytes"]))
+    console.print(facts)
+    console.print()
+    memory = _parts("memory", answer["footprint"], answer["footprint_bytes"], format_bytes)
+    time = _parts("time", answer["step"], answer["step_s"], format_duration)
+    both = Table.grid(padding=(0, 4))
+    both.add_row(memory, time)
+    console.print(both)
+    free = device.memory_bytes - answer["system_bytes"]
+    if answer["fits"]:
+        left = format_bytes(free - answer["footprint_bytes"])
+        verdict = f"[green]fits[/green]: {left} of {format_bytes(free)} would stay free"
+    else:
+        short = format_bytes(answer["footprint_bytes"] - free)
+        verdict = (
+            f"[red]does not fit[/red]: {short} more than the {format_bytes(free)} that the system leaves"
+        )
+    console.print(f"\n{verdict}")
+    inherited = f" from {answer['calibration']['relative']}" if answer["calibration"]["relative"] else ""
+    console.print(f"[dim]rates: {answer['calibration']['status']}{inherited}[/dim]")
+
+
+def _technique(technique: Any) -> str:
+    said = [technique.precision, technique.optimizer, f"{technique.attention} attention"]
+    if technique.checkpointing != "none":
+        said.append(f"checkpointing {technique.checkpointing}")
+    if technique.freeze_cnn:
+        said.append("CNN encoder frozen")
+    if technique.accumulate > 1:
+        said.append(f"{technique.accumulate} micro-batches")
+    return ", ".join(said)
+
+
+def _parts(title: str, parts: dict[str, float], total: float, show: Any) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="cyan")
+    for name, value in parts.items():
+        table.add_row(name, show(value), "▇" * round(20 * value / total) if total else "")
+    table.add_row("[bold]total[/bold]", f"[bold]{show(total)}[/bold]", "")
+    return table
