@@ -10,12 +10,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedsim.learning.spec import CorpusSpec, LearnerSpec, RoundLearning
+from fedsim.learning.spec import CorpusSpec, FinetuneSpec, LearnerSpec, RoundLearning
 
 if TYPE_CHECKING:
     from fedsim.learning.learner import SpeechLearner
 
-__all__ = ["CorpusSpec", "LearnerSpec", "RoundLearning", "speech_learner"]
+__all__ = ["CorpusSpec", "FinetuneSpec", "LearnerSpec", "RoundLearning", "speech_learner"]
 
 
 def speech_learner(

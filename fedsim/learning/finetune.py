@@ -172,8 +172,8 @@ def _padded(
         waves[row, : lengths[row]] = batches.normalise(speech.waveform(utterance))
     attention = None
     if bool((lengths < width).any()):
-        attention = torch.from_numpy(np.arange(width)[None, :] < lengths[:, None]).to(device)
-    return torch.from_numpy(waves).to(device), attention, lengths
+        attention = model.tensor(np.arange(width)[None, :] < lengths[:, None], device)
+    return model.tensor(waves, device), attention, lengths
 
 
 def _rate(spec: FinetuneSpec, step: int) -> float:
@@ -200,11 +200,11 @@ def _train(
     for step, chosen in zip(range(spec.steps), _endless(train, spec.batch_size, draw), strict=False):
         waves, attention, lengths = _padded(speech, chosen, device)
         frames = np.array([model.frames(config, int(n)) for n in lengths])
-        masked = None
+        width = model.frames(config, waves.shape[1])
+        hidden = np.zeros((len(chosen), width), bool)
         if spec.mask_probability > 0:
-            width = model.frames(config, waves.shape[1])
             hidden = masks.spans(frames, width, spec.mask_probability, config.mask_time_length, draw)
-            masked = torch.from_numpy(hidden).to(device)
+        masked = model.tensor(hidden, device)  # without one, transformers draws masks from global state
         labels = [vocabulary.encode(texts[u]) for u in chosen]
         for group in optimizer.param_groups:
             group["lr"] = _rate(spec, step)
@@ -212,7 +212,7 @@ def _train(
         loss = nn.functional.ctc_loss(
             net(waves, attention, masked).transpose(0, 1),
             torch.tensor([n for row in labels for n in row], device=device),
-            torch.from_numpy(frames),
+            torch.tensor(frames.tolist()),
             torch.tensor([len(row) for row in labels]),
             blank=BLANK,
             zero_infinity=True,

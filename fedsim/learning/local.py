@@ -125,7 +125,7 @@ class Trainer:
 
     def _objective(self, batch: batches.Batch, temperature: float) -> objective.Outcome:
         def put(array: NDArray[Any]) -> torch.Tensor:
-            return torch.from_numpy(array).to(self.device)
+            return model.tensor(array, self.device)
 
         valid = None if batch.valid_samples is None else put(batch.valid_samples)
         return objective.evaluate_objective(

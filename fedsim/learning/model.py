@@ -76,6 +76,15 @@ def build_model(name: str, seed: int) -> Any:
         return Wav2Vec2ForPreTraining(config)
 
 
+def tensor(array: NDArray[Any], device: str = "cpu") -> torch.Tensor:
+    """A tensor of its own from an array.
+
+    A copy, since matrix libraries may round differently where memory is aligned differently, and
+    torch aligns its own memory always alike.
+    """
+    return torch.tensor(array, device=device)
+
+
 def size(model: torch.nn.Module) -> int:
     """Number of parameters."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -74,3 +74,84 @@ def test_no_updates_no_step(name: str) -> None:
 )
 def test_faults(weights: np.ndarray, loss: float, fault: str | None) -> None:
     assert aggregate.fault(weights, 3, loss) == fault
+
+
+def test_staleness_by_hand() -> None:
+    # 3 rounds late with exponent 1/2: half the weight
+    rule = aggregate.make_rule("fedavg", 2, staleness_exponent=0.5)
+    rule.add(UPDATES[0], 2.0, 0.0, 3)
+    rule.add(UPDATES[1], 1.0, 0.0, 0)
+    step, shares = rule.finish()
+    assert shares.tolist() == [0.5, 0.5]
+    assert step.tolist() == [2.0, 0.0]
+    rule = aggregate.make_rule("loss-weighted", 2, staleness_exponent=0.5)
+    rule.add(UPDATES[0], 1.0, 1.0, 3)
+    rule.add(UPDATES[1], 1.0, 1.0, 0)
+    assert rule.finish()[1] == pytest.approx([1 / 3, 2 / 3])
+
+
+def test_trimmed_mean_by_hand() -> None:
+    rule = aggregate.make_rule("trimmed-mean", 2, trim=0.2)
+    for update in ([1.0, 50.0], [2.0, 1.0], [900.0, 2.0], [3.0, 3.0], [4.0, -7.0]):
+        rule.add(np.array(update), 1.0, 0.0)
+    step, shares = rule.finish()
+    assert step.tolist() == [3.0, 2.0]  # of 1 2 3 4 900 the middle three, of -7 1 2 3 50 likewise
+    assert shares.tolist() == [0.2] * 5
+
+
+def test_a_trimmed_mean_outlives_a_liar_where_a_mean_does_not() -> None:
+    honest = np.random.default_rng(0).normal(1.0, 0.1, (9, 50))
+    rules = [aggregate.make_rule("trimmed-mean", 50, trim=0.1), aggregate.make_rule("uniform", 50)]
+    for rule in rules:
+        for update in [*honest, np.full(50, 1e9)]:
+            rule.add(update, 1.0, 0.0)
+    trimmed, plain = (rule.finish()[0] for rule in rules)
+    assert np.abs(trimmed - 1).max() < 0.2
+    assert plain.min() > 1e7
+
+
+def test_fedadam_and_fedyogi_by_hand() -> None:
+    # tau 1e-3, betas 0.9 and 0.99, first moment 0, second moment tau^2 (algorithm 2)
+    for kind in ("fedadam", "fedyogi"):
+        server = aggregate.make_server(kind, 1, 0.5)
+        step, first, second = 0.02, 0.0, 1e-6
+        for _ in range(3):
+            first = 0.9 * first + 0.1 * step
+            if kind == "fedadam":
+                second = 0.99 * second + 0.01 * step**2
+            else:
+                second = second - 0.01 * step**2 * math.copysign(1.0, second - step**2)
+            expected = 0.5 * first / (math.sqrt(second) + 1e-3)
+            assert server.change(np.array([step])) == pytest.approx([expected], rel=1e-12)
+    plain = aggregate.make_server("fedavg", 1, 0.5)
+    assert plain.change(np.array([0.02])).tolist() == [0.02]
+    assert plain.state() == {}
+
+
+def test_a_server_goes_on_where_its_state_was_taken() -> None:
+    one, other = (aggregate.make_server("fedyogi", 3, 0.1) for _ in range(2))
+    steps = np.random.default_rng(1).normal(size=(4, 3))
+    for step in steps[:2]:
+        one.change(step)
+    other.restore(one.state())
+    for step in steps[2:]:
+        assert np.array_equal(one.change(step), other.change(step))
+
+
+def test_compression_by_hand() -> None:
+    update = np.array([0.1, -1.27, 0.004, 3.0, -5.0])
+    assert aggregate.compress(update, "none", [3, 2]).tolist() == update.tolist()
+    assert aggregate.compress(update, "fp16", [3, 2]).tolist() == [float(np.float16(v)) for v in update]
+    # scales 1.27/127 = 0.01 for the first tensor and 5/127 for the second
+    coarse = aggregate.compress(update, "int8", [3, 2])
+    assert coarse == pytest.approx([0.1, -1.27, 0.0, 76 * 5 / 127, -5.0], abs=1e-12)
+    assert aggregate.compress(update, "top-k", [3, 2], 0.4).tolist() == [0, 0, 0, 3.0, -5.0]
+    assert aggregate.compress(np.zeros(2), "int8", [2]).tolist() == [0, 0]
+    assert np.isfinite(aggregate.compress(np.array([1e9]), "fp16", [1])).all()
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40))
+def test_int8_errs_by_at_most_half_a_level(values: list[float]) -> None:
+    update = np.array(values)
+    error = np.abs(aggregate.compress(update, "int8", [len(values)]) - update).max()
+    assert error <= np.abs(update).max() / 254 * (1 + 1e-9)

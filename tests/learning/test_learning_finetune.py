@@ -1,0 +1,81 @@
+"""Recognition: text, greedy decoding, error rates, and fine-tuning that learns what it hears."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedsim.errors import CorpusError, RunError, ScenarioError
+from fedsim.learning import CorpusSpec, FinetuneSpec, LearnerSpec, corpus, finetune, model, speech_learner
+from fedsim.learning.transcripts import Vocabulary, frames_needed, normalise
+
+QUICK = FinetuneSpec(minutes=0.1, steps=2, batch_size=2, head_size=16, test_minutes=0.1)
+
+
+def test_text_is_normalised() -> None:
+    assert normalise("  L’amico, disse: «Perché?» 3 volte ") == "l'amico disse perché volte"
+    assert normalise("perche\u0301") == "perch\u00e9"
+    assert normalise("... !") == ""
+
+
+def test_vocabulary_and_greedy_decoding() -> None:
+    words = Vocabulary.of(["nonna", "oh"])
+    assert words.characters == (" ", "a", "h", "n", "o")
+    assert len(words) == 6
+    assert words.encode("anno x") == [2, 4, 4, 5, 1]
+    n, o, a, space = 4, 5, 2, 1
+    assert words.decode([0, n, n, o, 0, n, 0, n, n, a, a, 0]) == "nonna"
+    assert words.decode([space, n, o, space, space, 0, space, a, space]) == "no a"
+    assert words.decode([0, 0]) == ""
+    assert frames_needed([4, 5, 4, 4, 2]) == 6
+
+
+def test_error_rates_by_hand() -> None:
+    pairs = [("il gatto dorme", "il gatto corre"), ("ciao", "")]
+    wer, cer = finetune.error_rates(pairs)
+    assert wer == pytest.approx(2 / 4)  # one word of three wrong, one of one left out
+    assert cer == pytest.approx((2 + 4) / (14 + 4))  # d->c, m->r and four letters left out
+
+
+def test_fine_tuning_learns_its_own_sentences() -> None:
+    """A few utterances, learnt by heart: the loss must fall far below that of a model that guesses."""
+    spec = FinetuneSpec(minutes=0.05, steps=40, batch_size=1, learning_rate=3e-3, mask_probability=0.0)
+    speech = corpus.load(CorpusSpec(speakers=6, minutes=0.6))
+    weights = model.flatten(model.build_model("wav2vec2-tiny", 0))
+    untrained = finetune.recognise(weights, "wav2vec2-tiny", replace(spec, steps=2), speech, 1)
+    trained = finetune.recognise(weights, "wav2vec2-tiny", spec, speech, 1)
+    assert trained.loss < 0.6 * untrained.loss
+    speakers = {speech.speaker[u] for u in speech.of_split("test")}
+    assert speakers.isdisjoint(speech.speaker[u] for u in speech.of_split("train"))
+    assert len(trained.pairs) >= 1
+    assert all(said == normalise(said) for said, _ in trained.pairs)
+    np.random.seed(3)  # whatever the global state is
+    assert finetune.recognise(weights, "wav2vec2-tiny", replace(spec, steps=2), speech, 1) == untrained
+
+
+def test_within_a_run_and_from_its_checkpoint(small: LearnerSpec, tmp_path: Path) -> None:
+    spec = replace(small, rounds=2, downstream=QUICK)
+    with speech_learner(spec, 5, 1, tmp_path) as learner:
+        learner.initial_metrics()
+        rounds = [learner.train(r, np.arange(2), np.full(2, r), np.ones(2)) for r in range(2)]
+    names = [{(m, s) for m, s, _ in r.metrics} for r in rounds]
+    assert ("wer", "test") not in names[0]
+    assert {("wer", "test"), ("cer", "test")} < names[1]
+    file = tmp_path / "round-00002.safetensors"
+    again = finetune.finetune(file, spec.model, QUICK, spec.corpus, 5)
+    assert ("wer", "test", again.wer) in rounds[1].metrics
+    with pytest.raises(RunError, match="cannot be read"):
+        finetune.finetune(tmp_path / "round-00009.safetensors", spec.model, QUICK, spec.corpus, 5)
+
+
+def test_speech_without_transcripts_is_an_input_error() -> None:
+    speech = corpus.load(CorpusSpec(speakers=6, minutes=0.6))
+    silent = replace(speech, text=("...",) * len(speech))
+    weights = model.flatten(model.build_model("wav2vec2-tiny", 0))
+    with pytest.raises(CorpusError, match="no transcribed speech in the test split"):
+        finetune.recognise(weights, "wav2vec2-tiny", QUICK, silent, 1)
+    with pytest.raises(ScenarioError, match="at least 1"):
+        FinetuneSpec(steps=0)
