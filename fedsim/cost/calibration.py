@@ -250,6 +250,7 @@ def _measured(device: Device) -> dict[str, Rates]:
             matmul_flops_per_s=kinds["matmul"],
             attention_flops_per_s=kinds["attention"],
             bandwidth_bytes_per_s=stated.bandwidth_bytes_per_s,
+            optimizer_bytes_per_s=stated.optimizer_bytes_per_s,
         )
         for precision, kinds in stated.flops_per_s.items()
     }

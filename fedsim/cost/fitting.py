@@ -235,6 +235,7 @@ def scaled(rates: Rates, arithmetic: float, bandwidth: float, launch: float) -> 
         attention_flops_per_s=rates.attention_flops_per_s * arithmetic,
         bandwidth_bytes_per_s=rates.bandwidth_bytes_per_s * bandwidth,
         operand_bytes_per_s=rates.operand_bytes_per_s * bandwidth,
+        optimizer_bytes_per_s=rates.optimizer_bytes_per_s and rates.optimizer_bytes_per_s * bandwidth,
     )
 
 

@@ -35,6 +35,7 @@ class Efficiency:
     attention: float
     bandwidth: float
     operands: float
+    optimizer: float
     launch_s: float
 
     @classmethod
@@ -49,6 +50,7 @@ class Efficiency:
             attention=min(rates.attention_flops_per_s / peak, 1.0),
             bandwidth=min(rates.bandwidth_bytes_per_s / bandwidth, 1.0),
             operands=rates.operand_bytes_per_s / bandwidth,
+            optimizer=min((rates.optimizer_bytes_per_s or rates.bandwidth_bytes_per_s) / bandwidth, 1.0),
             launch_s=rates.launch_s * _launch_scale(device),
         )
 
@@ -64,6 +66,7 @@ class Efficiency:
             attention_flops_per_s=self.attention * peak,
             bandwidth_bytes_per_s=self.bandwidth * bandwidth,
             operand_bytes_per_s=self.operands * bandwidth,
+            optimizer_bytes_per_s=self.optimizer * bandwidth,
         )
 
     @classmethod
@@ -77,6 +80,7 @@ class Efficiency:
             attention=min(e.attention for e in found),
             bandwidth=min(e.bandwidth for e in found),
             operands=min(e.operands for e in found),
+            optimizer=min(e.optimizer for e in found),
             launch_s=max(e.launch_s for e in found),
         )
 

@@ -53,10 +53,14 @@ class Rates:
     bandwidth_bytes_per_s: float
     operand_bytes_per_s: float = math.inf
     """Memory traffic of arithmetic kernels; ``inf`` where it hides behind their arithmetic."""
+    optimizer_bytes_per_s: float | None = None
+    """Memory traffic of the optimizer, which works in place on long tensors; as ``bandwidth`` if None."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if value is None:
+                continue
             if math.isnan(value) or value < 0 or (value == 0 and field.name != "launch_s"):
                 raise ValueError(
                     f"{field.name} is {value!r}; a rate is positive and launch_s is not negative"
@@ -73,6 +77,6 @@ class Rates:
                 1.0 / self.attention_flops_per_s,
                 1.0 / self.operand_bytes_per_s,
                 1.0 / self.bandwidth_bytes_per_s,
-                1.0 / self.bandwidth_bytes_per_s,
+                1.0 / (self.optimizer_bytes_per_s or self.bandwidth_bytes_per_s),
             ]
         )

@@ -23,7 +23,8 @@ class MeasuredRates:
 
     Attributes:
         launch_s: seconds from one operation's start to the next's when neither does any work.
-        bandwidth_bytes_per_s: effective rate of reading and writing memory.
+        bandwidth_bytes_per_s: effective rate of reading and writing memory, element by element.
+        optimizer_bytes_per_s: the same while an optimizer steps; None if the file does not say.
         flops_per_s: effective rate of arithmetic by training precision and kind of layer
             (``KINDS``).
     """
@@ -31,6 +32,7 @@ class MeasuredRates:
     launch_s: float
     bandwidth_bytes_per_s: float
     flops_per_s: Mapping[str, Mapping[str, float]] = field(hash=False)
+    optimizer_bytes_per_s: float | None = None
 
 
 def read_rates(rates: Section, peaks: Mapping[str, float], bandwidth_bytes_per_s: float) -> MeasuredRates:
@@ -46,14 +48,8 @@ def read_rates(rates: Section, peaks: Mapping[str, float], bandwidth_bytes_per_s
     """
     right = "a duration from 0s to 1s, such as 8us"
     launch = rates.quantity("launch", units.parse_duration_s, 0.0, 1.0, right)
-    right = "a rate above 0 and up to memory.bandwidth"
-    bandwidth = rates.quantity("bandwidth", units.parse_bytes_per_s, 1e6, 1e15, right)
-    if bandwidth > bandwidth_bytes_per_s:
-        rates.fail(
-            f"is {units.format_bytes(bandwidth)}/s, above the peak of "
-            f"{units.format_bytes(bandwidth_bytes_per_s)}/s in memory.bandwidth; give {right}",
-            "bandwidth",
-        )
+    bandwidth = _memory_rate(rates, "bandwidth", bandwidth_bytes_per_s)
+    optimizer = _memory_rate(rates, "optimizer", bandwidth_bytes_per_s) if rates.has("optimizer") else None
     by_precision: dict[str, dict[str, float]] = {}
     for precision, peak_name in PEAK_OF.items():
         if not rates.has(precision):
@@ -65,7 +61,19 @@ def read_rates(rates: Section, peaks: Mapping[str, float], bandwidth_bytes_per_s
     if "fp32" not in by_precision:
         rates.fail("is missing; give the rates of fp32 at least", "fp32")
     rates.close()
-    return MeasuredRates(launch_s=launch, bandwidth_bytes_per_s=bandwidth, flops_per_s=by_precision)
+    return MeasuredRates(launch, bandwidth, by_precision, optimizer)
+
+
+def _memory_rate(rates: Section, key: str, peak: float) -> float:
+    right = "a rate above 0 and up to memory.bandwidth"
+    rate = rates.quantity(key, units.parse_bytes_per_s, 1e6, 1e15, right)
+    if rate > peak:
+        rates.fail(
+            f"is {units.format_bytes(rate)}/s, above the peak of "
+            f"{units.format_bytes(peak)}/s in memory.bandwidth; give {right}",
+            key,
+        )
+    return rate
 
 
 def _kinds(section: Section, peak: float, peak_name: str) -> dict[str, float]:
