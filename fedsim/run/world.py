@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from fedsim.cost import Pricer
 from fedsim.engine import Quote
+from fedsim.errors import TraceError
 from fedsim.fleet import Fleet, batches, speech, workload
 from fedsim.hardware import Device
 from fedsim.scenario.model import Workload
@@ -212,11 +213,7 @@ def make_workloads(
     Raises:
         InputError: if the corpus profile cannot be used, or cannot be divided as asked.
     """
-    corpus = speech.load(block.corpus)
-    if block.mean_seconds is not None:
-        corpus = corpus.rescaled(block.mean_seconds)
-    if block.max_seconds is not None:
-        corpus = corpus.limited(block.max_seconds)
+    corpus = _lengths(speech.load(block.corpus), block.mean_seconds, block.max_seconds)
     if block.utterances is not None:
         loads = workload.fixed(corpus, block.utterances, clients, seed)
     elif block.partition == "equal-hours":
@@ -224,3 +221,33 @@ def make_workloads(
     else:
         loads = workload.by_speaker(corpus, seed)
     return loads, batches.make(loads, batch_size, block.batching, seed)
+
+
+def _lengths(corpus: speech.Speech, mean_s: float | None, max_s: float | None) -> speech.Speech:
+    """The corpus with the mean and the longest utterance that are asked for.
+
+    With both, as many of the longest utterances are left out as it takes for the rest to have the
+    mean and stay within the longest once rescaled.
+
+    Raises:
+        TraceError: if no utterance is left, or the longest is not above the mean.
+    """
+    if max_s is None:
+        return corpus if mean_s is None else corpus.rescaled(mean_s)
+    if mean_s is None:
+        return corpus.limited(max_s)
+    if max_s <= mean_s:
+        raise TraceError(f"utterances of {mean_s:g} s on average cannot all be within {max_s:g} s")
+
+    def longest_s(limit_s: float) -> float:
+        left = corpus.limited(limit_s).rescaled(mean_s)
+        return float(left.samples.max()) / speech.SAMPLES_PER_S
+
+    low, high = float(corpus.samples.min()) / speech.SAMPLES_PER_S, float(corpus.samples.max())
+    high /= speech.SAMPLES_PER_S
+    if longest_s(high) <= max_s:
+        return corpus.rescaled(mean_s)
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if longest_s(middle) <= max_s else (low, middle)
+    return corpus.limited(low).rescaled(mean_s)

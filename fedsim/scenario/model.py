@@ -124,7 +124,7 @@ class Workload(Block):
         "by-speaker", description="by-speaker: a speaker a client; equal-hours: all speech in equal parts"
     )
     utterances: int | None = Field(
-        None, ge=1, le=10_000_000, description="fixed number of utterances a client"
+        None, ge=1, le=10_000_000, description="this many utterances a client, whoever speaks them"
     )
     mean_seconds: float | None = Field(
         None, gt=0, le=60, description="rescale the utterance lengths to this mean, in seconds"
