@@ -24,6 +24,7 @@ from fedsim.results.summary import ClientSums, Codes, numbers, outcome_of, surve
 #: Most points of the memory figure for one device.
 SAMPLE = 1500
 _LARGEST = 1e24
+_LARGEST_BYTES = 1e18
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def _memory(run: Run) -> dict[str, Memory]:
                 outcome_of(batch.column("outcome"), run),
             ]
         )
-        known = (np.abs(rows) < _LARGEST).all(axis=1) & (rows[:, 0] > 0)
+        known = (np.abs(rows) < _LARGEST_BYTES).all(axis=1) & (rows[:, 0] >= 1)
         for place in np.unique(device[known]):
             kept.setdefault(codes.names[place], _Thinned()).add(rows[known & (device == place)])
     return {

@@ -93,12 +93,17 @@ def read_index(parts: Path) -> Index:
         raise RunError("is damaged; this run cannot be read or continued", file=path) from None
 
 
+def parquet_writer(path: Path, table: str) -> pq.ParquetWriter:
+    """A writer for one of the tables; its pages carry checksums, so that damage is noticed."""
+    return pq.ParquetWriter(path, schema(table), compression="zstd", write_page_checksum=True)
+
+
 def write_segment(parts: Path, segment: Segment, records: list[journal.Record]) -> None:
     """Write the three files of a segment, each in one step."""
     for position, table in enumerate(TABLES):
         with (
             atomic.replacing(segment.file(parts, table)) as temporary,
-            pq.ParquetWriter(temporary, schema(table), compression="zstd") as writer,
+            parquet_writer(temporary, table) as writer,
         ):
             rows = pa.Table.from_batches([r.batches[position] for r in records], schema(table))
             writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)

@@ -53,7 +53,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _open(path: Path, table: str) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path, read_dictionary=_TEXT[table])
+        file = pq.ParquetFile(path, read_dictionary=_TEXT[table], page_checksum_verification=True)
     except FileNotFoundError:
         raise RunError("is missing; the run directory is incomplete", file=path) from None
     except KeyError:
@@ -80,12 +80,16 @@ def _file_batches(
         groups = list(range(file.metadata.num_row_groups))
         if rounds is not None:
             groups = [g for g in groups if _overlaps(file.metadata.row_group(g).column(0).statistics, rounds)]
+        missing = sum(file.metadata.row_group(group).num_rows for group in groups)
         try:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, columns=list(columns)):
                 batch.validate(full=True)
+                missing -= batch.num_rows
                 yield batch.select(list(columns))
         except (OSError, pa.ArrowException, ValueError):
             raise RunError("is damaged: its data cannot be read", file=path) from None
+        if missing:
+            raise RunError("is damaged: it lacks rows that it says it has", file=path)
 
 
 def _overlaps(statistics: Any, rounds: tuple[int, int]) -> bool:

@@ -64,7 +64,7 @@ def numbers(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
 def fleet_size(run: Run) -> int | None:
     """How many clients the manifest says there are."""
     value = run.manifest.get("clients")
-    return value if isinstance(value, int) and 0 < value <= _MAX_CLIENTS else None
+    return value if type(value) is int and 0 < value <= _MAX_CLIENTS else None
 
 
 def gini(counts: NDArray[np.int64]) -> float:

@@ -17,12 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
 from fedsim.errors import FedsimError, RunError
 from fedsim.results import atomic, merge, tables
-from fedsim.results.columns import TABLES, schema
+from fedsim.results.columns import TABLES
 from fedsim.results.journal import Journal, Record
 from fedsim.results.parts import (
     INITIAL,
@@ -30,6 +29,7 @@ from fedsim.results.parts import (
     Index,
     Lock,
     Segment,
+    parquet_writer,
     write_segment,
 )
 from fedsim.results.reading import Run, is_run, read_json
@@ -244,7 +244,7 @@ class RunWriter:
             for table in TABLES:
                 with (
                     atomic.replacing(self.path / f"{table}.parquet") as temporary,
-                    pq.ParquetWriter(temporary, schema(table), compression="zstd") as writer,
+                    parquet_writer(temporary, table) as writer,
                 ):
                     for rows in merge.row_groups(run, table):
                         writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)

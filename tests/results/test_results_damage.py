@@ -136,6 +136,19 @@ def test_a_file_with_other_columns_is_refused(whole, tmp_path):
         summarise(load(path))
 
 
+def test_a_single_changed_byte_of_data_is_noticed(whole, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(whole[True], path)
+    file = path / "clients.parquet"
+    content = bytearray(file.read_bytes())
+    column = pq.ParquetFile(file).metadata.row_group(0).column(13)
+    assert column.path_in_schema == "energy_j"
+    content[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(RunError, match=r"clients\.parquet: is damaged"):
+        _ = load(path).clients
+
+
 def test_an_index_may_not_point_elsewhere(whole, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(whole[False], path)
