@@ -7,10 +7,19 @@ priced at once in numpy (:mod:`fedsim.engine.race`); SimPy's clock carries the s
 
 from __future__ import annotations
 
-from fedsim.engine.closing import Closing, Deadline, WaitAll
+from fedsim.engine.closing import Closing, Deadline, Quorum, WaitAll
 from fedsim.engine.plan import Plan
 from fedsim.engine.records import OUTCOMES, ClientRounds, Ending, RoundRecord
-from fedsim.engine.selection import Random, Selection, Selector, Turn
+from fedsim.engine.selection import (
+    FastestFirst,
+    MemoryAware,
+    Oort,
+    Random,
+    RoundRobin,
+    Selection,
+    Selector,
+    Turn,
+)
 from fedsim.engine.server import Simulation, simulate
 from fedsim.engine.world import Battery, Learner, Quote, RoundLearning, World
 
@@ -21,12 +30,17 @@ __all__ = [
     "Closing",
     "Deadline",
     "Ending",
+    "FastestFirst",
     "Learner",
+    "MemoryAware",
+    "Oort",
     "Plan",
+    "Quorum",
     "Quote",
     "Random",
     "RoundLearning",
     "RoundRecord",
+    "RoundRobin",
     "Selection",
     "Selector",
     "Simulation",

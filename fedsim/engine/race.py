@@ -114,7 +114,9 @@ def _race(
     transfer_w = quote.idle_w + quote.radio_w
 
     zero = np.zeros(n)
-    limit = stop if meter is None else stop.sooner(meter.empty_after_s(zero, transfer_w), BATTERY)
+    limit = (
+        stop if meter is None else stop.sooner(meter.empty_after_s(zero, transfer_w, stop.after_s), BATTERY)
+    )
     taking_part = np.ones(n, dtype=np.bool_) if meter is None else meter.willing()
     download_s, downloaded, alive = _transfer(
         zero,
@@ -130,7 +132,11 @@ def _race(
     if meter is not None:
         meter.spend(zero, got, transfer_w)
 
-    limit = stop if meter is None else stop.sooner(meter.empty_after_s(got, quote.compute_w), BATTERY)
+    limit = (
+        stop
+        if meter is None
+        else stop.sooner(meter.empty_after_s(got, quote.compute_w, stop.after_s), BATTERY)
+    )
     trained = got + quote.compute_s
     span_end = np.where(alive, np.minimum(trained, limit.after_s), got)
     oom = world.oom_from_s(quote, dispatched_s + got, dispatched_s + span_end) - dispatched_s
@@ -143,7 +149,9 @@ def _race(
     if meter is not None:
         meter.spend(got, left, quote.compute_w)
 
-    limit = stop if meter is None else stop.sooner(meter.empty_after_s(left, transfer_w), BATTERY)
+    limit = (
+        stop if meter is None else stop.sooner(meter.empty_after_s(left, transfer_w, stop.after_s), BATTERY)
+    )
     after_s, outcome = np.where(alive, limit.after_s, after_s), np.where(alive, limit.why, outcome)
     sending = alive.copy()
     upload_s, uploaded, alive = _transfer(
@@ -192,11 +200,12 @@ class _Meter:
         self.dispatched_s = dispatched_s
         self.charge_j = charge_j
 
-    def empty_after_s(self, start_s: Floats, power_w: Floats) -> Floats:
-        """When the charge is down to the floor at this power from ``start_s`` on, after dispatch."""
+    def empty_after_s(self, start_s: Floats, power_w: Floats, stop_s: Floats) -> Floats:
+        """When the charge is down to the floor at this power from ``start_s`` on, if by ``stop_s``."""
         begin = self.dispatched_s + start_s
         begin = np.where(np.isfinite(begin), begin, self.dispatched_s)
-        _, empty = self.battery.drain(self.client, self.charge_j, begin, np.full(begin.size, np.inf), power_w)
+        end = np.maximum(self.dispatched_s + stop_s, begin)
+        _, empty = self.battery.drain(self.client, self.charge_j, begin, end, power_w)
         return np.maximum(empty - self.dispatched_s, start_s)
 
     def willing(self) -> Bools:

@@ -6,8 +6,10 @@ changes nothing, and no client's answer depends on which others are asked.
 
 from __future__ import annotations
 
+from fedsim.fleet.battery import Battery
 from fedsim.fleet.group import Group
 from fedsim.fleet.population import Fleet
+from fedsim.fleet.thermal import throttled_s
 from fedsim.fleet.who import Who
 
-__all__ = ["Fleet", "Group", "Who"]
+__all__ = ["Battery", "Fleet", "Group", "Who", "throttled_s"]

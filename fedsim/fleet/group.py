@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import Always, Availability
+from fedsim.fleet.battery import Battery
 from fedsim.fleet.pressure import Pressure, dedicated
 from fedsim.hardware import Link
 
@@ -24,6 +25,7 @@ class Group:
         speed_spread: sigma of the log-normal factor by which clients' speeds differ; median 1.
         memory_spread: sigma of the log-normal factor on what the system itself holds; median 1.
         utc_offsets_s: what local clocks show beyond UTC; each client has one of these, at random.
+        battery: what its clients run on; None if they are always plugged in.
         crash_per_s: rate at which a client at work crashes.
     """
 
@@ -35,6 +37,7 @@ class Group:
     speed_spread: float = 0.0
     memory_spread: float = 0.0
     utc_offsets_s: tuple[float, ...] = (0.0,)
+    battery: Battery | None = None
     crash_per_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -61,4 +64,6 @@ class Group:
             self.link.radio_w,
         )
         rest = (self.availability, self.pressure, self.speed_spread, self.memory_spread)
-        return repr((self.device, link, *rest, self.utc_offsets_s, self.crash_per_s, self.share))
+        return repr(
+            (self.device, link, *rest, self.utc_offsets_s, self.battery, self.crash_per_s, self.share)
+        )

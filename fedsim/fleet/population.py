@@ -19,6 +19,7 @@ from fedsim.errors import ScenarioError
 from fedsim.fleet import poisson
 from fedsim.fleet.apportion import apportion
 from fedsim.fleet.availability import Always, Availability
+from fedsim.fleet.battery import Batteries
 from fedsim.fleet.family import Families
 from fedsim.fleet.group import Group
 from fedsim.fleet.pressure import Pressure
@@ -178,6 +179,14 @@ class Fleet:
         state = rng.states(rng.key(self.seed, "fleet", "crash"), index[rows])
         result[rows] = poisson.next_event_s(state, 1.0 / rate[rows], time[rows])
         return result
+
+    @cached_property
+    def battery(self) -> Batteries | None:
+        """The clients' batteries; None if no group has one."""
+        models = [g.battery for g in self.groups]
+        if all(model is None for model in models):
+            return None
+        return Batteries(models, self.group, self.utc_offset_s, self.seed)
 
     @cached_property
     def _availability(self) -> Families[Availability]:

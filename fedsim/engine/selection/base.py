@@ -90,6 +90,9 @@ class Sampler:
         self.world = world
         self.presence = presence
         self.stream = stream
+        self._drawn_as = np.zeros(0, dtype=np.int64)  # of each client, the number of its last draw
+        self._numbers = 1  # of the next draw, counted over all turns
+        self._turn_from = 1  # of the first draw of this turn
         self._rate = 0.9  # share of draws that will do, as last seen: how many to look at together
 
     def sample(self, turn: Turn, accept: Accept | None = None) -> Ints:
@@ -104,45 +107,55 @@ class Sampler:
         """
         fleet = self.world.clients
         most = fleet // 2  # after so many draws, look at the fleet as a whole
+        if turn.count < 1:
+            return np.zeros(0, dtype=np.int64)
         if fleet <= FEW or 2 * turn.count > most:
             return self._whole(turn, accept)
-        drawn = np.zeros(0, dtype=np.int64)
         good = np.zeros(0, dtype=np.int64)
         seen = 0
         while seen < most:
             step = int(1.1 * (turn.count - good.size) / self._rate) + 16
             counter = np.arange(seen, min(seen + step, most))
             uniform = rng.uniforms(self.stream, turn.number, counter)
-            fresh = _first_seen((uniform * fleet).astype(np.int64))
-            if drawn.size:
-                fresh = fresh[~np.isin(fresh, drawn)]
+            fresh = self._unseen((uniform * fleet).astype(np.int64), seen)
             seen += counter.size
-            good = np.concatenate([good, fresh[self._will_do(fresh, turn, accept)]])
+            good = np.concatenate([good, fresh[will_do(self.presence, fresh, turn, accept)]])
             self._rate = max(good.size, 1) / seen
             if good.size >= turn.count:
                 return good[: turn.count]
-            drawn = np.concatenate([drawn, fresh])
         return self._whole(turn, accept)
+
+    def _unseen(self, drawn: Ints, before: int) -> Ints:
+        """The drawn clients without repetition, and without those drawn earlier in this turn.
+
+        Args:
+            drawn: int64[n].
+            before: how many were drawn earlier in this turn.
+        """
+        if not self._drawn_as.size:
+            self._drawn_as = np.zeros(self.world.clients, dtype=np.int64)
+        number = self._numbers + np.arange(drawn.size)
+        if before == 0:
+            self._turn_from = self._numbers
+        self._numbers += drawn.size
+        old = self._drawn_as[drawn] >= self._turn_from
+        self._drawn_as[drawn[::-1]] = number[::-1]  # of equal clients the first drawn is written last
+        fresh: Ints = drawn[(self._drawn_as[drawn] == number) & ~old]
+        return fresh
 
     def _whole(self, turn: Turn, accept: Accept | None) -> Ints:
         """The same by looking at every client, in an order drawn at random."""
         everyone = np.arange(self.world.clients, dtype=np.int64)
         order = np.argsort(rng.bits(self.stream ^ 0x2545F4914F6CDD1D, everyone, turn.number), kind="stable")
         everyone = everyone[order]
-        return everyone[self._will_do(everyone, turn, accept)][: turn.count]
-
-    def _will_do(self, clients: Ints, turn: Turn, accept: Accept | None) -> Bools:
-        good = self.presence.until_s(clients, turn.time_s) > turn.time_s
-        if turn.busy.size:
-            good &= ~np.isin(clients, turn.busy)
-        if accept is not None and good.any():
-            good[good] = accept(clients[good])
-        return good
+        return everyone[will_do(self.presence, everyone, turn, accept)][: turn.count]
 
 
-def _first_seen(values: Ints) -> Ints:
-    """The values without repetition, each where it came first."""
-    _, first = np.unique(values, return_index=True)
-    if first.size == values.size:
-        return values
-    return values[np.sort(first)]
+def will_do(presence: Presence, clients: Ints, turn: Turn, accept: Accept | None = None) -> Bools:
+    """Which clients are online and not busy at that turn, and accepted by a test of those who are."""
+    good = presence.until_s(clients, turn.time_s) > turn.time_s
+    if turn.busy.size:
+        good &= ~np.isin(clients, turn.busy)
+    if accept is not None and good.any():
+        good[good] = accept(clients[good])
+    return good

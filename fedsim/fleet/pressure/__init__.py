@@ -7,12 +7,13 @@ pressure; it stands with the device.
 
 from __future__ import annotations
 
+from fedsim.fleet.hours import Hours
 from fedsim.fleet.pressure.base import Pressure
 from fedsim.fleet.pressure.constant import Constant
 from fedsim.fleet.pressure.dedicated import dedicated
 from fedsim.fleet.pressure.laptop import laptop
 from fedsim.fleet.pressure.phone import phone
-from fedsim.fleet.pressure.programs import Burst, Hours, Programs
+from fedsim.fleet.pressure.programs import Burst, Programs
 from fedsim.fleet.pressure.replay import Replay
 
 __all__ = ["Burst", "Constant", "Hours", "Pressure", "Programs", "Replay", "dedicated", "laptop", "phone"]

@@ -6,7 +6,8 @@ build several more. They count beyond what the device's own file gives for the s
 
 from __future__ import annotations
 
-from fedsim.fleet.pressure.programs import Burst, Hours, Programs
+from fedsim.fleet.hours import Hours
+from fedsim.fleet.pressure.programs import Burst, Programs
 from fedsim.units import GB, HOUR_S, MINUTE_S
 
 WORK = Hours(9 * HOUR_S, 19 * HOUR_S)

@@ -7,7 +7,8 @@ device's own file gives for the system and its services.
 
 from __future__ import annotations
 
-from fedsim.fleet.pressure.programs import Burst, Hours, Programs
+from fedsim.fleet.hours import Hours
+from fedsim.fleet.pressure.programs import Burst, Programs
 from fedsim.units import GB, HOUR_S, MINUTE_S
 
 AWAKE = Hours(7 * HOUR_S, 23.5 * HOUR_S)

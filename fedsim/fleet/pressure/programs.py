@@ -26,22 +26,9 @@ from numpy.typing import NDArray
 
 from fedsim import rng
 from fedsim.errors import ScenarioError
+from fedsim.fleet.hours import ALL_DAY, Hours, next_within, within
 from fedsim.fleet.who import Bools, Floats, Ints, Who
 from fedsim.units import DAY_S
-
-
-@dataclass(frozen=True)
-class Hours:
-    """The part of the local day [from_s, until_s), which may run over midnight (20 h to 30 h)."""
-
-    from_s: float = 0.0
-    until_s: float = DAY_S
-
-    def __post_init__(self) -> None:
-        if not (0.0 <= self.from_s < DAY_S and 0.0 < self.until_s - self.from_s <= DAY_S):
-            raise ScenarioError(f"{self.from_s} s to {self.until_s} s after midnight are no hours of a day")
-        if self.from_s != int(self.from_s) or self.until_s != int(self.until_s):
-            raise ScenarioError("hours of the day must be whole seconds")
 
 
 @dataclass(frozen=True)
@@ -58,7 +45,7 @@ class Burst:
     held_bytes: float
     every_s: float
     lasts_s: float
-    hours: Hours = Hours()
+    hours: Hours = ALL_DAY
 
     def __post_init__(self) -> None:
         if not (1.0 <= self.every_s <= 1e9 and 0.0 < self.lasts_s <= self.every_s):
@@ -143,7 +130,7 @@ class Owners:
         """What is held at each instant."""
         extra = np.zeros(time_s.size)
         for held, begin, end in self.routine.swapaxes(0, 1):
-            now = _within(begin, end, who.utc_offset_s, time_s)
+            now = within(begin, end, who.utc_offset_s, time_s)
             np.maximum(extra, held, out=extra, where=now)
         count = self.bursts.shape[1]
         if count:
@@ -159,15 +146,16 @@ class Owners:
         first = np.where((scale * self.base_bytes > limit_bytes) & spans, start_s, np.inf)
         for held, begin, end in self.routine.swapaxes(0, 1):
             over = (scale * (self.base_bytes + held) > limit_bytes) & spans
-            opens = _next_within(begin, end, who.utc_offset_s, start_s)
+            opens = next_within(begin, end, who.utc_offset_s, start_s)
             np.minimum(first, opens, out=first, where=over)
         if self.bursts.shape[1]:
             over = (scale * (self.base_bytes + self.bursts[0]) > limit_bytes) & (spans & (first > start_s))
             rows = np.flatnonzero(over)
             if rows.size:
                 client = rows % start_s.size
-                opens = self._pairs(who, rows).run_from_s(start_s[client], end_s[client])
-                np.minimum.at(first, client, opens)
+                begins = np.full(over.shape, np.inf)
+                begins.flat[rows] = self._pairs(who, rows).run_from_s(start_s[client], end_s[client])
+                first = np.minimum(first, begins.min(axis=0))
         return np.where(first < end_s, first, np.inf)
 
     def _pairs(self, who: Who, rows: NDArray[np.intp]) -> _Pairs:
@@ -211,7 +199,7 @@ class _Pairs:
         start *= self.every_s
         rest = ((draw & np.uint64(0xFFFFFFFF)).astype(np.float64) + 0.5) * 2.0**-32
         lasts = np.minimum(-self.lasts_s * np.log(rest), self.every_s)
-        return start, lasts, _within(self.from_s, self.until_s, self.utc_offset_s, start)
+        return start, lasts, within(self.from_s, self.until_s, self.utc_offset_s, start)
 
     def run(self, time_s: Floats) -> Bools:
         """Whether each runs at its instant: opened in this stretch or the one before, and not yet closed."""
@@ -222,32 +210,21 @@ class _Pairs:
 
     def run_from_s(self, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant in [start_s, end_s) at which each runs; after that if there is none."""
-        result = np.where(self.run(start_s), start_s, np.inf)
-        todo = np.flatnonzero(np.isinf(result))
-        some, after, end = self.take(todo), start_s[todo], end_s[todo]
-        stretch = np.floor(after / some.every_s).astype(np.int64)
+        stretch = np.floor(start_s / self.every_s).astype(np.int64)
+        opens, lasts, good = self.opened(stretch + np.array([[-1], [0], [1]]))
+        ahead = good & (opens > start_s)
+        runs = good & ~ahead & (start_s < opens + lasts)
+        result: Floats = np.where(ahead, opens, np.inf).min(axis=0)
+        result[runs[0] | runs[1]] = start_s[runs[0] | runs[1]]
+        # Whose openings fell outside the hours goes on from the stretch in which the hours begin.
+        todo = np.flatnonzero(np.isinf(result) & (opens[2] < end_s))
+        last, stretch = opens[2, todo], stretch[todo] + 1
         while todo.size:
-            start, _, good = some.opened(stretch)
-            good &= start > after
-            result[todo[good]] = start[good]
-            rest = np.flatnonzero(~good & (start < end))
-            todo, some, after, end = todo[rest], some.take(rest), after[rest], end[rest]
-            hours = _next_within(some.from_s, some.until_s, some.utc_offset_s, np.maximum(start[rest], after))
-            stretch = np.maximum(stretch[rest] + 1, np.floor(hours / some.every_s).astype(np.int64))
+            some = self.take(todo)
+            hours = next_within(some.from_s, some.until_s, some.utc_offset_s, last)
+            stretch = np.maximum(stretch + 1, np.floor(hours / some.every_s).astype(np.int64))
+            last, _, good = some.opened(stretch)
+            result[todo[good]] = last[good]
+            rest = np.flatnonzero(~good & (last < end_s[todo]))
+            todo, last, stretch = todo[rest], last[rest], stretch[rest]
         return result
-
-
-def _within(from_s: float | Floats, until_s: float | Floats, utc_offset_s: Floats, time_s: Floats) -> Bools:
-    """Whether each instant lies in those hours of its client's day."""
-    since = np.mod(time_s + (utc_offset_s - from_s), DAY_S)
-    return np.asarray(since < until_s - from_s)
-
-
-def _next_within(
-    from_s: float | Floats, until_s: float | Floats, utc_offset_s: Floats, time_s: Floats
-) -> Floats:
-    """Each instant that lies in those hours, else the next at which they begin."""
-    shift = utc_offset_s - from_s
-    begin = np.ceil((time_s + shift) / DAY_S) * DAY_S - shift
-    inside = _within(from_s, until_s, utc_offset_s, time_s)
-    return np.where(inside, time_s, np.maximum(begin, time_s))

@@ -1,0 +1,56 @@
+"""Hours of the local day, in which things happen every day alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedsim.errors import ScenarioError
+from fedsim.fleet.who import Bools, Floats
+from fedsim.units import DAY_S, HOUR_S
+
+
+@dataclass(frozen=True)
+class Hours:
+    """The part of the local day [from_s, until_s), which may run over midnight (20 h to 30 h)."""
+
+    from_s: float = 0.0
+    until_s: float = DAY_S
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.from_s < DAY_S and 0.0 < self.until_s - self.from_s <= DAY_S):
+            raise ScenarioError(f"{self.from_s} s to {self.until_s} s after midnight are no hours of a day")
+        if self.from_s != int(self.from_s) or self.until_s != int(self.until_s):
+            raise ScenarioError("hours of the day must be whole seconds")
+
+
+ALL_DAY = Hours()
+NIGHT = Hours(22 * HOUR_S, 30 * HOUR_S)
+
+
+def within(from_s: float | Floats, until_s: float | Floats, utc_offset_s: Floats, time_s: Floats) -> Bools:
+    """Whether each instant lies in those hours of its client's day."""
+    since = np.mod(time_s + (utc_offset_s - from_s), DAY_S)
+    return np.asarray(since < until_s - from_s)
+
+
+def next_within(
+    from_s: float | Floats, until_s: float | Floats, utc_offset_s: Floats, time_s: Floats
+) -> Floats:
+    """Each instant that lies in those hours, else the next at which they begin."""
+    shift = utc_offset_s - from_s
+    begin = np.ceil((time_s + shift) / DAY_S) * DAY_S - shift
+    inside = within(from_s, until_s, utc_offset_s, time_s)
+    return np.where(inside, time_s, np.maximum(begin, time_s))
+
+
+def next_edge(
+    from_s: float | Floats, until_s: float | Floats, utc_offset_s: Floats, time_s: Floats
+) -> Floats:
+    """The next instant at which those hours begin, or, where they hold now, end; later than now."""
+    shift = utc_offset_s - from_s
+    begun = np.floor((time_s + shift) / DAY_S) * DAY_S - shift
+    inside = within(from_s, until_s, utc_offset_s, time_s)
+    edge = np.where(inside, begun + (until_s - from_s), begun + DAY_S)
+    return np.maximum(edge, np.nextafter(time_s, np.inf))
