@@ -118,9 +118,18 @@ def calibrate(device: Device) -> Calibration:
     return replace(calibration, rates=rates)
 
 
-def calibrations(devices: Sequence[Device]) -> list[Calibration]:
-    """The calibration of each device."""
-    return [calibrate(device) for device in devices]
+def status_of(device: Device) -> str:
+    """The status that :func:`calibrate` would give, without fitting anything."""
+    if device.measured_rates is not None:
+        return "measured"
+    if len(_timed(device)) >= 2:
+        return "calibrated"
+    return "inferred" if device.relative is not None else "datasheet"
+
+
+def _timed(device: Device) -> list[Measurement]:
+    """The device's timed steps in precisions that it trains in."""
+    return [m for m in measurements(device) if not m.oom and m.precision in device.training_precisions]
 
 
 def _as_sold(device: Device) -> Device:
@@ -137,11 +146,11 @@ def _as_sold(device: Device) -> Device:
 @cache
 def _calibrate(device: Device, heirs: tuple[str, ...]) -> Calibration:
     """The calibration of a device as sold; ``heirs`` are those on whose behalf it is asked."""
-    timed = [m for m in measurements(device) if not m.oom and m.precision in device.training_precisions]
+    timed = _timed(device)
     if device.measured_rates is not None:
         return _unfitted(device, "measured", None, "measured on the device", _measured(device), timed)
     relative = None if device.relative is None else _relative(device, heirs)
-    if len(timed) >= 2:
+    if status_of(device) == "calibrated":
         return _fitted(device, timed, relative)
     if relative is not None:
         kin, known = relative

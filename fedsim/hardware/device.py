@@ -205,7 +205,11 @@ def _read(path: Path) -> Device:
         files = (str(beside),)
     rates = None
     if root.has("rates"):
-        rates = read_rates(root.section("rates", "effective rates"), peaks, bandwidth)
+        stated = root.section("rates", "effective rates")
+        rates = read_rates(stated, peaks, bandwidth)
+        for precision in precisions:
+            if precision not in rates.flops_per_s:
+                stated.fail(f"is missing, and compute.trains_in names {precision}; give its rates", precision)
 
     figures = ["released", "memory.capacity", "memory.bandwidth", "memory.system", "memory.runtime"]
     figures += [f"compute.{precision}" for precision in peaks]

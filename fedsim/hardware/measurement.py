@@ -1,9 +1,9 @@
 """Measured training steps: what calibration fits and what it is judged by.
 
 A measurement file (``hardware/measurements/*.csv``, or the one that a device's own file names) is
-CSV with the columns device, model, batch_size, seconds, precision, seconds_per_batch. Lines that
-start with ``#`` are comments; the first of them is the source of every row. ``oom`` in
-seconds_per_batch means that the step ran out of memory, ``na`` that nothing was measured.
+CSV with the columns of ``COLUMNS``. Lines that start with ``#`` are comments; the first of them is the
+source of every row. ``oom`` in seconds_per_batch means that the step ran out of memory, ``na`` that
+nothing was measured.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fedsim.errors import HardwareError
 from fedsim.hardware.device import TRAINING_PRECISIONS, Device
 from fedsim.hardware.section import shown
 
-COLUMNS = ("device", "model", "batch_size", "seconds", "precision", "seconds_per_batch")
+COLUMNS = ("device", "model", "batch_size", "seconds", "longest_seconds", "precision", "seconds_per_batch")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Measurement:
         device: the name of the device.
         model: the name of the layer trace.
         batch_size: sequences in the batch.
-        seconds: average length of a sequence, in seconds of audio.
+        seconds: average length of a sequence, in seconds of audio; decides how long a step takes.
+        longest_seconds: length of the longest sequence; decides whether training fits.
         precision: ``fp32``, ``mixed`` or ``bf16``.
         seconds_per_batch: time of one step; None if it ran out of memory.
         source: where it was published.
@@ -40,6 +41,7 @@ class Measurement:
     model: str
     batch_size: int
     seconds: float
+    longest_seconds: float
     precision: str
     seconds_per_batch: float | None
     source: str
@@ -115,7 +117,7 @@ def _row(row: list[str], source: str, file: Path, line: int) -> Measurement | No
     if len(row) != len(COLUMNS):
         right = f"has {len(row)} fields; give {len(COLUMNS)}: {','.join(COLUMNS)}"
         raise HardwareError(right, file=file, key=f"line {line}")
-    device, model, batch, seconds, precision, time = (text.strip() for text in row)
+    device, model, batch, seconds, longest, precision, time = (text.strip() for text in row)
     for key, text in (("device", device), ("model", model)):
         if not text:
             raise HardwareError("is empty; give a name", file=file, key=f"line {line}, {key}")
@@ -130,7 +132,14 @@ def _row(row: list[str], source: str, file: Path, line: int) -> Measurement | No
             f"is {shown(batch)}; give a whole number from 1", file=file, key=f"line {line}, batch_size"
         )
     length = number("seconds", seconds, "a length in seconds above 0")
+    largest = number("longest_seconds", longest, "a length in seconds above 0")
+    if largest < length:
+        raise HardwareError(
+            f"is {shown(longest)}, below the average of {seconds}; give that or more",
+            file=file,
+            key=f"line {line}, longest_seconds",
+        )
     if time == "na":
         return None
     taken = None if time == "oom" else number("seconds_per_batch", time, "seconds above 0, or oom, or na")
-    return Measurement(device, model, int(size), length, precision, taken, source)
+    return Measurement(device, model, int(size), length, largest, precision, taken, source)

@@ -195,6 +195,7 @@ rates:
   launch: 8us
   bandwidth: 40GB/s
   fp32: {conv: 300GFLOP/s, grouped_conv: 50GFLOP/s, matmul: 700GFLOP/s, attention: 200GFLOP/s}
+  mixed: {conv: 0.3TFLOP/s, grouped_conv: 0.05TFLOP/s, matmul: 4TFLOP/s, attention: 1TFLOP/s}
 sources:
   rates: measured
 """
@@ -206,6 +207,7 @@ def test_measured_rates_are_read(tmp_path):
     assert rates.launch_s == pytest.approx(8e-6)
     assert rates.bandwidth_bytes_per_s == 40e9
     assert rates.flops_per_s["fp32"]["matmul"] == 700e9
+    assert rates.flops_per_s["mixed"]["matmul"] == 4e12
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,18 @@ def test_measured_rates_are_read(tmp_path):
         ("8us", "-8us", "rates.launch: is '-8us'; give a duration"),
         (", attention: 200GFLOP/s", "", "rates.fp32.attention: is missing; give a rate"),
         ("fp32: {conv", "bf16: {conv", "rates.bf16: has no peak to stay below; give compute.bf16"),
-        ("fp32: {conv", "mixed: {conv", "rates.fp32: is missing; give the rates of fp32 at least"),
+        ("fp32: {conv", "fp31: {conv", "rates.fp32: is missing; give the rates of fp32 at least"),
+        (
+            "  mixed: {conv: 0.3TFLOP/s, grouped_conv: 0.05TFLOP/s, matmul: 4TFLOP/s, attention: 1TFLOP/s}\n",
+            "",
+            "rates.mixed: is missing, and compute.trains_in names mixed; give its rates",
+        ),
+        ("mixed: {conv", "mixd: {conv", "rates.mixd: is not known here; did you mean 'mixed'?"),
+        (
+            "4TFLOP/s",
+            "7TFLOP/s",
+            "rates.mixed.matmul: is 7 TFLOP/s, above the peak of 6.76 TFLOP/s in compute.fp16",
+        ),
         ("conv: 300GFLOP/s, ", "conv: 0, ", "rates.fp32.conv: is 0; give a rate above 0"),
         ("launch: 8us", "launch: 8us\n  warmth: 3", "rates.warmth: is not known here"),
     ],

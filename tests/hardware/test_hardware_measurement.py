@@ -9,7 +9,7 @@ import pytest
 from fedsim.errors import HardwareError
 from fedsim.hardware import load_device, measurement, measurements
 
-HEAD = "# a source\ndevice,model,batch_size,seconds,precision,seconds_per_batch\n"
+HEAD = "# a source\ndevice,model,batch_size,seconds,longest_seconds,precision,seconds_per_batch\n"
 
 
 def test_table_2_has_25_timed_cells_and_7_out_of_memory():
@@ -25,6 +25,7 @@ def test_table_2_has_25_timed_cells_and_7_out_of_memory():
     }
     assert {row.model for row in table2} == {"wav2vec2-base", "wav2vec2-large"}
     assert {row.seconds for row in table2} == {5.5}
+    assert {row.longest_seconds for row in table2} == {8.0}
 
 
 def test_single_cells():
@@ -54,10 +55,10 @@ sources: {released: a, memory: a, compute: a, power: a}
 """
     (tmp_path / "mine.yaml").write_text(text)
     (tmp_path / "mine.csv").write_text(
-        HEAD + "mine,wav2vec2-base,2,3.0,fp32,1.5\nother,wav2vec2-base,2,3.0,fp32,9\n"
+        HEAD + "mine,wav2vec2-base,2,3.0,4.0,fp32,1.5\nother,wav2vec2-base,2,3.0,4.0,fp32,9\n"
     )
     rows = measurements(load_device(str(tmp_path / "mine.yaml")))
-    assert [(m.seconds_per_batch, m.seconds, m.source) for m in rows] == [(1.5, 3.0, "a source")]
+    assert [(m.seconds_per_batch, m.longest_seconds, m.source) for m in rows] == [(1.5, 4.0, "a source")]
 
 
 @pytest.mark.parametrize(
@@ -66,17 +67,22 @@ sources: {released: a, memory: a, compute: a, power: a}
         ("device,model\n", "has no source; begin with a comment line"),
         ("# a source\n", "has the columns 'nothing'; give device,model,batch_size"),
         ("# a source\ndevice,model\n", "has the columns 'device,model'; give device,model,batch_size"),
-        (HEAD + "d,m,1,5,fp32\n", "line 3: has 5 fields; give 6"),
-        (HEAD + "d,m,0,5,fp32,1\n", "line 3, batch_size: is '0'; give a whole number from 1"),
-        (HEAD + "d,m,1.5,5,fp32,1\n", "line 3, batch_size: is '1.5'; give a whole number from 1"),
-        (HEAD + "d,m,1,-5,fp32,1\n", "line 3, seconds: is '-5'; give a length in seconds above 0"),
-        (HEAD + "d,m,1,5,fp64,1\n", "line 3, precision: is 'fp64'; give one of fp32, mixed, bf16"),
+        (HEAD + "d,m,1,5,5,fp32\n", "line 3: has 6 fields; give 7"),
+        (HEAD + "d,m,0,5,9,fp32,1\n", "line 3, batch_size: is '0'; give a whole number from 1"),
+        (HEAD + "d,m,1.5,5,9,fp32,1\n", "line 3, batch_size: is '1.5'; give a whole number from 1"),
+        (HEAD + "d,m,1,-5,9,fp32,1\n", "line 3, seconds: is '-5'; give a length in seconds above 0"),
         (
-            HEAD + "d,m,1,5,fp32,nan\n",
+            HEAD + "d,m,1,10,9,fp32,1\n",
+            "line 3, longest_seconds: is '9', below the average of 10; give that or",
+        ),
+        (HEAD + "d,m,1,5,,fp32,1\n", "line 3, longest_seconds: is ''; give a length in seconds above 0"),
+        (HEAD + "d,m,1,5,9,fp64,1\n", "line 3, precision: is 'fp64'; give one of fp32, mixed, bf16"),
+        (
+            HEAD + "d,m,1,5,9,fp32,nan\n",
             "line 3, seconds_per_batch: is 'nan'; give seconds above 0, or oom, or na",
         ),
-        (HEAD + "d,m,1,5,fp32,0\n", "line 3, seconds_per_batch: is '0'"),
-        (HEAD + "\n,m,1,5,fp32,1\n", "line 4, device: is empty; give a name"),
+        (HEAD + "d,m,1,5,9,fp32,0\n", "line 3, seconds_per_batch: is '0'"),
+        (HEAD + "\n,m,1,5,9,fp32,1\n", "line 4, device: is empty; give a name"),
     ],
 )
 def test_a_faulty_file_is_one_sentence(tmp_path, text, expected):

@@ -77,10 +77,12 @@ def test_links_grow_from_their_own_year(tmp_path):
     assert project_link(load_link("instant"), 2027, load_trend("epoch")).down_bytes_per_s == math.inf
 
 
+EPOCH, NX = load_trend("epoch"), load_device("jetson-xavier-nx")
+
+
 @given(st.integers(2022, 2060), st.integers(0, 30))
 def test_growth_is_monotone_and_composes(year, more):
-    trend = load_trend("epoch")
-    nx = load_device("jetson-xavier-nx")
+    trend, nx = EPOCH, NX
     first, second = project(nx, year, trend).growth, project(nx, year + more, trend).growth
     assert second.compute >= first.compute >= 1
     assert second.compute / first.compute == pytest.approx(trend.factor("compute", more))

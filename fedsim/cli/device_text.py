@@ -1,0 +1,270 @@
+"""How ``fedsim devices`` prints: tables that fit 100 columns, and plain data as JSON or CSV."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from fedsim.cli.device_data import as_dict, calibration_dict, flat, residual_dict, summary, to_csv
+from fedsim.cost.calibration import Calibration, calibrate, status_of
+from fedsim.cost.inherit import training_peaks
+from fedsim.cost.memory_check import MemoryCheck, memory_checks
+from fedsim.errors import InputError
+from fedsim.hardware import Device, load_device, measurements
+from fedsim.units import GIB, format_bytes, format_duration, format_flops, format_j
+
+_WIDTH = 100
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+
+
+def _table(headings: str, title: str | None = None) -> Any:
+    """A plain table. A heading that ends in ``<`` is left-justified, in ``<<`` wraps as well."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for heading in headings.split("|"):
+        left = heading.endswith("<")
+        table.add_column(
+            heading.rstrip("<").strip(),
+            justify="left" if left else "right",
+            overflow="fold",
+            no_wrap=not heading.endswith("<<"),
+        )
+    return table
+
+
+def many(devices: Sequence[Device], form: str) -> None:
+    """Print devices, one a line."""
+    if form == "json":
+        click.echo(json.dumps([as_dict(d) for d in devices], indent=1))
+        return
+    if form == "csv":
+        click.echo(to_csv(flat(d) for d in devices), nl=False)
+        return
+    if not devices:
+        raise InputError("no device of the catalogue passes these filters")
+    table = _table("device<|sold|family<|GiB|GB/s|GFLOP/s fp32|fp16|watts|step times<")
+    for device in devices:
+        fp16 = device.peak_flops_per_s.get("fp16")
+        table.add_row(
+            device.name,
+            str(device.released),
+            device.family,
+            f"{device.memory_bytes / GIB:g}",
+            f"{device.memory_bandwidth_bytes_per_s / 1e9:.0f}",
+            f"{device.peak_flops_per_s['fp32'] / 1e9:,.0f}",
+            "" if fp16 is None else f"{fp16 / 1e9:,.0f}",
+            f"{device.active_w:.3g}",
+            status_of(device),
+        )
+    _console().print(table)
+
+
+def one(device: Device, form: str) -> None:
+    """Print one device: figures with their sources, rates, and how well it was calibrated."""
+    calibration = calibrate(device)
+    if form == "json":
+        click.echo(json.dumps({**as_dict(device), "calibration": calibration_dict(calibration)}, indent=1))
+        return
+    if form == "csv":
+        click.echo(to_csv([flat(device)]), nl=False)
+        return
+    console = _console()
+    console.print(f"[bold]{device.title}[/bold]  {device.name}", soft_wrap=True)
+    console.print(
+        f"{device.family}, executes on {device.backend}, trains in {_listed(device.training_precisions)}"
+    )
+    console.print()
+    figures = _table("figure<|value<|source<<")
+    last = ""
+    for label, value, figure in _figures(device):
+        source = device.source_of(figure)
+        figures.add_row(label, value, "as above" if source == last else source)
+        last = source
+    console.print(figures)
+    console.print()
+    console.print(_rates_table(device, calibration))
+    console.print()
+    console.print(_verdict(device, calibration))
+    _print_residuals(console, [calibration], [device])
+
+
+def _figures(device: Device) -> list[tuple[str, str, str]]:
+    shared = "shared with the system" if device.memory_shared else "its own"
+    rows = [
+        ("first sold", str(device.released), "released"),
+        ("memory", f"{device.memory_bytes / GIB:g} GiB, {shared}", "memory.capacity"),
+        ("bandwidth", f"{format_bytes(device.memory_bandwidth_bytes_per_s)}/s", "memory.bandwidth"),
+        ("system holds", f"{device.system_bytes / GIB:g} GiB", "memory.system"),
+        ("runtime holds", f"{device.runtime_bytes / GIB:g} GiB", "memory.runtime"),
+    ]
+    rows += [
+        (f"peak {p}", f"{format_flops(v)}/s", f"compute.{p}") for p, v in device.peak_flops_per_s.items()
+    ]
+    rows += [
+        ("idle", f"{device.idle_w:g} W", "power.idle"),
+        ("training", f"{device.active_w:g} W", "power.active"),
+    ]
+    if device.battery_j is not None:
+        rows.append(("battery", format_j(device.battery_j), "power.battery"))
+    if device.throttle_after_s is not None:
+        after = format_duration(device.throttle_after_s)
+        rows.append(("once hot", f"{device.sustained:.0%} of its speed after {after}", "thermal.sustained"))
+    return rows
+
+
+def _rates_table(device: Device, calibration: Calibration) -> Any:
+    table = _table(
+        "precision<|launch|convolutions|linear layers|attention|streams",
+        "Effective rates, and their share of peak",
+    )
+    for precision, rates in calibration.rates.items():
+        peak = training_peaks(device)[precision]
+        row = [precision, format_duration(rates.launch_s)]
+        for rate in (rates.conv_flops_per_s, rates.matmul_flops_per_s, rates.attention_flops_per_s):
+            row.append(f"{format_flops(rate)}/s {_share(rate / peak)}")
+        share = rates.bandwidth_bytes_per_s / device.memory_bandwidth_bytes_per_s
+        row.append(f"{format_bytes(rates.bandwidth_bytes_per_s)}/s {_share(share)}")
+        table.add_row(*row)
+    return table
+
+
+def _share(value: float) -> str:
+    text = f"{value:.0%}" if value >= 0.095 else f"{value:.1%}"
+    return f"{text:>4}"
+
+
+def _verdict(device: Device, calibration: Calibration) -> str:
+    """One sentence on where the rates come from and how far they can be trusted."""
+    count = len(calibration.residuals)
+    if calibration.status == "calibrated":
+        numbers = "1 number" if calibration.parameters == 1 else f"{calibration.parameters} numbers"
+        return (
+            f"calibrated: {numbers} ({calibration.plan}) fitted to {count} measured steps; "
+            f"error {_percent(calibration.mean_error)} on average, "
+            f"{_percent(calibration.worst_error)} at worst, "
+            f"{_percent(calibration.left_out_error)} for steps left out of the fit"
+        )
+    if calibration.status == "inferred" and calibration.relative is not None:
+        kin = calibrate(load_device(calibration.relative))
+        return (
+            f"inferred: nobody measured it; it takes {calibration.plan}, which predicts its own "
+            f"{len(kin.residuals)} measured steps to {_percent(kin.mean_error)}"
+        )
+    if calibration.status == "measured":
+        return "measured: the rates come from micro-benchmarks on the device"
+    return f"datasheet only: nobody measured it or a relative; it takes {calibration.plan}"
+
+
+def residuals(devices: Sequence[Device], form: str) -> None:
+    """Print every measured step of the devices beside its prediction."""
+    measured = [d for d in devices if measurements(d)]
+    found = [calibrate(device) for device in measured]
+    rows = [r for calibration in found for r in calibration.residuals]
+    checks = memory_checks(measured)
+    if form == "csv":
+        click.echo(to_csv(residual_dict(r) for r in rows), nl=False)
+        return
+    if form == "json":
+        answer = {
+            "devices": {c.device: calibration_dict(c) for c in found},
+            **summary(found),
+            "memory": [check.as_dict() for check in checks],
+        }
+        click.echo(json.dumps(answer, indent=1))
+        return
+    if not rows:
+        raise InputError("nobody measured any of these devices")
+    console = _console()
+    _print_residuals(console, found, measured)
+    console.print()
+    for calibration, device in zip(found, measured, strict=True):
+        console.print(f"{device.name}: {_verdict(device, calibration)}")
+    if len(found) > 1:
+        total = summary(found)
+        console.print(
+            f"all {len(rows)} measured steps: {total['parameters']} numbers fitted; error "
+            f"{_percent(total['mean_error'])} on average, {_percent(total['worst_error'])} at worst, "
+            f"{_percent(total['left_out_error'])} for steps left out of the fit"
+        )
+
+
+def _print_residuals(console: Any, found: Sequence[Calibration], devices: Sequence[Device]) -> None:
+    rows = [r for calibration in found for r in calibration.residuals]
+    if not rows:
+        return
+    several = len(found) > 1
+    table = _table(
+        ("device<|" if several else "") + "model<|batch|precision<|measured|predicted|error|left out",
+        "Measured steps and predictions",
+    )
+    last = ""
+    for residual in rows:
+        step = residual.measurement
+        if several and last not in ("", step.device):
+            table.add_section()
+        left_out = residual.left_out_error
+        table.add_row(
+            *([step.device if step.device != last else ""] if several else []),
+            step.model,
+            str(step.batch_size),
+            step.precision,
+            format_duration(residual.measured_s),
+            format_duration(residual.predicted_s),
+            f"{residual.error:+.1%}",
+            "" if left_out is None else f"{left_out:+.1%}",
+        )
+        last = step.device
+    console.print(table)
+    checks = memory_checks(devices)
+    wrong = [check for check in checks if not check.agrees]
+    out = [check for check in checks if check.measurement.oom]
+    if checks:
+        console.print()
+        console.print(_memory_table(checks, several))
+        told = f"{len(out)} of {len(checks)} measured steps ran out of memory"
+        console.print(
+            f"{told}; " + ("all are predicted right" if not wrong else f"{len(wrong)} are predicted wrong")
+        )
+
+
+def _memory_table(checks: Sequence[MemoryCheck], several: bool) -> Any:
+    table = _table(
+        ("device<|" if several else "") + "model<|batch|precision<|longest|needs|has|measured<|predicted<",
+        "Does it fit? (GiB)",
+    )
+    last = ""
+    for check in checks:
+        step = check.measurement
+        if several and last not in ("", step.device):
+            table.add_section()
+        table.add_row(
+            *([step.device if step.device != last else ""] if several else []),
+            step.model,
+            str(step.batch_size),
+            step.precision,
+            f"{step.longest_seconds:g} s",
+            f"{check.needed_bytes / GIB:.2f}",
+            f"{check.available_bytes / GIB:.2f}",
+            "OOM" if step.oom else "fits",
+            "fits" if check.fits else "OOM",
+        )
+        last = step.device
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1%}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

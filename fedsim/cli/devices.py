@@ -1,0 +1,87 @@
+"""``fedsim devices``: list the catalogue, or show one device with its sources and calibration."""
+
+from __future__ import annotations
+
+import click
+
+_FAMILIES = ("raspberry-pi", "jetson", "phone", "laptop", "gpu", "host")
+_STATUSES = ("calibrated", "inferred", "datasheet", "measured")
+_SORT_KEYS = ("name", "family", "released", "memory", "fp32", "fp16", "bandwidth", "power")
+
+
+@click.command(name="devices", short_help="List the devices, or show one with its sources.")
+@click.argument("name", required=False)
+@click.option("--family", multiple=True, type=click.Choice(_FAMILIES), help="Only this family; repeatable.")
+@click.option("--backend", multiple=True, type=click.Choice(("cpu", "cuda")), help="Only this backend.")
+@click.option("--status", multiple=True, type=click.Choice(_STATUSES), help="Only these step times.")
+@click.option("--min-memory", metavar="SIZE", help="At least this much memory, such as 8GiB.")
+@click.option("--max-memory", metavar="SIZE", help="At most this much; a board sold as 8 GB has 8GiB.")
+@click.option("--min-fp32", metavar="RATE", help="At least this peak, such as 1TFLOP/s.")
+@click.option("--released-after", type=int, metavar="YEAR", help="First sold later than YEAR.")
+@click.option("--released-before", type=int, metavar="YEAR", help="First sold earlier than YEAR.")
+@click.option("--sort", multiple=True, type=click.Choice(_SORT_KEYS), help="Repeatable; first counts most.")
+@click.option("--reverse", is_flag=True, help="The largest first.")
+@click.option("--calibration", is_flag=True, help="Measured steps beside their predictions.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+def command(
+    name: str | None,
+    family: tuple[str, ...],
+    backend: tuple[str, ...],
+    status: tuple[str, ...],
+    min_memory: str | None,
+    max_memory: str | None,
+    min_fp32: str | None,
+    released_after: int | None,
+    released_before: int | None,
+    sort: tuple[str, ...],
+    reverse: bool,
+    calibration: bool,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """List the devices of the catalogue, or show NAME (of the catalogue, or a path to a YAML file).
+
+    Step times are calibrated (fitted to measured training steps of the device), inferred (from the
+    efficiency of a measured relative), measured (by micro-benchmarks on the device) or known from
+    the datasheet only.
+    """
+    from fedsim import units
+    from fedsim.cli import device_text
+    from fedsim.cost.calibration import status_of
+    from fedsim.errors import InputError
+    from fedsim.hardware import catalogue, load_device
+    from fedsim.hardware.select import Filter, select
+
+    if as_json and as_csv:
+        raise InputError("--json and --csv exclude each other; give one")
+    form = "json" if as_json else "csv" if as_csv else "text"
+    if name is not None:
+        device = load_device(name)
+        device_text.residuals([device], form) if calibration else device_text.one(device, form)
+        return
+    keep = Filter(
+        families=family,
+        backends=backend,
+        min_memory_bytes=_parsed(units.parse_bytes, min_memory, "--min-memory"),
+        max_memory_bytes=_parsed(units.parse_bytes, max_memory, "--max-memory"),
+        released_after=released_after,
+        released_before=released_before,
+        min_fp32_flops_per_s=_parsed(units.parse_flops_per_s, min_fp32, "--min-fp32"),
+    )
+    default = ("name",) if calibration else ("family", "released")
+    found = select(catalogue(), keep, sort or default, reverse)
+    found = [device for device in found if not status or status_of(device) in status]
+    device_text.residuals(found, form) if calibration else device_text.many(found, form)
+
+
+def _parsed(parse: object, text: str | None, option: str) -> float | None:
+    """An option's text as a number in SI units."""
+    from fedsim.errors import InputError
+
+    if text is None:
+        return None
+    try:
+        return float(parse(text))  # type: ignore[operator]
+    except ValueError as fault:
+        raise InputError(str(fault), key=option) from None

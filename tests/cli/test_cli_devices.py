@@ -1,0 +1,138 @@
+"""``fedsim devices`` as people call it: tables within 100 columns, JSON, CSV, and one line for a fault."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from fedsim.cli import main
+from fedsim.hardware import catalogue
+
+CATALOGUE = catalogue()
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as end:
+        main(["devices", *arguments])
+    captured = capsys.readouterr()
+    return end.value.code, captured.out, captured.err
+
+
+def test_the_whole_catalogue_in_100_columns(capsys):
+    code, out, _ = call(capsys)
+    assert code == 0
+    lines = out.rstrip("\n").splitlines()
+    assert len(lines) == 1 + len(CATALOGUE)
+    assert max(map(len, lines)) <= 100
+    by_name = {line.split()[0]: line.split() for line in lines[1:]}
+    assert set(by_name) == {d.name for d in CATALOGUE}
+    assert by_name["nvidia-a40"] == [
+        "nvidia-a40", "2020", "gpu", "48", "696", "37,400", "149,700", "300", "calibrated"
+    ]  # fmt: skip
+    assert by_name["jetson-orin-nx"][-1] == "inferred"
+
+
+def test_filters_and_sorting(capsys):
+    _, out, _ = call(capsys, "--family", "jetson", "--min-memory", "16GiB", "--sort", "memory", "--reverse")
+    names = [line.split()[0] for line in out.splitlines()[1:]]
+    assert names[0] == "jetson-thor"
+    assert names[-2:] == ["jetson-agx-xavier", "jetson-orin-nx"]
+    _, out, _ = call(capsys, "--status", "calibrated")
+    assert len(out.splitlines()) == 1 + 5
+
+
+def test_json_holds_si_values(capsys):
+    _, out, _ = call(capsys, "--json", "--family", "raspberry-pi")
+    devices = {d["name"]: d for d in json.loads(out)}
+    assert set(devices) == {"raspberry-pi-4", "raspberry-pi-5"}
+    assert devices["raspberry-pi-4"]["memory_bytes"] == 8 * 2**30
+    assert devices["raspberry-pi-4"]["peak_flops_per_s"] == {"fp32": 48e9}
+    assert devices["raspberry-pi-5"]["status"] == "inferred"
+    assert devices["raspberry-pi-5"]["sources"]["memory.capacity"].startswith("Raspberry Pi 5 product brief")
+
+
+def test_csv_has_one_row_a_device(capsys):
+    _, out, _ = call(capsys, "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert len(rows) == len(CATALOGUE)
+    a40 = next(row for row in rows if row["name"] == "nvidia-a40")
+    assert float(a40["peak_fp16_flops_per_s"]) == 149.7e12
+    assert a40["training_precisions"] == "fp32 mixed bf16"
+
+
+@pytest.mark.parametrize("name", ["jetson-xavier-nx", "a15-bionic", "nvidia-h100", "raspberry-pi-4"])
+def test_one_device_with_its_sources(capsys, name):
+    code, out, _ = call(capsys, name)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 100
+    device = next(d for d in CATALOGUE if d.name == name)
+    assert device.title in out
+    flat = " ".join(out.split())
+    for source in device.sources.values():
+        assert source.split()[0] in flat
+    calibrated = name in ("jetson-xavier-nx", "raspberry-pi-4")
+    assert ("calibrated: " in out) == calibrated
+    assert ("Measured steps and predictions" in out) == calibrated
+    assert ("inferred: nobody measured it" in flat) != calibrated
+
+
+def test_one_device_as_json_carries_its_calibration(capsys):
+    _, out, _ = call(capsys, "jetson-xavier-nx", "--json")
+    answer = json.loads(out)["calibration"]
+    assert (answer["status"], answer["measurements"]) == ("calibrated", 4)
+    assert answer["parameters"] < 4
+    assert {r["seconds"] for r in answer["residuals"]} == {5.5}
+    assert answer["rates"]["fp32"]["operand_bytes_per_s"] is None
+
+
+def test_all_residuals(capsys):
+    code, out, _ = call(capsys, "--calibration")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 100
+    assert "all 25 measured steps: " in out
+    assert "7 of 32 measured steps ran out of memory; all are predicted right" in out
+    _, out, _ = call(capsys, "--calibration", "--json")
+    answer = json.loads(out)
+    assert answer["measurements"] == 25
+    assert answer["mean_error"] <= 0.05
+    assert answer["worst_error"] <= 0.12
+    assert answer["left_out_error"] <= 0.20
+    assert sum(m["measured_oom"] for m in answer["memory"]) == 7
+    _, out, _ = call(capsys, "--calibration", "--csv")
+    assert len(out.splitlines()) == 26
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["jetson-xavier"], "fedsim: there is no device 'jetson-xavier'; did you mean 'jetson-"),
+        (
+            ["--min-memory", "lots"],
+            "fedsim: --min-memory: 'lots' is not a size; write a number and one of B,",
+        ),
+        (["--min-memory", "1TiB"], "fedsim: no device of the catalogue passes these filters"),
+        (["--family", "phone", "--calibration"], "fedsim: nobody measured any of these devices"),
+        (["--json", "--csv"], "fedsim: --json and --csv exclude each other; give one"),
+    ],
+)
+def test_a_fault_is_one_line_and_exit_code_2(capsys, arguments, expected):
+    code, out, err = call(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(expected)
+    assert err.count("\n") == 1
+
+
+def test_a_users_file_is_shown_like_any_other(capsys, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "title: Mine\nfamily: host\nreleased: 2024\nbackend: cpu\n"
+        "memory: {capacity: 8GiB, shared: true, bandwidth: 20GB/s, system: 1GiB, runtime: 1GiB}\n"
+        "compute: {fp32: 100GFLOP/s, trains_in: [fp32]}\npower: {idle: 4W, active: 15W}\n"
+        "sources: {released: a, memory: a, compute: a, power: a}\n"
+    )
+    code, out, _ = call(capsys, str(path))
+    assert code == 0
+    assert "datasheet only: nobody measured it or a relative" in out
