@@ -94,6 +94,7 @@ class Trainer:
         self.parameters = model.size(self.model)
         self.masking = batches.Masking.of(spec, self.model.config)
         self.crop_samples = batches.grain(spec.crop_seconds)
+        self._held_out = {split: batches.held_out(self.corpus, split, spec) for split in spec.splits}
         if spec.feature_gradient_scale != 1.0:
             self.model.wav2vec2.feature_extractor.register_forward_hook(self._scale_feature_gradient)
 
@@ -190,7 +191,7 @@ class Trainer:
         with model.one_thread(), torch.no_grad():
             model.load(self.model, vector[: self.parameters])
             self.model.eval()
-            for number, chosen in enumerate(batches.held_out(self.corpus, job.split, self.spec)):
+            for number, chosen in enumerate(self._held_out[job.split]):
                 if not job.first <= number < job.last:
                     continue
                 draw = rng.generator(0, "evaluation", job.split, number)
