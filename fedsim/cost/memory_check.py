@@ -12,7 +12,8 @@ from functools import cache
 from typing import Any
 
 from fedsim.cost.cells import SAMPLE_RATE_HZ
-from fedsim.cost.pricer import Pricer
+from fedsim.cost.footprint import footprint_bytes
+from fedsim.cost.step_time import StepWork
 from fedsim.cost.technique import Technique
 from fedsim.cost.trace import LayerTrace, load_trace
 from fedsim.hardware import Device, Measurement, measurements
@@ -73,8 +74,13 @@ def _trace(name: str) -> LayerTrace:
     return load_trace(name)
 
 
+@cache
+def _work(model: str, backend: str, precision: str) -> StepWork:
+    return StepWork(_trace(model), backend, Technique(precision=precision))
+
+
 def _check(device: Device, step: Measurement) -> MemoryCheck:
-    pricer = Pricer(device, _trace(step.model), Technique(precision=step.precision))
+    work = _work(step.model, device.backend, step.precision)
     samples = round(step.longest_seconds * SAMPLE_RATE_HZ)
-    needed = float(pricer.footprint_bytes(step.batch_size, samples))
+    needed = float(footprint_bytes(work, device.runtime_bytes, step.batch_size, samples))
     return MemoryCheck(step, needed, device.memory_bytes - device.system_bytes)

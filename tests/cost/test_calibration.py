@@ -97,6 +97,11 @@ def test_all_that_ran_out_of_memory_and_nothing_else():
     assert len(checks) == 32
     assert sum(check.measurement.oom for check in checks) == 7
     assert [c.as_dict() for c in checks if not c.agrees] == []
+    nx = next(
+        c for c in checks if c.measurement.device == "jetson-xavier-nx" and c.measurement.batch_size == 4
+    )
+    pricer = Pricer(load_device("jetson-xavier-nx"), load_trace(nx.measurement.model), Technique())
+    assert nx.needed_bytes == float(pricer.footprint_bytes(4, 8 * 16_000))
 
 
 def test_work_of_measured_steps_is_that_of_the_pricer():
