@@ -170,9 +170,13 @@ def _deep_edges(found: Measurement, depth: int, places: list[Place]) -> list[tup
             for copy in range(s, depth - 1):
                 goal = target if copy + 1 == depth - 1 else _shifted(target, -1, found)
                 edges[(source, copy), (goal, copy + 1)] = None
-        else:
+        elif t == shallow - 1:
+            edges[(source, s), (target, depth - 1)] = None
+        elif (source, _shifted(target, 1, found)) in found.edges:
             for copy in _copies(t, shallow, depth):
                 edges[(source, s), (target, copy)] = None
+        else:
+            edges[(source, s), (target, t)] = None
     order = {place: i for i, place in enumerate(places)}
     return sorted(edges, key=lambda edge: (order[edge[0]], order[edge[1]]))
 
