@@ -36,16 +36,14 @@ def command(json_file: Path | None) -> None:
             artifact = figure.artifact
             table.add_section()
         error = figure.relative_error
-        verdict = (
-            f"{100 * error:+.2f}%"
-            if error is not None
-            else {True: "holds", False: "differs"}.get(bool(figure.holds), "")
-        )
+        verdict = "" if error is None else f"{100 * error:+.2f}%"
+        if figure.holds is not None and (error is None or not figure.holds):
+            verdict += " holds" if figure.holds else " differs"
         table.add_row(
             f"{figure.artifact}  {figure.item}",
             "" if figure.paper is None else f"{figure.paper:g}",
             "" if figure.ours is None else f"{figure.ours:.4g}",
             figure.unit,
-            verdict,
+            verdict.strip(),
         )
     Console().print(table)

@@ -14,7 +14,7 @@ from fedsim.cost import LayerTrace, Pricer, load_trace
 from fedsim.engine import Plan, RoundRecord
 from fedsim.fleet import Fleet, Group, availability, pressure, speech
 from fedsim.hardware import Device, Link
-from fedsim.learning import CorpusSpec, LearnerSpec, speech_learner
+from fedsim.learning import CorpusSpec, FinetuneSpec, LearnerSpec, speech_learner
 from fedsim.run.world import FleetWorld, make_workloads
 from fedsim.scenario import Scenario
 from fedsim.scenario.model import AvailabilitySpec, ClosePolicy, MixEntry, PressureSpec
@@ -172,13 +172,15 @@ def _learner(scenario: Scenario) -> MakeLearner | None:
     block = scenario.learning
     if block is None:
         return None
-    corpus = block.corpus
+    values = {name: getattr(block, name) for name in type(block).model_fields}
+    values["corpus"] = CorpusSpec(**block.corpus.model_dump())
+    if block.downstream is not None:
+        values["downstream"] = FinetuneSpec(**block.downstream.model_dump())
     spec = LearnerSpec(
         clients=scenario.fleet.clients,
         rounds=scenario.rounds.count,
         aggregate=scenario.rounds.aggregate,
-        corpus=CorpusSpec(corpus.kind, corpus.language, corpus.speakers, corpus.minutes),
-        **{name: getattr(block, name) for name in type(block).model_fields if name != "corpus"},
+        **values,
     )
 
     def make(workers: int, checkpoints: Path) -> Any:

@@ -70,11 +70,13 @@ class Lines:
             if metric == "loss" and split == "validation":
                 self._validation = f"  validation loss {value:.3f}"
         took = time.monotonic() - self._began
-        left = took / max(1, self._done - self._first) * (self._rounds - self._done)
+        rest = self._rounds - self._done
+        left_s = took / max(1, self._done - self._first) * rest
+        left = f"  left {format_duration(max(1, round(left_s)))}" if rest else ""
         outcomes = ", ".join(f"{count} {name}" for name, count in self._totals.items() if count)
         return (
             f"round {self._done}/{self._rounds}  clock {format_duration(record.end_s)}"
-            f"{self._validation}  {outcomes}  left {format_duration(round(left) or 0)}"
+            f"{self._validation}  {outcomes}{left}"
         )
 
 

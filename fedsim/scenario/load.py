@@ -73,19 +73,20 @@ def build(data: Any, file: Path) -> Scenario:
 
 
 def _resolve_files(data: dict[str, Any], base: Path) -> None:
-    """Turn names that are files beside the scenario into their paths, in place."""
+    """Turn names that are files or folders beside the scenario into their paths, in place."""
 
     def resolve(block: Any, *keys: str) -> None:
         for key in keys:
             name = block.get(key) if isinstance(block, dict) else None
             if isinstance(name, dict):
-                resolve(name, "file")
-            elif isinstance(name, str) and not Path(name).is_file() and (base / name).is_file():
+                resolve(name, "file", "path")
+            elif isinstance(name, str) and not Path(name).exists() and (base / name).exists():
                 block[key] = str(base / name)
 
     resolve(data.get("hardware"), "trend")
     resolve(data.get("workload"), "corpus")
     resolve(data.get("training"), "model")
+    resolve(data.get("learning"), "corpus")
     fleet = data.get("fleet")
     mix = fleet.get("mix") if isinstance(fleet, dict) else None
     for entry in mix if isinstance(mix, list) else []:

@@ -178,9 +178,9 @@ class Rounds(Block):
     cohort: int = Field(ge=1, le=10_000_000, description="clients chosen a round")
     select: Literal["random"] = Field("random", description="how they are chosen among those online")
     close: Annotated[ClosePolicy, BeforeValidator(_policy)] = ClosePolicy(policy="wait-all")
-    aggregate: Literal["fedavg", "uniform", "loss-weighted"] = Field(
-        "fedavg", description="how updates become the next global model"
-    )
+    aggregate: Literal[
+        "fedavg", "uniform", "loss-weighted", "fedprox", "fedadam", "fedyogi", "trimmed-mean"
+    ] = Field("fedavg", description="how updates become the next global model")
 
 
 class Server(Block):
@@ -190,32 +190,74 @@ class Server(Block):
     downlink: Rate = Field(125e6, description="what it can receive")
 
 
-class EspeakCorpus(Block):
-    """Speech that fedsim generates: nothing to download."""
+class CorpusSpec(Block):
+    """The speech that is really trained on."""
 
-    kind: Literal["espeak"] = "espeak"
-    language: Literal["it"] = Field("it", description="language of the sentences and voices")
-    speakers: int = Field(
-        40, ge=4, le=400, description="voices, of which a fifth is held out for validation and test"
+    kind: Literal["espeak", "manifest", "common-voice"] = Field(
+        "espeak",
+        description="espeak: synthetic, nothing to download; manifest: a CSV; common-voice: a folder",
     )
-    minutes: float = Field(30.0, gt=0, le=6000, description="minutes of speech in all")
+    language: str | None = Field(None, description="espeak speaks it; else the language to pick")
+    speakers: int = Field(40, ge=4, le=10_000, description="espeak: voices, some held out for validation")
+    minutes: float | None = Field(
+        None, gt=0, le=60_000, description="espeak: of speech in all; else the most training speech taken"
+    )
+    path: str | None = Field(None, description="manifest: the CSV; common-voice: the folder")
+    outside: bool = Field(False, description="manifest: allow paths outside its folder")
+
+    @model_validator(mode="after")
+    def _options(self) -> CorpusSpec:
+        wanted = {"manifest": ("path",), "common-voice": ("path",)}
+        _needs(self, self.kind, wanted, ("path",))
+        if self.kind == "espeak" and self.language not in (None, "it"):
+            raise ValueError(f"espeak sentences are written for 'it' only, not for {self.language!r}")
+        return self
+
+
+class Downstream(Block):
+    """Fine-tuning for speech recognition with CTC, within the run."""
+
+    every: int = Field(0, ge=0, description="rounds between fine-tunings; 0: after the last round only")
+    minutes: float = Field(10.0, gt=0, description="transcribed training speech used at most")
+    steps: int = Field(300, ge=1, description="optimizer steps")
+    batch_size: int = Field(8, ge=1, description="utterances a step")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="peak of Adam's rate")
+    test_minutes: float = Field(5.0, gt=0, description="test speech recognised at most")
 
 
 class Learning(Block):
     """Real training of real models; leave the block out for a timing-only run."""
 
-    model: str = Field("wav2vec2-tiny", description="the model that is really trained")
-    corpus: EspeakCorpus = EspeakCorpus()
+    model: Literal["wav2vec2-tiny", "wav2vec2-small", "wav2vec2-base", "wav2vec2-large"] = Field(
+        "wav2vec2-tiny", description="the model that is really trained"
+    )
+    corpus: CorpusSpec = CorpusSpec()
+    partition: Literal["by-speaker", "natural", "dirichlet-speakers", "dirichlet-quality"] = Field(
+        "by-speaker", description="how training speech is divided among clients"
+    )
+    parts: int | None = Field(None, ge=1, description="number of parts; none: one a training speaker")
+    dirichlet_alpha: float = Field(0.5, gt=0, description="concentration of the dirichlet partitions")
+    low_quality: float = Field(0.0, ge=0, le=1, description="share of the parts that are recorded badly")
     clients_per_round: int = Field(
         8, ge=1, le=10_000, description="of those that complete, how many are trained for real"
     )
-    evaluate_every: int = Field(
-        1, ge=1, description="rounds between two evaluations; the last is always evaluated"
+    evaluate_every: int = Field(2, ge=1, description="rounds between evaluations; the last always is")
+    batch_size: int = Field(4, ge=1, le=512, description="utterances a step of real training")
+    local_steps: int = Field(8, ge=1, le=100_000, description="optimizer steps a client takes in a round")
+    local_epochs: float | None = Field(
+        None, gt=0, le=1000, description="passes over the client's part, instead of steps"
     )
-    batch_size: int = Field(8, ge=1, le=512, description="utterances a batch of real training")
-    local_steps: int = Field(4, ge=1, le=100_000, description="optimizer steps a client takes a round")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="of the local Adam optimizer")
-    warmup_rounds: int = Field(0, ge=0, description="rounds over which the learning rate rises linearly")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="peak rate of the local optimizer")
+    warmup_rounds: int = Field(3, ge=0, description="rounds over which the learning rate rises")
+    decay: Literal["none", "linear"] = Field("none", description="of the learning rate after the warm-up")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="the local optimizer")
+    optimizer_state: Literal["fresh", "averaged"] = Field(
+        "fresh", description="fresh in every round, or averaged by the server with the weights"
+    )
+    precision: Literal["fp32", "mixed"] = Field("fp32", description="of the real training; mixed needs a GPU")
+    crop_seconds: float = Field(2.0, ge=0.5, le=60, description="longest piece of an utterance in a batch")
+    evaluation_seconds: float = Field(60.0, gt=0, description="held-out speech evaluated at most")
+    downstream: Downstream | None = Field(None, description="fine-tune for recognition, for WER and CER")
 
 
 class Scenario(Block):

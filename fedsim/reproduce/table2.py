@@ -1,0 +1,35 @@
+"""Table 2: seconds per batch on five devices, and which of its cells ran out of memory.
+
+A timed cell is priced at its average length, as the calibration was. A cell fits if the footprint
+at the longest sentence of the benchmark leaves room for the system; the paper states no longest
+sentence, and ``hardware/measurements/gao2022-table2.csv`` says how it was estimated.
+"""
+
+from __future__ import annotations
+
+from fedsim.cost import Pricer, Technique, load_trace
+from fedsim.hardware import Measurement, load_device, measurements
+from fedsim.reproduce.figure import Figure
+
+SAMPLES_PER_S = 16_000
+_TIMED = "step time of the calibrated device at {:g} s a sentence; footprint at {:g} s fits"
+_OOM = "footprint at {:g} s a sentence beside the system, against the device's memory"
+
+
+def figures() -> list[Figure]:
+    """The 25 timed cells and the 7 that ran out of memory; holds: fits where, and only where, theirs did."""
+    return [_figure(cell) for cell in measurements(None) if "Table 2" in cell.source]
+
+
+def _figure(cell: Measurement) -> Figure:
+    device, trace = load_device(cell.device), load_trace(cell.model)
+    pricer = Pricer(device, trace, Technique(precision=cell.precision))
+    fits = bool(pricer.fits(cell.batch_size, round(cell.longest_seconds * SAMPLES_PER_S)))
+    size = cell.model.removeprefix("wav2vec2-")
+    item = f"{cell.device}/batch {cell.batch_size}/{size}/{cell.precision}"
+    if cell.seconds_per_batch is None:
+        how = _OOM.format(cell.longest_seconds)
+        return Figure("table2", f"{item}: out of memory", None, None, "", how, holds=not fits)
+    ours = float(pricer.step_s(cell.batch_size, round(cell.seconds * SAMPLES_PER_S)))
+    how = _TIMED.format(cell.seconds, cell.longest_seconds)
+    return Figure("table2", item, cell.seconds_per_batch, ours, "s", how, holds=fits)
