@@ -1,7 +1,8 @@
 """How pictures look: one palette, two themes, one frame; and how a picture becomes bytes.
 
 Colours are Okabe and Ito's, made for every kind of colour vision ("Color Universal Design", 2008,
-https://jfly.uni-koeln.de/color/); the dark theme shifts the two blues apart. Text is never parsed as
+https://jfly.uni-koeln.de/color/); the dark theme shifts the two blues apart, the light one
+darkens the yellow of lines and marks. Text is never parsed as
 mathematics, so that a ``$`` in a name stays a ``$``. The same figure gives the same bytes.
 """
 
@@ -44,6 +45,7 @@ class Theme:
     grid: str
     blue: str
     sky: str
+    yellow: str
     wait: str
     black: str
     outcome: MappingProxyType[str, str] = field(init=False)
@@ -53,7 +55,9 @@ class Theme:
         colours = ("#009E73", "#E69F00", "#D55E00", self.sky, "#F0E442", "#CC79A7", self.black)
         object.__setattr__(self, "outcome", MappingProxyType(dict(zip(OUTCOMES, colours, strict=True))))
         object.__setattr__(
-            self, "series", (self.blue, "#E69F00", "#009E73", "#CC79A7", self.sky, "#D55E00", "#F0E442")
+            self,
+            "series",
+            (self.blue, "#E69F00", "#009E73", "#CC79A7", self.sky, "#D55E00", self.black, self.yellow),
         )
 
     @property
@@ -68,8 +72,12 @@ class Theme:
         }
 
 
-LIGHT = Theme("light", "#ffffff", "#1b1f24", "#5a6470", "#e4e7eb", "#0072B2", "#56B4E9", "#cfd5db", "#30363d")
-DARK = Theme("dark", "#161a20", "#e8eaed", "#9aa4b0", "#2c333c", "#2f86c1", "#a5dbf7", "#4a535e", "#c3cad3")
+LIGHT = Theme(
+    "light", "#ffffff", "#1b1f24", "#5a6470", "#e4e7eb", "#0072B2", "#56B4E9", "#b3a300", "#cfd5db", "#30363d"
+)
+DARK = Theme(
+    "dark", "#161a20", "#e8eaed", "#9aa4b0", "#2c333c", "#2f86c1", "#a5dbf7", "#F0E442", "#4a535e", "#c3cad3"
+)
 THEMES = (LIGHT, DARK)
 
 
@@ -154,14 +162,23 @@ def columns(labels: Sequence[str], room_in: float) -> int:
     return 1
 
 
+def _room_in(beside: Sequence[str]) -> float:
+    return WIDTH_IN - 0.45 - 0.075 * max(map(len, beside))
+
+
+def legend_in(labels: Sequence[str], beside: Sequence[str]) -> float:
+    """Inches by which a figure should grow for a legend of ``labels`` of more than two rows."""
+    rows = -(-len(labels) // columns(labels, _room_in(beside)))
+    return 0.17 * max(0, rows - 2)
+
+
 def legend(frame: Canvas, ax: Axes, beside: Sequence[str] = ("0000",)) -> None:
     """A legend above the axes, in as many columns as fit beside the labels ``beside`` of its y axis."""
     handles, labels = ax.get_legend_handles_labels()
     if not handles:
         return
-    room_in = WIDTH_IN - 0.45 - 0.075 * max(map(len, beside))
     ax.legend(
-        handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns(labels, room_in),
+        handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns(labels, _room_in(beside)),
         frameon=False, borderaxespad=0.2, borderpad=0.1, handlelength=1.1, handleheight=0.9,
         columnspacing=1.2, handletextpad=0.5, fontsize=8.5, labelcolor=frame.theme.ink,
     )  # fmt: skip

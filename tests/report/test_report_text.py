@@ -15,7 +15,7 @@ from fedsim.report.figures.convergence import round_ticks
 from fedsim.report.figures.participation import edges
 from fedsim.report.figures.rounds import bins
 from fedsim.report.moment import sample
-from fedsim.report.style import balanced
+from fedsim.report.style import balanced, columns
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,13 @@ def test_titles_take_two_lines_at_most(words):
 def test_round_ticks_are_few_and_round():
     rounds = SimpleNamespace(rounds={"end_s": np.arange(1, 501) * 10.0})
     assert round_ticks(rounds) == [(1000.0, 100), (2000.0, 200), (3000.0, 300), (4000.0, 400), (5000.0, 500)]
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=22), min_size=1, max_size=12), st.floats(1.0, 5.0))
+def test_legends_use_the_room_and_no_more(labels, room_in):
+    number = columns(labels, room_in)
+    rows = -(-len(labels) // number)
+    assert 1 <= number <= len(labels)
+    if number > 1:
+        widest = [max(map(len, labels[at : at + rows])) for at in range(0, len(labels), rows)]
+        assert sum((24 + 5.4 * width) / 72 for width in widest) <= room_in

@@ -8,13 +8,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
-from fedsim.report.style import Canvas, Theme, canvas, legend
+from fedsim.report.style import Canvas, Theme, canvas, legend, legend_in
 from fedsim.report.text import name, share, size
 from fedsim.results.outcomes import OUTCOMES
 
 _OOM = OUTCOMES.index("oom")
 MOST_DEVICES = 10
 _MARKERS = "osD^vPph*8"
+_BESIDE = ["000000 GB"]
 
 
 def title(digest: Digest) -> str:
@@ -71,7 +72,9 @@ def _bytes(value: float, _: object = None) -> str:
 
 def draw(digest: Digest, theme: Theme) -> Canvas:
     """Draw footprint over available memory, both logarithmic."""
-    with canvas(theme, title(digest), 3.6) as frame:
+    names = [name(device, 22) for device in digest.devices if device in digest.memory][:MOST_DEVICES]
+    grow = legend_in([*names, "ran out of memory"], _BESIDE)
+    with canvas(theme, title(digest), 3.6 + grow) as frame:
         (ax,) = frame.axes()
         lowest, highest = _points(ax, digest, theme)
         low, high = lowest / 1.5, highest * 1.5
@@ -108,7 +111,7 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         ax.grid(visible=True, axis="both", color=theme.grid, linewidth=0.7)
         ax.set_xlabel("memory available to training at dispatch")
         ax.set_ylabel("footprint of a training step")
-        legend(frame, ax, beside=["000000 GB"])
+        legend(frame, ax, beside=_BESIDE)
         return frame
 
 

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
-from fedsim.report.style import Canvas, Theme, canvas, legend, whole_numbers
+from fedsim.report.style import Canvas, Theme, canvas, legend, legend_in, whole_numbers
 from fedsim.report.text import count, name, plural, share
 
 MOST_BARS = 30
-MOST_DEVICES = 7
+MOST_DEVICES = 8
+_BESIDE = ["00000000"]
 
 
 def edges(smallest: int, largest: int, most: int = MOST_BARS) -> NDArray[np.int64]:
@@ -35,6 +36,8 @@ def title(digest: Digest) -> str:
         return f"The only client completes {plural(part['most'], 'round')}"
     if part["most"] == 1:
         return f"{who} one round each"
+    if completed == total and gini < 1e-12:
+        return f"{who} {count(part['most'])} rounds each"
     return f"{who} at least one round, the busiest {count(part['most'])} (Gini {gini:.2f})"
 
 
@@ -45,7 +48,8 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
     border = edges(int(completed.min()), int(completed.max()))
     bar = int(border[1] - border[0])
     centre = border[:-1] + (bar - 1) / 2
-    with canvas(theme, title(digest), 2.9) as frame:
+    names = [name(device, 22) for device in digest.devices[: MOST_DEVICES + 1]]
+    with canvas(theme, title(digest), 2.9 + legend_in([*names, "never chosen"], _BESIDE)) as frame:
         (ax,) = frame.axes()
         base = np.zeros(centre.size)
         order = [d for d in digest.devices if d in sums.devices.names]
@@ -68,7 +72,7 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         ax.set_xlim(border[0] - 0.6 * bar, border[-1] - 0.4 * bar)
         whole_numbers(ax, "x")
         whole_numbers(ax, "y")
-        legend(frame, ax, beside=["00000000"])
+        legend(frame, ax, beside=_BESIDE)
         return frame
 
 
