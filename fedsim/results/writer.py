@@ -109,6 +109,7 @@ class RunWriter:
         if not is_run(self.path):
             raise RunError("holds no run to go on with: it has no manifest.json", file=self.path)
         if (self.path / "summary.json").is_file():
+            shutil.rmtree(self._parts, ignore_errors=True)  # a crash just before the very end leaves them
             raise RunError("holds a run that is finished; there is nothing to go on with", file=self.path)
         if not self._parts.is_dir():
             raise RunError("is damaged: it has neither summary.json nor parts", file=self.path)

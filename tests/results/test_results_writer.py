@@ -185,6 +185,19 @@ def test_resume_refuses_rounds_that_are_not_there(tmp_path):
         RunWriter.resume(tmp_path / "run")
 
 
+def test_what_a_crash_at_the_very_end_leaves_is_cleared(tmp_path, monkeypatch):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 2)
+        with monkeypatch.context() as patch:
+            patch.setattr(writer.shutil, "rmtree", lambda path: None)
+            run.finish()
+    assert (tmp_path / "run" / "parts").is_dir()
+    assert len(load(tmp_path / "run").rounds) == 2
+    with pytest.raises(RunError, match="finished"):
+        RunWriter.resume(tmp_path / "run")
+    assert not (tmp_path / "run" / "parts").exists()
+
+
 KILLED = """
     import sys, numpy as np
     sys.path.insert(0, {tests!r})
