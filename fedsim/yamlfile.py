@@ -70,7 +70,7 @@ def _build(loader: _Strict, node: yaml.Node, path: str, error: type[InputError],
     }:
         raise error(f"has the tag {node.tag!r}; tags are not used here", file=file, key=path or None)
     try:
-        return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node, deep=True)
     except ValueError as fault:
         raise error(f"{node.value!r} cannot be read: {fault}", file=file, key=path or None) from None
 
@@ -94,7 +94,7 @@ def parse(text: str, file: str | Path, error: type[InputError] = InputError) -> 
             node = loader.get_single_node()
             return None if node is None else _build(loader, node, "", error, name)
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark
         line = f" on line {mark.line + 1}" if mark else ""
@@ -108,7 +108,7 @@ def _check_events(text: str, error: type[InputError], file: str) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else "?"
             raise error(f"uses a YAML anchor or alias on line {line}; write the value out", file=file)
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1

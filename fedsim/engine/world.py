@@ -100,7 +100,10 @@ class Battery(Protocol):
 class World(Protocol):
     """What the engine asks. Where a time is asked for, ``inf`` means never."""
 
-    clients: int
+    @property
+    def clients(self) -> int:
+        """How many clients there are, numbered from 0."""
+        ...
 
     def next_online_s(self, time_s: float) -> float:
         """The first instant from ``time_s`` on at which any client is online."""

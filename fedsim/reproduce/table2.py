@@ -29,7 +29,7 @@ def _figure(cell: Measurement) -> Figure:
     item = f"{cell.device}/batch {cell.batch_size}/{size}/{cell.precision}"
     if cell.seconds_per_batch is None:
         how = _OOM.format(cell.longest_seconds)
-        return Figure("table2", f"{item}: out of memory", None, None, "", how, holds=not fits)
+        return Figure("table2", f"{item}: out of memory", None, None, "s", how, holds=not fits)
     ours = float(pricer.step_s(cell.batch_size, round(cell.seconds * SAMPLES_PER_S)))
     how = _TIMED.format(cell.seconds, cell.longest_seconds)
     return Figure("table2", item, cell.seconds_per_batch, ours, "s", how, holds=fits)

@@ -158,7 +158,9 @@ def _pressure(spec: PressureSpec, inputs: dict[str, Path]) -> pressure.Pressure:
         assert spec.file is not None
         _note_file(inputs, "pressure", spec.file)
         return pressure.Replay.load(spec.file)
-    return {"dedicated": pressure.dedicated, "phone": pressure.phone, "laptop": pressure.laptop}[spec.kind]()
+    if spec.kind == "phone":
+        return pressure.phone()
+    return pressure.laptop() if spec.kind == "laptop" else pressure.dedicated()
 
 
 def _closing(policy: ClosePolicy) -> engine.Closing:

@@ -7,6 +7,7 @@ inside (seconds, bytes, bytes per second) and take units in the file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -32,7 +33,7 @@ def _policy(value: Any) -> Any:
     return {"policy": value} if isinstance(value, str) else value
 
 
-def _needs(block: Block, kind: str, wanted: dict[str, tuple[str, ...]], options: tuple[str, ...]) -> None:
+def _needs(block: Block, kind: str, wanted: Mapping[str, tuple[str, ...]], options: tuple[str, ...]) -> None:
     """Check that exactly the options which ``kind`` takes are given."""
     for option in options:
         given = getattr(block, option) is not None
