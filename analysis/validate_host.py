@@ -1,0 +1,240 @@
+"""Hold predicted step time and peak memory against real training steps on this machine.
+
+    python analysis/validate_host.py [--host host.yaml] [--threads N] [--steps 8] [--repeats 2]
+
+Real means: transformers' Wav2Vec2ForPreTraining at full size with masking, 100 negatives,
+contrastive and diversity loss, eager attention, fp32 and torch's Adam. Every setting runs in fresh
+processes, so that the peak resident size (VmHWM) is its own. The device file comes from
+``fedsim calibrate``, which has timed single operators at other batches and lengths and no step.
+"""
+
+# %% What is run
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+SETTINGS = [
+    ("wav2vec2-base", 1, 3.0),
+    ("wav2vec2-base", 1, 5.5),
+    ("wav2vec2-base", 2, 5.5),
+    ("wav2vec2-base", 4, 5.5),
+    ("wav2vec2-base", 2, 8.0),
+    ("wav2vec2-large", 1, 3.0),
+]
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--host", type=Path, help="device file of fedsim calibrate; made if it is missing")
+    parser.add_argument("--threads", type=int, help="that compute; torch's choice by default")
+    parser.add_argument("--minutes", type=float, default=3.0, help="for fedsim calibrate")
+    parser.add_argument("--steps", type=int, default=8, help="in each process; the first does not count")
+    parser.add_argument("--repeats", type=int, default=2, help="processes for each setting, interleaved")
+    parser.add_argument("--out", type=Path, default=RESULTS / "validate_host.csv")
+    parser.add_argument("--one", nargs=3, metavar=("MODEL", "BATCH", "SECONDS"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+# %% One process: real steps of one setting
+def real_steps(
+    model_name: str, batch: int, seconds: float, device: str, threads: int, steps: int
+) -> dict[str, Any]:
+    """Train for a few steps; seconds of each by wall and processor, and the peak of memory."""
+    import numpy as np
+    import torch
+    from transformers import Wav2Vec2ForPreTraining
+    from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
+
+    from fedsim.tracing import configs
+    from fedsim.tracing.objective import frames
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    np.random.seed(0)
+    config = configs.preset(model_name)
+    config.layerdrop = 0.0
+    config._attn_implementation = "eager"
+    model = Wav2Vec2ForPreTraining(config).to(device).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
+    samples = round(seconds * 16_000)
+    shape = (batch, frames(config, samples)[-1])
+    masked = _compute_mask_indices(shape, config.mask_time_prob, config.mask_time_length)
+    negatives = _sample_negative_indices(shape, config.num_negatives, masked)
+    inputs = {
+        "input_values": torch.randn(batch, samples).to(device),
+        "mask_time_indices": torch.from_numpy(masked).bool().to(device),
+        "sampled_negative_indices": torch.from_numpy(negatives).to(device),
+    }
+    rows = []
+    for _ in range(steps):
+        wall, processor = time.perf_counter(), time.process_time()
+        optimizer.zero_grad(set_to_none=True)
+        loss = model(**inputs).loss
+        loss.backward()
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        rows.append((time.perf_counter() - wall, time.process_time() - processor))
+    assert bool(torch.isfinite(loss)), "the step did not train"
+    return {
+        "wall_s": [r[0] for r in rows],
+        "processor_s": [r[1] for r in rows],
+        "peak_bytes": peak_bytes(device),
+    }
+
+
+def peak_bytes(device: str) -> int:
+    """Peak resident size of this process; on a GPU, the peak that was allocated there."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
+
+
+def in_fresh_process(setting: tuple[str, int, float], args: argparse.Namespace) -> dict[str, Any]:
+    command = [sys.executable, "-W", "ignore", __file__, "--one", *map(str, setting)]
+    command += ["--device", args.device, "--threads", str(args.threads), "--steps", str(args.steps)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(f"{setting} failed: {done.stderr.strip().splitlines()[-1:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+# %% Predictions, and both side by side
+def predicted(device: Any, model_name: str, batch: int, seconds: float) -> tuple[float, float]:
+    """Seconds of a step, and its peak bytes (on a GPU: of tensors, without runtime and slack)."""
+    from fedsim.cost import Technique, load_trace
+    from fedsim.cost.pricer import Pricer
+
+    pricer = Pricer(device, load_trace(model_name), Technique())
+    samples = round(seconds * 16_000)
+    parts = pricer.footprint(batch, samples)
+    left_out = ("runtime", "slack") if device.backend == "cuda" else ()
+    return float(pricer.step_s(batch, samples)), float(sum(v for k, v in parts.items() if k not in left_out))
+
+
+def compare(args: argparse.Namespace, device: Any) -> list[dict[str, Any]]:
+    """Run everything; one row a setting."""
+    said = {setting: predicted(device, *setting) for setting in SETTINGS}
+    found: dict[tuple[str, int, float], list[dict[str, Any]]] = {s: [] for s in SETTINGS}
+    for _ in range(args.repeats):
+        for setting in SETTINGS:
+            found[setting].append(in_fresh_process(setting, args))
+            print(".", end="", flush=True, file=sys.stderr)
+    print(file=sys.stderr)
+    # One thread that never waits: its processor time is the wall time of an idle machine.
+    clock = "processor_s" if args.device == "cpu" and args.threads == 1 else "wall_s"
+    rows = []
+    for (model_name, batch, seconds), runs in found.items():
+        step_s, peak = said[model_name, batch, seconds]
+        measured_s = median(s for run in runs for s in run[clock][1:])
+        measured_bytes = median(run["peak_bytes"] for run in runs)
+        rows.append(
+            {
+                "model": model_name,
+                "batch": batch,
+                "seconds": seconds,
+                "predicted_step_s": round(step_s, 4),
+                "measured_step_s": round(measured_s, 4),
+                "step_error": round(step_s / measured_s - 1, 4),
+                "fastest_step_s": round(min(s for run in runs for s in run[clock][1:]), 4),
+                "wall_step_s": round(median(s for run in runs for s in run["wall_s"][1:]), 4),
+                "predicted_peak_bytes": round(peak),
+                "measured_peak_bytes": round(measured_bytes),
+                "peak_error": round(peak / measured_bytes - 1, 4),
+                "steps": sum(len(run[clock]) - 1 for run in runs),
+                "clock": "processor" if clock == "processor_s" else "wall",
+            }
+        )
+    return rows
+
+
+def about(args: argparse.Namespace, device: Any) -> dict[str, Any]:
+    """How it was measured, for the head of the table."""
+    import torch
+    import transformers
+
+    return {
+        "processor": device.title.split(",")[0],
+        "device": args.device,
+        "threads": args.threads,
+        "torch": torch.__version__.split("+")[0],
+        "transformers": transformers.__version__,
+        "date": datetime.date.today().isoformat(),
+        "calibration": device.source_of("rates"),
+    }
+
+
+def write(path: Path, head: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8", newline=""
+    ) as draft:
+        draft.writelines(f"# {key}: {value}\n" for key, value in head.items())
+        writer = csv.DictWriter(draft, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    Path(draft.name).chmod(0o644)
+    Path(draft.name).replace(path)
+    text = json.dumps({"machine": head, "results": rows}, indent=2) + "\n"
+    path.with_suffix(".json").write_text(text, encoding="utf-8")
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    print(
+        f"{'setting':28}{'step: predicted':>16}{'measured':>10}{'':>7}{'peak: predicted':>18}{'measured':>12}"
+    )
+    for row in rows:
+        setting = f"{row['model']} {row['batch']} x {row['seconds']:g} s"
+        peaks = [row[f"{which}_peak_bytes"] / 2**30 for which in ("predicted", "measured")]
+        print(
+            f"{setting:28}{row['predicted_step_s']:14.2f} s{row['measured_step_s']:8.2f} s"
+            f"{row['step_error']:+7.1%}{peaks[0]:14.3f} GiB{peaks[1]:8.3f} GiB{row['peak_error']:+7.1%}"
+        )
+
+
+# %% All of it
+def main() -> None:
+    args = options()
+    if args.one:
+        model_name, batch, seconds = args.one
+        print(
+            json.dumps(
+                real_steps(model_name, int(batch), float(seconds), args.device, args.threads, args.steps)
+            )
+        )
+        return
+    from fedsim.hardware import load_device
+    from fedsim.measure.calibrate import check
+
+    args.threads = check(args.device, args.threads)
+    host = args.host or args.out.with_name("host.yaml")
+    if not host.is_file():
+        command = [sys.executable, "-m", "fedsim", "calibrate", "--device", args.device, "--out", str(host)]
+        command += ["--threads", str(args.threads), "--minutes", str(args.minutes)]
+        subprocess.run(command, check=True)
+    device = load_device(str(host))
+    rows = compare(args, device)
+    write(args.out, about(args, device), rows)
+    show(rows)
+    print(f"wrote {args.out} and {args.out.with_suffix('.json').name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""``fedsim calibrate``: measure this machine and write a device file for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(name="calibrate")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("host.yaml"),
+    show_default=True,
+    help="Device file to write; the raw times go beside it.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="Time to spend on operators; four rounds over all of them at least.",
+)
+@click.option("--threads", type=click.IntRange(1), help="Threads that compute; torch's choice by default.")
+def command(device: str, out: Path, minutes: float, threads: int | None) -> None:
+    """Measure this machine and write a device file for it.
+
+    Every operator of a wav2vec 2.0 training step is timed on its own; no step is run. The file can
+    stand wherever a device's name can: fedsim cost --device ./host.yaml. Let the machine do nothing
+    else meanwhile.
+    """
+    from rich.console import Console
+
+    from fedsim.measure import calibrate as measuring
+    from fedsim.measure import device_file
+    from fedsim.measure.show import table
+
+    device_file.check_writable(out)
+    threads = measuring.check(device, threads)
+    console = Console()
+    with console.status("looking at the machine") as status:
+
+        def progress(what: str, share: float) -> None:
+            status.update(f"{what}: {share:.0%}" if share else what)
+
+        found = measuring.calibrate(device, threads, minutes, progress)
+    console.print(table(found))
+    paths = device_file.write(out, found.host, found.rates, found.probes, found.timed, found.circumstances)
+    for path in paths:
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
