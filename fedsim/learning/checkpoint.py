@@ -90,8 +90,8 @@ def read(file: Path) -> Checkpoint:
     return Checkpoint(tensors, metadata)
 
 
-def thin(folder: Path, keep_every: int, last: int) -> None:
-    """Remove checkpoints but the newest two up to ``last`` and every ``keep_every``-th (and 0)."""
-    for rounds_done in available(folder):
-        if rounds_done < last - 1 and rounds_done % keep_every:
+def thin(folder: Path, keep_every: int) -> None:
+    """Remove checkpoints but the newest two and every ``keep_every``-th (and 0)."""
+    for rounds_done in available(folder)[:-2]:
+        if rounds_done % keep_every:
             path(folder, rounds_done).unlink(missing_ok=True)

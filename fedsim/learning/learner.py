@@ -155,7 +155,7 @@ class SpeechLearner:
             metrics += self.finetune()
         if self.checkpoints is not None:
             self.save()
-            checkpoint.thin(self.checkpoints, self.spec.checkpoint_every, self.rounds_done)
+            checkpoint.thin(self.checkpoints, self.spec.checkpoint_every)
         return RoundLearning(loss, weight, accepted, metrics)
 
     def _received(self, update: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -229,6 +229,9 @@ class SpeechLearner:
     def restore(self, rounds_done: int | None = None) -> int:
         """Go back to a checkpoint, by default the newest; what follows is as if never interrupted.
 
+        Rounds in which nobody delivered an update leave no checkpoint, as they leave the model as
+        it was: the newest one that is not later than ``rounds_done`` is taken.
+
         Returns:
             The number of rounds done, which is the index of the next round.
 
@@ -236,8 +239,8 @@ class SpeechLearner:
             RunError: if there is no such checkpoint, or it is of another model, spec or seed.
         """
         found = checkpoint.available(self.checkpoints) if self.checkpoints is not None else []
-        wanted = (found[-1] if found else None) if rounds_done is None else rounds_done
-        if self.checkpoints is None or wanted is None or wanted not in found:
+        wanted = max((n for n in found if rounds_done is None or n <= rounds_done), default=None)
+        if self.checkpoints is None or wanted is None:
             raise RunError("there is no checkpoint to go on from", file=self.checkpoints)
         file = checkpoint.path(self.checkpoints, wanted)
         held = checkpoint.read(file)
@@ -255,7 +258,9 @@ class SpeechLearner:
         self._server.restore(held.group("server"))
         for version, older in held.group("older").items():
             self._version(int(version))[:] = older
-        return wanted
+        if rounds_done is not None:
+            self._advance_to(rounds_done)
+        return self.rounds_done
 
     def _fingerprint(self) -> str:
         text = json.dumps(asdict(self.spec), sort_keys=True)

@@ -169,12 +169,32 @@ def test_a_resumed_learner_goes_on_with_the_same_bytes(small: LearnerSpec, tmp_p
             _round(whole, r, [0, 1], base=[r, max(0, r - 1)])
         expected = whole.weights()
     for done in (0, 1, 2):
+        for later in range(done + 1, 4):
+            checkpoint.path(tmp_path / "a", later).unlink(missing_ok=True)
         with speech_learner(spec, 5, 1, tmp_path / "a") as again:
             assert again.restore(done) == done
             for r in range(done, 3):
                 _round(again, r, [0, 1], base=[r, max(0, r - 1)])
             assert np.array_equal(again.weights(), expected)
     assert checkpoint.available(tmp_path / "a") == [0, 1, 2, 3]
+
+
+def test_rounds_without_updates_leave_no_checkpoint_and_resume_all_the_same(
+    small: LearnerSpec, tmp_path: Path
+) -> None:
+    spec = replace(small, rounds=9, max_staleness=1)
+    with speech_learner(spec, 5, 1, tmp_path) as whole:
+        whole.initial_metrics()
+        for r in (0, 3):
+            _round(whole, r, [0, 1])
+        _round(whole, 5, [0, 1], base=[5, 4])
+        expected = whole.weights()
+    assert checkpoint.available(tmp_path) == [0, 4, 6]
+    checkpoint.path(tmp_path, 6).unlink()
+    with speech_learner(spec, 5, 1, tmp_path) as again:
+        assert again.restore(5) == 5
+        _round(again, 5, [0, 1], base=[5, 4])
+        assert np.array_equal(again.weights(), expected)
 
 
 def test_checkpoints_are_named_thinned_and_refused(small: LearnerSpec, tmp_path: Path) -> None:
@@ -193,11 +213,13 @@ def test_checkpoints_are_named_thinned_and_refused(small: LearnerSpec, tmp_path:
     ):
         stranger.restore()
     checkpoint.path(tmp_path, 5).write_bytes(b"torn")
-    with speech_learner(spec, 5, 1, tmp_path) as learner:
-        with pytest.raises(RunError, match="cannot be read"):
-            learner.restore()
-        with pytest.raises(RunError, match="no checkpoint"):
-            learner.restore(2)
+    with speech_learner(spec, 5, 1, tmp_path) as learner, pytest.raises(RunError, match="cannot be read"):
+        learner.restore()
+    with (
+        speech_learner(spec, 5, 1, tmp_path / "none") as learner,
+        pytest.raises(RunError, match="no checkpoint"),
+    ):
+        learner.restore(2)
 
 
 def test_a_worker_that_dies_is_one_error_that_names_the_client(small: LearnerSpec) -> None:
