@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,26 @@ from numpy.typing import ArrayLike
 from fedsim import engine, hardware, paths
 from fedsim.cost import LayerTrace, Pricer, load_trace
 from fedsim.engine import Plan, RoundRecord
-from fedsim.fleet import Fleet, Group, availability, pressure, speech
+from fedsim.errors import ScenarioError
+from fedsim.fleet import Battery, Fleet, Group, availability, pressure, speech
+from fedsim.fleet.hours import NIGHT
 from fedsim.hardware import Device, Link
 from fedsim.learning import CorpusSpec, FinetuneSpec, LearnerSpec, speech_learner
 from fedsim.run.world import FleetWorld, make_workloads
 from fedsim.scenario import Scenario
-from fedsim.scenario.model import AvailabilitySpec, ClosePolicy, MixEntry, PressureSpec
-from fedsim.scenario.technique import technique
+from fedsim.scenario.model import AvailabilitySpec, ClosePolicy, Compression, MixEntry, PressureSpec
+from fedsim.scenario.technique import fallbacks, technique
+from fedsim.units import DAY_S, HOUR_S
+
+MAX_STALENESS = 20  # rounds; an asynchronous update based on an older model is rejected
+
+_SELECTIONS: Mapping[str, Callable[[], engine.Selection]] = {
+    "random": engine.Random,
+    "round-robin": engine.RoundRobin,
+    "fastest-first": engine.FastestFirst,
+    "memory-aware": engine.MemoryAware,
+    "oort": engine.Oort,
+}
 
 MakeLearner = Callable[[int, Path], Any]
 
@@ -30,7 +44,8 @@ class Composition:
     Attributes:
         world: what the engine asks.
         plan: what the server does.
-        pricers: what prices a training step, by device name.
+        pricers: what prices a training step, by device name: as the scenario says, then the
+            techniques that a client falls back on.
         devices: device names, by position; ``world.device`` holds each client's position.
         inputs: every file that was read, by the label under which the manifest lists it.
         notes: more that decides the result, for the manifest.
@@ -40,7 +55,7 @@ class Composition:
 
     world: FleetWorld
     plan: Plan
-    pricers: Mapping[str, Pricer]
+    pricers: Mapping[str, list[Pricer]]
     devices: tuple[str, ...]
     inputs: Mapping[str, Path]
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -64,7 +79,7 @@ def compose(scenario: Scenario) -> Composition:
     devices = {entry.device: _device(entry.device, scenario, inputs) for entry in scenario.fleet.mix}
     trace = load_trace(scenario.training.model)
     _note_file(inputs, "traces", trace.file)
-    pricers = {device.name: _pricer(device, trace, scenario) for device in devices.values()}
+    pricers = {device.name: _pricers(device, trace, scenario) for device in devices.values()}
     groups = [_group(entry, devices[entry.device], scenario, inputs) for entry in scenario.fleet.mix]
     fleet = Fleet.build(groups, scenario.fleet.clients, scenario.seed)
     corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
@@ -74,17 +89,25 @@ def compose(scenario: Scenario) -> Composition:
         scenario.workload, scenario.training.batch_size, scenario.fleet.clients, scenario.seed
     )
     models = {device.name: device for device in devices.values()}
-    world = FleetWorld.build(fleet, models, pricers, loads, work, scenario.training.local_epochs)
+    world = FleetWorld.build(
+        fleet,
+        models,
+        pricers,
+        loads,
+        work,
+        scenario.training.local_epochs,
+        _upload_share(scenario.rounds.compression),
+    )
     plan = Plan(
         rounds=scenario.rounds.count,
         cohort=scenario.rounds.cohort,
-        select=engine.Random(),
+        select=_SELECTIONS[scenario.rounds.select](),
         close=_closing(scenario.rounds.close),
         server_down_bytes_per_s=scenario.server.uplink,
         server_up_bytes_per_s=scenario.server.downlink,
         seed=scenario.seed,
     )
-    calibration = {name: pricer.calibration.status for name, pricer in pricers.items()}
+    calibration = {name: priced[0].calibration.status for name, priced in pricers.items()}
     return Composition(
         world=world,
         plan=plan,
@@ -111,12 +134,9 @@ def _device(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Device:
     return hardware.project(device, scenario.hardware.year, trend)
 
 
-def _pricer(device: Device, trace: LayerTrace, scenario: Scenario) -> Pricer:
-    return Pricer(
-        device,
-        trace,
-        technique(scenario.training, device.training_precisions),
-    )
+def _pricers(device: Device, trace: LayerTrace, scenario: Scenario) -> list[Pricer]:
+    plain = technique(scenario.training, device.training_precisions)
+    return [Pricer(device, trace, one) for one in (plain, *fallbacks(scenario.training, plain))]
 
 
 def _link(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Link:
@@ -135,7 +155,24 @@ def _group(entry: MixEntry, device: Device, scenario: Scenario, inputs: dict[str
         availability=_availability(entry.availability, inputs),
         pressure=_pressure(entry.pressure, inputs),
         speed_spread=entry.speed_spread,
+        memory_spread=entry.memory_spread,
+        utc_offsets_s=tuple(round(hours * HOUR_S) for hours in entry.utc_offsets),
+        battery=_battery(entry, device),
+        crash_per_s=entry.crashes_per_day / DAY_S,
     )
+
+
+def _battery(entry: MixEntry, device: Device) -> Battery | None:
+    spec = entry.battery
+    if spec is None:
+        return None
+    capacity = spec.capacity if spec.capacity is not None else device.battery_j
+    if capacity is None:
+        raise ScenarioError(
+            f"{device.name} has no battery of its own; give battery.capacity", key="fleet.mix"
+        )
+    plugged = NIGHT if spec.plugged == "overnight" else None
+    return Battery(capacity, spec.floor, spec.charge, plugged)
 
 
 def _availability(spec: AvailabilitySpec, inputs: dict[str, Path]) -> availability.Availability:
@@ -163,11 +200,25 @@ def _pressure(spec: PressureSpec, inputs: dict[str, Path]) -> pressure.Pressure:
     return pressure.laptop() if spec.kind == "laptop" else pressure.dedicated()
 
 
-def _closing(policy: ClosePolicy) -> engine.Closing:
+def _closing(policy: ClosePolicy) -> engine.Closing | engine.Buffered:
+    if policy.policy == "async":
+        assert policy.buffer is not None
+        return engine.Buffered(policy.buffer)
+    if policy.policy == "quorum":
+        assert policy.over is not None
+        return engine.Quorum(policy.over, math.inf if policy.after is None else policy.after)
     if policy.policy == "deadline":
         assert policy.after is not None
         return engine.Deadline(policy.after)
     return engine.WaitAll()
+
+
+def _upload_share(compression: Compression) -> float:
+    """Bytes of a compressed update over bytes of one in fp32; top-k sends an index with each value."""
+    if compression.kind == "top-k":
+        assert compression.share is not None
+        return min(1.0, 2.0 * compression.share)
+    return {"none": 1.0, "fp16": 0.5, "int8": 0.25}[compression.kind]
 
 
 def _learner(scenario: Scenario) -> MakeLearner | None:
@@ -182,6 +233,9 @@ def _learner(scenario: Scenario) -> MakeLearner | None:
         clients=scenario.fleet.clients,
         rounds=scenario.rounds.count,
         aggregate=scenario.rounds.aggregate,
+        compression=scenario.rounds.compression.kind,
+        compression_share=scenario.rounds.compression.share or 0.01,
+        max_staleness=MAX_STALENESS if scenario.rounds.close.policy == "async" else 0,
         **values,
     )
 

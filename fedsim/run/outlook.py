@@ -53,7 +53,7 @@ def outlook(composition: Composition) -> list[DeviceOutlook]:
         mine = world.device[clients] == position
         if not mine.any():
             continue
-        pricer = composition.pricers[name]
+        pricer = composition.pricers[name][0]
         rows.append(
             DeviceOutlook(
                 device=name,

@@ -9,11 +9,13 @@ footprint grows while it trains, as longer batches come along and the allocator 
 that curve is kept as the running maximum at the end of each of ``LEVELS`` equal parts of the
 client's batches, which is never below the true one. A device that slows down once hot
 (``sustained``) trains at full speed for ``throttle_after_s`` and at its sustained share after that.
+Where a scenario gives techniques to fall back on, a client takes the first that fits into what it
+has free at dispatch; if none does, it takes the last, and runs out of memory with that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,7 @@ from fedsim.cost import Pricer
 from fedsim.engine import Quote
 from fedsim.errors import TraceError
 from fedsim.fleet import Fleet, batches, speech, workload
+from fedsim.fleet.battery import Batteries
 from fedsim.hardware import Device
 from fedsim.scenario.model import Workload
 
@@ -78,11 +81,13 @@ class FleetWorld:
         devices: names of the device models, by position.
         device: int64[clients], each client's position in ``devices``.
         workloads: the distinct workloads and who has which.
-        compute_s: float64[devices, workloads], seconds of a round's training, throttling included.
-        footprint_bytes: float64[devices, workloads, LEVELS], see :class:`Prices`.
+        compute_s: float64[techniques, devices, workloads], seconds of a round's training, throttling
+            included.
+        footprint_bytes: float64[techniques, devices, workloads, LEVELS], see :class:`Prices`.
         memory_bytes, system_bytes, idle_w, active_w: float64[devices].
         radio_w, latency_s: float64[groups], of the groups' links.
-        model_bytes: size of the model, sent each way.
+        model_bytes: size of the model as sent to a client.
+        update_bytes: size of an update as sent back, compressed if it is.
     """
 
     fleet: Fleet
@@ -98,28 +103,33 @@ class FleetWorld:
     radio_w: Floats
     latency_s: Floats
     model_bytes: float
+    update_bytes: float
 
     @staticmethod
     def build(
         fleet: Fleet,
         devices: Mapping[str, Device],
-        pricers: Mapping[str, Pricer],
+        pricers: Mapping[str, Sequence[Pricer]],
         workloads: workload.Workloads,
         work: batches.Batches,
         local_epochs: int,
+        upload_share: float = 1.0,
     ) -> FleetWorld:
         """Price all work of a fleet.
 
         Args:
             fleet: whose groups name ``devices``.
             devices: the device models by name.
-            pricers: their prices of a training step, by the same names.
+            pricers: their prices of a training step, by the same names: the technique that a client
+                begins with, then those that it falls back on, as many for each device.
             workloads: the distinct workloads.
             work: their batches.
             local_epochs: passes over a workload in a round.
+            upload_share: bytes of an update over bytes of the model.
         """
         names = tuple(sorted(devices))
-        prices = [price(pricers[name], work, local_epochs) for name in names]
+        techniques = range(len(pricers[names[0]]))
+        prices = [[price(pricers[name][t], work, local_epochs) for name in names] for t in techniques]
         per_group = np.array([names.index(group.device) for group in fleet.groups], dtype=np.int64)
         models = [devices[name] for name in names]
         return FleetWorld(
@@ -127,18 +137,27 @@ class FleetWorld:
             devices=names,
             device=per_group[fleet.group],
             workloads=workloads,
-            compute_s=np.stack(
-                [throttled_s(model, one.compute_s) for model, one in zip(models, prices, strict=True)]
+            compute_s=np.array(
+                [
+                    [throttled_s(model, one.compute_s) for model, one in zip(models, row, strict=True)]
+                    for row in prices
+                ]
             ),
-            footprint_bytes=np.stack([one.footprint_bytes for one in prices]),
+            footprint_bytes=np.array([[one.footprint_bytes for one in row] for row in prices]),
             memory_bytes=np.array([model.memory_bytes for model in models]),
             system_bytes=np.array([model.system_bytes for model in models]),
             idle_w=np.array([model.idle_w for model in models]),
             active_w=np.array([model.active_w for model in models]),
             radio_w=np.array([group.link.radio_w for group in fleet.groups]),
             latency_s=np.array([group.link.latency_s for group in fleet.groups]),
-            model_bytes=float(pricers[names[0]].weights_bytes),
+            model_bytes=float(pricers[names[0]][0].weights_bytes),
+            update_bytes=float(pricers[names[0]][0].weights_bytes) * upload_share,
         )
+
+    @property
+    def battery(self) -> Batteries | None:
+        """The clients' batteries; None if all are always powered."""
+        return self.fleet.battery
 
     @property
     def clients(self) -> int:
@@ -162,21 +181,29 @@ class FleetWorld:
         device = self.device[clients]
         return self.memory_bytes[device] - self.system_bytes[device] * self.fleet.system_factor[clients]
 
+    def technique(self, clients: Ints, available_bytes: Floats) -> Ints:
+        """int64[n]: position of the first technique that fits into what is available, else the last."""
+        peak = self.footprint_bytes[:, self.device[clients], self.workloads.of(clients), -1]
+        fits = peak <= available_bytes
+        found: Ints = np.where(fits.any(axis=0), fits.argmax(axis=0), fits.shape[0] - 1)
+        return found
+
     def quote(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> Quote:
         """What a round dispatched at ``time_s`` would take each client."""
         device, work, group = self.device[clients], self.workloads.of(clients), self.fleet.group[clients]
         n = clients.size
-        model = np.full(n, self.model_bytes)
+        available = self.room_bytes(clients) - self.fleet.pressure_bytes(clients, time_s)
+        how = self.technique(clients, available)
         return Quote(
             client=clients,
-            download_bytes=model,
-            upload_bytes=model,
+            download_bytes=np.full(n, self.model_bytes),
+            upload_bytes=np.full(n, self.update_bytes),
             down_bytes_per_s=self.fleet.down_bytes_per_s[clients],
             up_bytes_per_s=self.fleet.up_bytes_per_s[clients],
             latency_s=self.latency_s[group],
-            compute_s=self.compute_s[device, work] / self.fleet.speed[clients],
-            footprint_bytes=self.footprint_bytes[device, work, -1],
-            available_bytes=self.room_bytes(clients) - self.fleet.pressure_bytes(clients, time_s),
+            compute_s=self.compute_s[how, device, work] / self.fleet.speed[clients],
+            footprint_bytes=self.footprint_bytes[how, device, work, -1],
+            available_bytes=available,
             examples=self.workloads.utterances[work].astype(np.float64),
             idle_w=self.idle_w[device],
             compute_w=self.active_w[device],
@@ -187,7 +214,8 @@ class FleetWorld:
     def oom_from_s(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant in [start_s, end_s) at which memory is short; ``inf`` if there is none."""
         clients = quote.client
-        levels = self.footprint_bytes[self.device[clients], self.workloads.of(clients)]
+        how = self.technique(clients, quote.available_bytes)
+        levels = self.footprint_bytes[how, self.device[clients], self.workloads.of(clients)]
         left = self.room_bytes(clients)[:, None] - levels
         first = np.full(clients.size, np.inf)
         begin = np.asarray(start_s, dtype=np.float64)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from fedsim.scenario.quantities import Duration, Rate, Size
+from fedsim.scenario.quantities import Duration, Energy, Power, Rate, Size
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
@@ -33,14 +33,20 @@ def _policy(value: Any) -> Any:
     return {"policy": value} if isinstance(value, str) else value
 
 
-def _needs(block: Block, kind: str, wanted: Mapping[str, tuple[str, ...]], options: tuple[str, ...]) -> None:
-    """Check that exactly the options which ``kind`` takes are given."""
+def _needs(
+    block: Block,
+    kind: str,
+    wanted: Mapping[str, tuple[str, ...]],
+    options: tuple[str, ...],
+    may: Mapping[str, tuple[str, ...]] | None = None,
+) -> None:
+    """Check that the options which ``kind`` needs are given, and none that it neither needs nor may have."""
     for option in options:
         given = getattr(block, option) is not None
-        takes = option in wanted.get(kind, ())
-        if takes and not given:
+        needed = option in wanted.get(kind, ())
+        if needed and not given:
             raise ValueError(f"{kind!r} needs the key {option!r} beside it")
-        if given and not takes:
+        if given and not needed and option not in (may or {}).get(kind, ()):
             owners = [name for name, taken in wanted.items() if option in taken]
             raise ValueError(f"the key {option!r} belongs to {' or '.join(owners)}, not to {kind!r}")
 
@@ -88,6 +94,15 @@ class PressureSpec(Block):
         return self
 
 
+class BatterySpec(Block):
+    """What a client runs on when it is not plugged in; it is plugged in overnight."""
+
+    capacity: Energy | None = Field(None, description="when full; by default the device's own battery")
+    floor: float = Field(0.2, ge=0, lt=1, description="share of the charge at which a client refuses")
+    charge: Power = Field(10.0, description="power at which it charges while plugged in")
+    plugged: Literal["overnight", "never"] = Field("overnight", description="when it is plugged in")
+
+
 class MixEntry(Block):
     """One share of the fleet: a device model and the circumstances it lives in."""
 
@@ -96,9 +111,19 @@ class MixEntry(Block):
     link: str = Field("wifi", description="a name from hardware/links or a link file")
     availability: Annotated[AvailabilitySpec, BeforeValidator(_kind)] = AvailabilitySpec(kind="always")
     pressure: Annotated[PressureSpec, BeforeValidator(_kind)] = PressureSpec(kind="dedicated")
+    battery: BatterySpec | None = Field(None, description="leave out for clients that are always powered")
     speed_spread: float = Field(
         0.0, ge=0, le=1, description="sigma of the lognormal spread of compute speed between clients"
     )
+    memory_spread: float = Field(
+        0.0, ge=0, le=1, description="sigma of the lognormal spread of what the system itself holds"
+    )
+    utc_offsets: list[float] = Field(
+        [0.0],
+        min_length=1,
+        description="hours from UTC of the places where its clients live, drawn at random",
+    )
+    crashes_per_day: float = Field(0.0, ge=0, le=86_400, description="rate at which a client at work crashes")
 
 
 class FleetSpec(Block):
@@ -157,18 +182,43 @@ class Training(Block):
         False, description="recompute activations instead of storing them; true means both"
     )
     freeze_cnn: bool = Field(False, description="do not train the CNN encoder")
-    on_oom: Literal["drop"] = Field("drop", description="what a client does that would run out of memory")
+    on_oom: Literal["drop", "shrink-batch", "checkpoint"] = Field(
+        "drop",
+        description="drop out; halve the batch and accumulate gradients; or recompute activations",
+    )
 
 
 class ClosePolicy(Block):
     """When the server stops waiting."""
 
-    policy: Literal["wait-all", "deadline"] = Field("wait-all", description="the rule that ends a round")
-    after: Duration | None = Field(None, description="deadline: how long a round may take")
+    policy: Literal["wait-all", "deadline", "quorum", "async"] = Field(
+        "wait-all", description="the rule that ends a round"
+    )
+    after: Duration | None = Field(
+        None, description="deadline, and quorum if wanted: how long a round may take"
+    )
+    over: float | None = Field(
+        None, ge=0, le=100, description="quorum: share of clients asked beyond the cohort"
+    )
+    buffer: int | None = Field(None, ge=1, description="async: updates that make the next model")
 
     @model_validator(mode="after")
     def _options(self) -> ClosePolicy:
-        _needs(self, self.policy, {"deadline": ("after",)}, ("after",))
+        wanted = {"deadline": ("after",), "quorum": ("over",), "async": ("buffer",)}
+        may = {"quorum": ("after",)}
+        _needs(self, self.policy, wanted, ("after", "over", "buffer"), may)
+        return self
+
+
+class Compression(Block):
+    """What is done to an update before it is sent."""
+
+    kind: Literal["none", "fp16", "int8", "top-k"] = Field("none", description="the compression of an update")
+    share: float | None = Field(None, gt=0, le=1, description="top-k: share of the coordinates that are kept")
+
+    @model_validator(mode="after")
+    def _options(self) -> Compression:
+        _needs(self, self.kind, {"top-k": ("share",)}, ("share",))
         return self
 
 
@@ -176,12 +226,17 @@ class Rounds(Block):
     """The federated rounds."""
 
     count: int = Field(ge=1, le=10_000_000, description="how many rounds")
-    cohort: int = Field(ge=1, le=10_000_000, description="clients chosen a round")
-    select: Literal["random"] = Field("random", description="how they are chosen among those online")
+    cohort: int = Field(
+        ge=1, le=10_000_000, description="clients chosen a round; async: clients at work at once"
+    )
+    select: Literal["random", "round-robin", "fastest-first", "memory-aware", "oort"] = Field(
+        "random", description="how they are chosen among those online"
+    )
     close: Annotated[ClosePolicy, BeforeValidator(_policy)] = ClosePolicy(policy="wait-all")
     aggregate: Literal[
         "fedavg", "uniform", "loss-weighted", "fedprox", "fedadam", "fedyogi", "trimmed-mean"
     ] = Field("fedavg", description="how updates become the next global model")
+    compression: Annotated[Compression, BeforeValidator(_kind)] = Compression(kind="none")
 
 
 class Server(Block):

@@ -52,6 +52,16 @@ Size = Annotated[
     BeforeValidator(_positive(units.parse_bytes)),
     PlainSerializer(_writer({"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}, units.parse_bytes)),
 ]
+Energy = Annotated[
+    float,
+    BeforeValidator(_positive(units.parse_j)),
+    PlainSerializer(_writer({"J": 1.0, "Wh": 3600.0}, units.parse_j)),
+]
+Power = Annotated[
+    float,
+    BeforeValidator(_positive(units.parse_w)),
+    PlainSerializer(_writer({"W": 1.0}, units.parse_w)),
+]
 
 
 def _rate(value: object) -> float:

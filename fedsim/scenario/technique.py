@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fedsim.cost.technique import Technique
 from fedsim.scenario.model import Training
 
@@ -26,3 +28,19 @@ def technique(training: Training, precisions: tuple[str, ...] | None = None) -> 
         checkpointing=_CHECKPOINTING.get(training.checkpointing, str(training.checkpointing)),
         freeze_cnn=training.freeze_cnn,
     )
+
+
+def fallbacks(training: Training, plain: Technique) -> list[Technique]:
+    """What a client does instead if ``plain`` needs more memory than it has, in the order it tries.
+
+    ``shrink-batch`` halves the micro-batch again and again and accumulates gradients, so that the
+    step stays the same; ``checkpoint`` recomputes the transformer's activations, then all.
+    """
+    if training.on_oom == "shrink-batch":
+        halvings = range(1, training.batch_size.bit_length())
+        return [replace(plain, accumulate=plain.accumulate * 2**k) for k in halvings]
+    if training.on_oom == "checkpoint":
+        order = ("none", "transformer", "both")
+        already = order.index(plain.checkpointing) if plain.checkpointing in order else 1
+        return [replace(plain, checkpointing=more) for more in order[already + 1 :]]
+    return []

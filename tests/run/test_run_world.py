@@ -45,7 +45,7 @@ def world(work, clients=None, batch_size=2, epochs=1, pressure_bytes=0.0, memory
     )
     fleet = Fleet.build([group], clients or work.count, seed=1)
     made = batches.make(work, batch_size, "sorted", seed=1)
-    return FleetWorld.build(fleet, {device.name: device}, {device.name: Pricer()}, work, made, epochs)
+    return FleetWorld.build(fleet, {device.name: device}, {device.name: [Pricer()]}, work, made, epochs)
 
 
 def test_a_workload_costs_the_sum_of_its_padded_batches():
