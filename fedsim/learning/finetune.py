@@ -28,6 +28,7 @@ from fedsim.learning.transcripts import BLANK, Vocabulary, frames_needed, normal
 
 _CLIP_NORM = 5.0
 _HEAD_DROPOUT = 0.1
+_BUCKET = 8
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,9 @@ def _train(
     optimizer = torch.optim.Adam(net.parameters(), lr=spec.learning_rate, fused=True)
     net.train()
     losses: list[float] = []
-    for step, chosen in zip(range(spec.steps), _endless(train, spec.batch_size, draw), strict=False):
+    for step, chosen in zip(
+        range(spec.steps), _endless(train, speech.samples, spec.batch_size, draw), strict=False
+    ):
         waves, attention, lengths = _padded(speech, chosen, device)
         frames = np.array([model.frames(config, int(n)) for n in lengths])
         width = model.frames(config, waves.shape[1])
@@ -224,14 +227,22 @@ def _train(
     return float(np.mean(losses[-max(1, spec.steps // 10) :]))
 
 
-def _endless(train: NDArray[np.int64], size: int, draw: np.random.Generator) -> Iterator[list[int]]:
-    """Batches for ever: passes in a new random order each."""
+def _endless(
+    train: NDArray[np.int64], samples: NDArray[np.int64], size: int, draw: np.random.Generator
+) -> Iterator[list[int]]:
+    """Batches for ever: passes in a new random order each, batched by length within buckets.
+
+    A bucket of ``_BUCKET`` batches is sorted by length before it is cut, so that little is padded,
+    and its batches come in random order.
+    """
     rest: list[int] = []
     while True:
-        while len(rest) < size:
+        while len(rest) < _BUCKET * size:
             rest += draw.permutation(train).tolist()
-        yield rest[:size]
-        rest = rest[size:]
+        bucket = sorted(rest[: _BUCKET * size], key=lambda u: (int(samples[u]), u))
+        rest = rest[_BUCKET * size :]
+        for turn in draw.permutation(_BUCKET).tolist():
+            yield bucket[turn * size : (turn + 1) * size]
 
 
 def _recognise(

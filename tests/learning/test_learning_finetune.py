@@ -79,3 +79,13 @@ def test_speech_without_transcripts_is_an_input_error() -> None:
         finetune.recognise(weights, "wav2vec2-tiny", QUICK, silent, 1)
     with pytest.raises(ScenarioError, match="at least 1"):
         FinetuneSpec(steps=0)
+
+
+def test_batches_of_a_bucket_are_alike_in_length_and_hold_every_utterance() -> None:
+    samples = np.random.default_rng(0).integers(8_000, 160_000, 64)
+    endless = finetune._endless(np.arange(64), samples, 8, np.random.default_rng(1))
+    first = [next(endless) for _ in range(8)]
+    assert sorted(u for batch in first for u in batch) == list(range(64))
+    spread = np.mean([np.ptp(samples[batch]) for batch in first])
+    assert spread < 0.25 * np.ptp(samples)
+    assert [next(endless) for _ in range(8)] != first
