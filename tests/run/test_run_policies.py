@@ -122,13 +122,13 @@ def test_a_longer_deadline_never_completes_fewer(scenario):
     assert completed == sorted(completed)
 
 
-def test_a_fleet_that_is_never_online_ends_with_a_clear_account(scenario, tmp_path):
+def test_a_fleet_that_is_never_online_again_ends_with_a_clear_account(scenario, tmp_path):
     from fedsim.engine import simulate
 
-    trace = tmp_path / "never.csv"
-    trace.write_text("client,start_s,end_s\n999,0,1\n")
+    trace = tmp_path / "once.csv"  # every client plays back this one: a second, and never again
+    trace.write_text("client,start_s,end_s\n0,0,1\n")
     rows = [f"fleet.mix[{i}].availability={{kind: trace, file: {trace}}}" for i in (0, 1)]
     composition = compose(scenario(*rows))
     ending = simulate(composition.world, composition.plan)
-    assert ending.rounds_done == 0
-    assert "no client is online" in ending.reason
+    assert ending.rounds_done == 1
+    assert ending.reason == "no client is online at 1 s, and none will be"
