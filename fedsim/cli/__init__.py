@@ -21,6 +21,7 @@ VERBS = {
     "report": "Make the figures and the report of a run again.",
     "devices": "List the devices, or show one with its sources.",
     "cost": "Price one training step on one device.",
+    "fit": "Find what makes training fit on a device.",
     "trace": "Trace a model's layers and write its layer trace.",
     "calibrate": "Measure this machine and write a device file for it.",
     "reproduce": "Hold fedsim against every figure of the paper.",

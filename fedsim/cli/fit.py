@@ -1,0 +1,197 @@
+"""``fedsim fit``: which techniques make training fit on a device, and what they cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fedsim.cost.fit import Fit, Longest, Option
+    from fedsim.cost.technique import Technique
+
+_SHOWN = 15
+_MARKS = {"same": "", "rounding": "~", "learning": "*"}
+_LEGEND = (
+    "Unmarked rows learn the same: stored or fused attention, checkpointing, and micro-batches"
+    " (but for the diversity loss of the codebooks, averaged over a micro-batch).",
+    "~ rounds in 16 bits. * learns otherwise: another optimizer, or a CNN encoder that is not trained.",
+)
+
+
+@click.command(name="fit")
+@click.option("--device", "-d", required=True, help="A device of the catalogue, or a YAML file.")
+@click.option("--model", "-m", required=True, help="A layer trace of the catalogue, or a JSON file.")
+@click.option("--seconds", "-s", type=float, required=True, help="Of the longest sentence.")
+@click.option(
+    "--batch", "-b", type=click.IntRange(1, 65_536), default=4, show_default=True, help="Sentences a step."
+)
+@click.option("--all", "everything", is_flag=True, help=f"Print every combination, not the best {_SHOWN}.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every combination.")
+def command(device: str, model: str, seconds: float, batch: int, everything: bool, as_json: bool) -> None:
+    """Price every combination of techniques: the fastest that fits, and the cheapest change that does it."""
+    import json
+
+    from fedsim.cost import load_trace
+    from fedsim.cost.fit import LONGEST_SAMPLES, SAMPLES_PER_S, Fit
+    from fedsim.errors import InputError
+    from fedsim.hardware import load_device
+
+    if not 0 < seconds <= LONGEST_SAMPLES / SAMPLES_PER_S:
+        raise InputError(f"--seconds {seconds:g} is not a length between 0 and an hour (3600)")
+    samples = round(seconds * SAMPLES_PER_S)
+    hardware, trace = load_device(device), load_trace(model)
+    if trace.frames(samples) < 1:
+        raise InputError(f"--seconds {seconds:g} leaves {trace.name} no frame; give a longer sentence")
+    fit = Fit(hardware, trace, batch, samples)
+    if as_json:
+        click.echo(json.dumps(answer(fit), indent=1))
+    else:
+        _show(fit, everything)
+
+
+def answer(fit: Fit) -> dict[str, Any]:
+    """The answer as plain data: bytes and seconds."""
+    return {
+        "device": fit.device.name,
+        "model": fit.trace.name,
+        "batch": fit.batch,
+        "samples": fit.samples,
+        "memory_bytes": fit.device.memory_bytes,
+        "system_bytes": fit.device.system_bytes,
+        "available_bytes": fit.available_bytes,
+        "fits": fit.fastest is not None,
+        "missing_bytes": fit.missing_bytes,
+        "plain": _record(fit.plain),
+        "fastest": _record(fit.fastest),
+        "fastest_same_learning": _record(fit.fastest_same_learning),
+        "cheapest": _record(fit.cheapest),
+        "leanest": _record(fit.leanest),
+        "longest": {
+            "plain": _longest_record(fit.longest_plain),
+            "same_learning": _longest_record(fit.longest_same_learning),
+            "any": _longest_record(fit.longest),
+        },
+        "options": [_record(option) for option in fit.options],
+    }
+
+
+def in_words(technique: Technique) -> str:
+    """What differs from plain training, in a few words."""
+    said = []
+    if technique.accumulate > 1:
+        said.append(f"{technique.accumulate} micro-batches")
+    if technique.precision != "fp32":
+        said.append(technique.precision)
+    if technique.attention != "eager":
+        said.append("fused attention")
+    if technique.checkpointing != "none":
+        where = {"cnn": "CNN", "both": "everywhere"}.get(technique.checkpointing, technique.checkpointing)
+        said.append(f"checkpointing {where}")
+    if technique.optimizer != "adam":
+        said.append(technique.optimizer)
+    if technique.freeze_cnn:
+        said.append("frozen CNN")
+    return ", ".join(said) or "plain (fp32, Adam, stored attention)"
+
+
+def _record(option: Option | None) -> dict[str, Any] | None:
+    if option is None:
+        return None
+    return {
+        **vars(option.technique),
+        "changes": list(option.changes),
+        "effect": option.effect,
+        "footprint_bytes": option.footprint_bytes,
+        "step_s": option.step_s,
+        "fits": option.fits,
+    }
+
+
+def _longest_record(longest: Longest) -> dict[str, Any]:
+    return {"samples": longest.samples, "seconds": longest.seconds, "technique": vars(longest.technique)}
+
+
+def _show(fit: Fit, everything: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from fedsim.units import format_bytes, format_duration
+
+    console = Console(highlight=False)
+    seconds = fit.samples / 16_000
+    console.print(
+        f"[bold]{fit.trace.name}[/bold] on [bold]{fit.device.title}[/bold], {fit.batch} x {seconds:g} s:"
+        f" {format_bytes(fit.available_bytes)} beside the system\n"
+    )
+    facts = Table.grid(padding=(0, 2))
+    _fact(facts, "plain", fit.plain, fit)
+    if fit.fastest is None:
+        short = format_bytes(fit.missing_bytes)
+        console.print(
+            f"[red]does not fit[/red] under any of {len(fit.options)} combinations: {short} missing"
+        )
+        _fact(facts, "leanest", fit.leanest, fit)
+    else:
+        _fact(facts, "cheapest change", fit.cheapest, fit)
+        _fact(facts, "fastest, same learning", fit.fastest_same_learning, fit)
+        _fact(facts, "fastest of all", fit.fastest, fit)
+    console.print(facts)
+    console.print(f"\n[bold]longest sentence that fits[/bold], batch {fit.batch}")
+    lengths = Table.grid(padding=(0, 2))
+    for name, longest in (
+        ("plain", fit.longest_plain),
+        ("same learning", fit.longest_same_learning),
+        ("any", fit.longest),
+    ):
+        lengths.add_row(name, _length(longest), f"[dim]{in_words(longest.technique)}[/dim]")
+    console.print(lengths)
+    shown = fit.options if everything else fit.front[:_SHOWN]
+    which = "" if everything else ": those that no other beats in time, bytes and changes"
+    table = Table(
+        title=f"\n{len(fit.options)} combinations{which}", title_justify="left", box=None, pad_edge=False
+    )
+    table.add_column("")
+    table.add_column("a step", justify="right")
+    table.add_column("against plain", justify="right")
+    table.add_column("footprint", justify="right")
+    table.add_column("")
+    table.add_column("technique")
+    for option in shown:
+        table.add_row(
+            "[green]fits[/green]" if option.fits else "[red]no[/red]",
+            format_duration(option.step_s),
+            f"{100 * (option.step_s / fit.plain.step_s - 1):+.0f}%",
+            format_bytes(option.footprint_bytes),
+            _MARKS[option.effect],
+            in_words(option.technique),
+        )
+    console.print(table)
+    if len(shown) < len(fit.options):
+        console.print(f"[dim]all {len(fit.options)} with --all[/dim]")
+    console.print("\n[dim]" + "\n".join(_LEGEND) + " A shorter sentence teaches less, too.[/dim]")
+
+
+def _fact(facts: Any, name: str, option: Option | None, fit: Fit) -> None:
+    from fedsim.units import format_bytes, format_duration
+
+    if option is None:
+        facts.add_row(f"[bold]{name}[/bold]", "[dim]none fits[/dim]")
+        return
+    free = fit.available_bytes - option.footprint_bytes
+    room = (
+        f"[green]{format_bytes(free)} free[/green]"
+        if option.fits
+        else f"[red]{format_bytes(-free)} missing[/red]"
+    )
+    facts.add_row(
+        f"[bold]{name}[/bold]", room, f"{format_duration(option.step_s)} a step", in_words(option.technique)
+    )
+
+
+def _length(longest: Longest) -> str:
+    from fedsim.cost.fit import LONGEST_SAMPLES
+
+    if longest.samples == 0:
+        return "none"
+    return "an hour or more" if longest.samples >= LONGEST_SAMPLES else f"{longest.seconds:.1f} s"
