@@ -7,7 +7,7 @@ priced at once in numpy (:mod:`fedsim.engine.race`); SimPy's clock carries the s
 
 from __future__ import annotations
 
-from fedsim.engine.closing import Closing, Deadline, Quorum, WaitAll
+from fedsim.engine.closing import Buffered, Closing, Deadline, Quorum, WaitAll
 from fedsim.engine.plan import Plan
 from fedsim.engine.records import OUTCOMES, ClientRounds, Ending, RoundRecord
 from fedsim.engine.selection import (
@@ -26,6 +26,7 @@ from fedsim.engine.world import Battery, Learner, Quote, RoundLearning, World
 __all__ = [
     "OUTCOMES",
     "Battery",
+    "Buffered",
     "ClientRounds",
     "Closing",
     "Deadline",

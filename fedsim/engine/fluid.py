@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from typing import Any
 
 _CAPPED, _SHARING = 1, 2
 
@@ -109,6 +110,28 @@ class FairLink:
         self._settle()
         return sorted(ended)
 
+    def state(self) -> dict[str, Any]:
+        """What it is doing, to the last bit: plain numbers and lists."""
+        rows = sorted((transfer, kind, cap, end) for transfer, (kind, cap, _, end) in self._transfers.items())
+        return {
+            "now_s": self.now,
+            "level": self._level,
+            "served": self._served,
+            "capped_rate": self._capped_rate,
+            "transfer": [row[0] for row in rows],
+            "kind": [row[1] for row in rows],
+            "cap": [row[2] for row in rows],
+            "end": [row[3] for row in rows],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self.now, self._level = float(state["now_s"]), float(state["level"])
+        self._served, self._capped_rate = float(state["served"]), float(state["capped_rate"])
+        columns = (state[name] for name in ("transfer", "kind", "cap", "end"))
+        for transfer, kind, cap, end in zip(*columns, strict=True):
+            self._enter(int(transfer), int(kind), float(cap), float(end))
+
     def _left(self, transfer: int) -> float:
         kind, cap, _, end = self._transfers[transfer]
         if kind == _SHARING:
@@ -116,18 +139,21 @@ class FairLink:
         return max(end - self.now, 0.0) * cap
 
     def _put(self, transfer: int, left: float, cap: float, *, capped: bool) -> None:
+        if capped:
+            self._capped_rate += cap
+            self._enter(transfer, _CAPPED, cap, self.now + left / cap)
+        else:
+            self._enter(transfer, _SHARING, cap, self._served + left)
+
+    def _enter(self, transfer: int, kind: int, cap: float, end: float) -> None:
         self._stamp += 1
         stamp = self._stamp
-        if capped:
-            end = self.now + left / cap
-            self._transfers[transfer] = (_CAPPED, cap, stamp, end)
+        self._transfers[transfer] = (kind, cap, stamp, end)
+        if kind == _CAPPED:
             self._capped_count += 1
-            self._capped_rate += cap
             heapq.heappush(self._capped_ends, (end, transfer, stamp))
             heapq.heappush(self._capped_rates, (-cap, transfer, stamp))
         else:
-            end = self._served + left
-            self._transfers[transfer] = (_SHARING, cap, stamp, end)
             self._sharing_count += 1
             heapq.heappush(self._sharing_ends, (end, transfer, stamp))
             heapq.heappush(self._sharing_rates, (cap, transfer, stamp))

@@ -59,7 +59,7 @@ def race(
     quote: Quote,
     dispatched_s: Floats,
     offline_from_s: Floats,
-    horizon_s: float,
+    horizon_s: float | Floats,
     down_bytes_per_s: float,
     up_bytes_per_s: float,
     battery: Battery | None = None,
@@ -72,7 +72,8 @@ def race(
         quote: what the round would take each of the n clients.
         dispatched_s: float64[n].
         offline_from_s: float64[n], when each client stops being online.
-        horizon_s: seconds after dispatch at which a client is told to stop; may be infinite.
+        horizon_s: seconds after dispatch at which clients are told to stop, one for all or
+            float64[n]; may be infinite.
         down_bytes_per_s: what the server's link carries to clients in all.
         up_bytes_per_s: what it carries from clients in all.
         battery: the clients' batteries, if they have any.
@@ -97,7 +98,7 @@ def _race(
     quote: Quote,
     dispatched_s: Floats,
     offline_from_s: Floats,
-    horizon_s: float,
+    horizon_s: float | Floats,
     down_bytes_per_s: float,
     up_bytes_per_s: float,
     battery: Battery | None,
@@ -117,7 +118,7 @@ def _race(
     limit = (
         stop if meter is None else stop.sooner(meter.empty_after_s(zero, transfer_w, stop.after_s), BATTERY)
     )
-    taking_part = np.ones(n, dtype=np.bool_) if meter is None else meter.willing()
+    taking_part = np.ones(n, dtype=np.bool_) if meter is None else meter.willing
     download_s, downloaded, alive = _transfer(
         zero,
         quote.latency_s,
@@ -191,6 +192,11 @@ def _transfer(
     return alone, link.moved_alone(size_bytes, cap, stop - arrival, done), done
 
 
+def willing(charge_j: Floats, floor_j: Floats) -> Bools:
+    """Whether a battery's charge is above its floor by more than rounding: who gave up at it refuses."""
+    return np.asarray(charge_j > floor_j + 1e-9 * np.abs(floor_j))
+
+
 class _Meter:
     """The charge of the cohort's batteries as the round goes on."""
 
@@ -199,6 +205,7 @@ class _Meter:
         self.client = quote.client
         self.dispatched_s = dispatched_s
         self.charge_j = charge_j
+        self.willing = willing(charge_j, battery.floor_j(quote.client))  # the others refuse
 
     def empty_after_s(self, start_s: Floats, power_w: Floats, stop_s: Floats) -> Floats:
         """When the charge is down to the floor at this power from ``start_s`` on, if by ``stop_s``."""
@@ -206,11 +213,7 @@ class _Meter:
         begin = np.where(np.isfinite(begin), begin, self.dispatched_s)
         end = np.maximum(self.dispatched_s + stop_s, begin)
         _, empty = self.battery.drain(self.client, self.charge_j, begin, end, power_w)
-        return np.maximum(empty - self.dispatched_s, start_s)
-
-    def willing(self) -> Bools:
-        """Who has more charge than the floor at dispatch; the others refuse."""
-        return self.charge_j > self.battery.floor_j(self.client)
+        return np.where(self.willing, np.maximum(empty - self.dispatched_s, start_s), start_s)
 
     def spend(self, start_s: Floats, end_s: Floats, power_w: Floats) -> None:
         """Go on from ``start_s`` to ``end_s``, both after dispatch and finite."""

@@ -72,6 +72,12 @@ class ClientRounds:
             *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(ClientRounds))
         )
 
+    @staticmethod
+    def none() -> ClientRounds:
+        """No rows."""
+        kinds = {"round": np.int64, "client": np.int64, "base_round": np.int64, "outcome": np.int8}
+        return ClientRounds(*(np.zeros(0, kinds.get(f.name, np.float64)) for f in fields(ClientRounds)))
+
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The columns by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}

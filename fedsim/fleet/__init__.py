@@ -9,7 +9,6 @@ from __future__ import annotations
 from fedsim.fleet.battery import Battery
 from fedsim.fleet.group import Group
 from fedsim.fleet.population import Fleet
-from fedsim.fleet.thermal import throttled_s
 from fedsim.fleet.who import Who
 
-__all__ = ["Battery", "Fleet", "Group", "Who", "throttled_s"]
+__all__ = ["Battery", "Fleet", "Group", "Who"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fedsim import rng
 from fedsim.engine import Quote
 
 
@@ -26,15 +27,39 @@ class Client:
     away: list[tuple[float, float]] = field(default_factory=list)  # [from, until)
     short: list[tuple[float, float]] = field(default_factory=list)  # memory is short in [from, until)
     crashes: list[float] = field(default_factory=list)
+    uneven: float = 0.0  # share by which training differs from round to round
+
+
+class SmallBattery:
+    """Batteries that are charged all the time at a constant power, which may be 0."""
+
+    def __init__(self, capacity, floor, initial, charge_w):
+        self.capacity, self.floor = np.array(capacity), np.array(floor)
+        self.initial, self.charge_w = np.array(initial), np.array(charge_w)
+
+    def initial_j(self, clients):
+        return self.initial[clients]
+
+    def floor_j(self, clients):
+        return self.floor[clients]
+
+    def drain(self, clients, charge_j, start_s, end_s, power_w):
+        net = power_w - self.charge_w[clients]
+        left = charge_j - self.floor[clients]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            empty = np.where(left <= 0, start_s, np.where(net > 0, start_s + left / net, np.inf))
+            after = np.minimum(charge_j - net * (end_s - start_s), self.capacity[clients])
+        return after, np.where(empty <= end_s, empty, np.inf)
 
 
 class SmallWorld:
     """Clients given one by one; the model has ``size`` bytes both ways."""
 
-    def __init__(self, clients: list[Client], size: float = 100.0):
+    def __init__(self, clients: list[Client], size: float = 100.0, battery: SmallBattery | None = None):
         self.members = clients
         self.clients = len(clients)
         self.size = size
+        self.battery = battery
 
     def _column(self, clients, name):
         return np.array([getattr(self.members[c], name) for c in clients], dtype=np.float64)
@@ -58,9 +83,11 @@ class SmallWorld:
         n = len(clients)
         times = np.broadcast_to(np.asarray(time_s, dtype=float), (n,))
         crash = [
-            min((t for t in self.members[c].crashes if t >= now), default=np.inf)
+            min((t for t in self.members[c].crashes if t > now), default=np.inf)
             for c, now in zip(clients, times, strict=True)
         ]
+        draw = rng.uniforms(1, np.asarray(clients, dtype=np.int64), round_index)
+        uneven = self._column(clients, "uneven")
         return Quote(
             client=np.asarray(clients, dtype=np.int64),
             download_bytes=np.full(n, self.size),
@@ -68,7 +95,7 @@ class SmallWorld:
             down_bytes_per_s=self._column(clients, "down"),
             up_bytes_per_s=self._column(clients, "up"),
             latency_s=self._column(clients, "latency"),
-            compute_s=self._column(clients, "compute"),
+            compute_s=self._column(clients, "compute") * (1 + uneven * draw),
             footprint_bytes=self._column(clients, "footprint"),
             available_bytes=self._column(clients, "available"),
             examples=self._column(clients, "examples"),

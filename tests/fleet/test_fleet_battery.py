@@ -1,4 +1,4 @@
-"""Batteries and heat, by hand."""
+"""Batteries, by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsim.errors import ScenarioError
-from fedsim.fleet import Battery, Fleet, Group, throttled_s
+from fedsim.fleet import Battery, Fleet, Group
 from fedsim.fleet.battery import LOOK_AHEAD_S
 from fedsim.fleet.pressure import Hours
 from fedsim.hardware import Link
@@ -116,9 +116,3 @@ def test_a_battery_that_cannot_be_is_refused(change):
     with pytest.raises(ScenarioError):
         Battery(**{"capacity_j": 1.0, **change})
 
-
-def test_heat_by_hand():
-    assert throttled_s([50.0, 100.0, 160.0], 100.0, 0.5).tolist() == [50.0, 100.0, 220.0]
-    assert throttled_s(500.0, np.inf, 0.5) == 500.0
-    assert throttled_s(500.0, 0.0, 0.25) == 2000.0
-    assert throttled_s(500.0, 100.0, 1.0) == 500.0

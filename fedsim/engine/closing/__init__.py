@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fedsim.engine.closing.base import Closing
+from fedsim.engine.closing.buffered import Buffered
 from fedsim.engine.closing.deadline import Deadline
 from fedsim.engine.closing.quorum import Quorum
 from fedsim.engine.closing.wait_all import WaitAll
 
-__all__ = ["Closing", "Deadline", "Quorum", "WaitAll"]
+__all__ = ["Buffered", "Closing", "Deadline", "Quorum", "WaitAll"]

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fedsim import rng
 from fedsim.engine.presence import Presence
 from fedsim.engine.records import ClientRounds
-from fedsim.engine.world import Bools, Ints, World
+from fedsim.engine.world import Bools, Floats, Ints, World
 
 FEW = 256  # a fleet that small is looked at as a whole
+DRAWS = 64  # for each of many turns at once, before it is left to be looked at by itself
 
 Accept = Callable[[Ints], Bools]
+AcceptEach = Callable[[Ints, NDArray[np.intp]], Bools]
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,36 @@ class Turn:
     busy: Ints
 
 
+@dataclass(frozen=True)
+class Turns:
+    """Many turns, at each of which one client is wanted; arrays of shape [m].
+
+    Attributes:
+        number: int64, consecutive.
+        round_index: int64.
+        time_s: float64.
+        busy_until_s: float64[clients], until when each client of the fleet is at work.
+    """
+
+    number: Ints
+    round_index: Ints
+    time_s: Floats
+    busy_until_s: Floats
+
+
 class Selector(Protocol):
     """A policy at work in one simulation."""
 
     def choose(self, turn: Turn) -> Ints:
         """Clients to dispatch: online, not busy, each once, at most ``turn.count``; in order of choice."""
+        ...
+
+    def choose_each(self, turns: Turns) -> Ints | None:
+        """One client for each of many turns at once, -1 where it takes a closer look.
+
+        The same clients as :meth:`choose` with a count of 1 for each turn by itself. None if the
+        policy cannot choose so.
+        """
         ...
 
     def learn(self, clients: ClientRounds) -> None:
@@ -67,6 +95,10 @@ class Selection(Protocol):
 
 class Memoryless:
     """The part of a selector that remembers nothing."""
+
+    def choose_each(self, turns: Turns) -> Ints | None:
+        """Only one turn at a time."""
+        return None
 
     def learn(self, clients: ClientRounds) -> None:
         """Nothing to note."""
@@ -124,6 +156,35 @@ class Sampler:
             if good.size >= turn.count:
                 return good[: turn.count]
         return self._whole(turn, accept)
+
+    def sample_each(self, turns: Turns, accept: AcceptEach | None = None) -> Ints | None:
+        """For each turn the client that :meth:`sample` would find, -1 if it is not among the first draws.
+
+        Args:
+            turns: when, and who is busy.
+            accept: a further test of clients that are online, given the rows of the turns as well.
+
+        Returns:
+            int64[m]; None for a fleet so small that it is looked at as a whole.
+        """
+        fleet = self.world.clients
+        if fleet <= FEW:
+            return None
+        chosen = np.full(turns.number.size, -1, dtype=np.int64)
+        todo = np.arange(turns.number.size)
+        for draw in range(DRAWS):
+            uniform = rng.uniforms(self.stream, turns.number[todo], draw)
+            clients = (uniform * fleet).astype(np.int64)
+            time_s = turns.time_s[todo]
+            good = self.presence.until_s(clients, time_s) > time_s
+            good &= turns.busy_until_s[clients] <= time_s
+            if accept is not None and good.any():
+                good[good] = accept(clients[good], todo[good])
+            chosen[todo[good]] = clients[good]
+            todo = todo[~good]
+            if not todo.size:
+                break
+        return chosen
 
     def _unseen(self, drawn: Ints, before: int) -> Ints:
         """The drawn clients without repetition, and without those drawn earlier in this turn.

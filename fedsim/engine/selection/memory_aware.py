@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedsim import rng
 from fedsim.engine.presence import Presence
-from fedsim.engine.selection.base import Memoryless, Sampler, Selector, Turn
+from fedsim.engine.selection.base import Memoryless, Sampler, Selector, Turn, Turns
 from fedsim.engine.world import Bools, Ints, World
 
 
@@ -33,3 +36,10 @@ class _MemoryAware(Memoryless):
             return quote.footprint_bytes <= quote.available_bytes
 
         return self.sampler.sample(turn, fits)
+
+    def choose_each(self, turns: Turns) -> Ints | None:
+        def fits(clients: Ints, rows: NDArray[np.intp]) -> Bools:
+            quote = self.world.quote(clients, turns.round_index[rows], turns.time_s[rows])
+            return quote.footprint_bytes <= quote.available_bytes
+
+        return self.sampler.sample_each(turns, fits)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fedsim import rng
 from fedsim.engine.presence import Presence
-from fedsim.engine.selection.base import Memoryless, Sampler, Selector, Turn
+from fedsim.engine.selection.base import Memoryless, Sampler, Selector, Turn, Turns
 from fedsim.engine.world import Ints, World
 
 
@@ -25,3 +25,6 @@ class _Random(Memoryless):
 
     def choose(self, turn: Turn) -> Ints:
         return self.sampler.sample(turn)
+
+    def choose_each(self, turns: Turns) -> Ints | None:
+        return self.sampler.sample_each(turns)

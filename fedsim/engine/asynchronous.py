@@ -1,0 +1,188 @@
+"""The asynchronous server: clients come and go one by one, and a full buffer closes a round.
+
+At any instant the server first takes in whoever ended, in order of client number, closing a round
+whenever its buffer is full, and then fills the free places. If it cannot fill them all it tries
+again after a while, not at every end. If very many clients in a row end without an update, it gives
+up: nothing would ever close the round. What is in the buffer when no more can come closes a last
+round. Whoever is at work when the last round closes is told to stop, and is late.
+
+Where the policy allows, ends are worked through many at a time (:mod:`fedsim.engine.windows`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fedsim.engine.aggregate import close_round
+from fedsim.engine.clock import Process
+from fedsim.engine.closing import Buffered
+from fedsim.engine.desk import ALL_DONE, FIRST_RETRY_S, LAST_RETRY_S, PATIENCE_S, Desk, State
+from fedsim.engine.flights import PricedFlights
+from fedsim.engine.records import COMPLETED, LATE, ClientRounds, RoundRecord
+from fedsim.engine.selection import Turn
+from fedsim.engine.shared_flights import SharedFlights
+from fedsim.engine.windows import Windows
+
+REFILLS = 16  # times that places are filled again at one instant, before the server waits a while
+FUTILE = 100  # client-rounds for each place and each update wanted, that may end without any update
+NONE_COMES = "no update comes any more: the last {} clients at work all ended without one"
+
+
+class Asynchronous:
+    """Rounds that close when a buffer is full.
+
+    Attributes:
+        flights: who is at work.
+        arrived: who ended by now and was not taken in yet.
+        turn: number of the next occasion on which clients are chosen.
+        retry_s: when to fill free places next; ``-inf`` if there was no shortage when last tried.
+    """
+
+    def __init__(self, desk: Desk, close: Buffered):
+        plan = desk.plan
+        self.desk = desk
+        self.size = close.size
+        self.places = min(close.concurrency or plan.cohort, desk.world.clients)
+        wide = math.isinf(plan.server_down_bytes_per_s) and math.isinf(plan.server_up_bytes_per_s)
+        self.flights: PricedFlights | SharedFlights = PricedFlights(desk) if wide else SharedFlights(desk)
+        self.windows = Windows(self, self.flights) if isinstance(self.flights, PricedFlights) else None
+        self.arrived = ClientRounds.none()
+        self.turn = 0
+        self.retry_s = -math.inf
+        self.wait_s = FIRST_RETRY_S
+        self.waited_s = 0.0
+        self.filled_s = -math.inf  # when places were last filled, and how often again at that instant
+        self.refills = 0
+        self.futile = 0  # client-rounds that ended since the last update came
+        self.patience = FUTILE * (self.size + self.places)
+        self.start_s = 0.0
+        self.buffered = 0  # completed updates among the gathered
+        self.gathered: list[ClientRounds] = []
+
+    def rounds(self) -> Process:
+        """The server's process."""
+        clock, plan = self.desk.clock, self.desk.plan
+        while self.desk.next_round < plan.rounds:
+            while len(self.arrived):
+                if self.take_in():
+                    yield clock.hand_over(self.close())
+                    if self.desk.next_round == plan.rounds:
+                        clock.finish(ALL_DONE)
+                        return
+            reason = self._fill() if self.futile < self.patience else NONE_COMES.format(self.futile)
+            if reason is None and self.windows is not None and len(self.flights) == self.places:
+                yield from self.windows.work_through()
+                if self.desk.next_round == plan.rounds:
+                    clock.finish(ALL_DONE)
+                    return
+            short = len(self.flights) < self.places and self.retry_s > -math.inf
+            retry_s = self.retry_s if short else math.inf
+            end_s = self.flights.next_end_s(retry_s)
+            if reason is None and math.isinf(min(end_s, retry_s)):
+                reason = (
+                    f"round {self.desk.next_round} can never close: "
+                    f"{len(self.flights)} clients at work would never end"
+                )
+            if reason is not None:
+                if self.gathered or len(self.flights):
+                    yield clock.hand_over(self.close(last=True))
+                clock.finish(reason)
+                return
+            yield clock.until(min(end_s, retry_s))
+            if end_s <= clock.now_s:
+                self.arrived = self.flights.pop_ended(clock.now_s)
+        clock.finish(ALL_DONE)
+
+    def take_in(self) -> bool:
+        """Take in who arrived, up to the one whose update fills the buffer; whether one did."""
+        done = np.cumsum(self.arrived.outcome == COMPLETED)
+        full = np.flatnonzero(self.buffered + done == self.size)
+        count = int(full[0]) + 1 if full.size else len(self.arrived)
+        self.gather(self.arrived.take(slice(0, count)))
+        self.arrived = self.arrived.take(slice(count, None))
+        return bool(full.size)
+
+    def gather(self, rows: ClientRounds) -> None:
+        """Keep client-rounds that ended for the record of the round that closes next."""
+        if len(rows):
+            self.gathered.append(rows)
+            done = np.flatnonzero(rows.outcome == COMPLETED)
+            self.buffered += done.size
+            self.futile = len(rows) - 1 - int(done[-1]) if done.size else self.futile + len(rows)
+
+    def close(self, last: bool = False) -> RoundRecord:
+        """Close the round now; the last one takes along everyone who is still at work."""
+        desk, now_s = self.desk, self.desk.clock.now_s
+        if last or desk.next_round + 1 == desk.plan.rounds:
+            self.arrived.outcome[self.arrived.outcome == COMPLETED] = LATE
+            self.gathered += [self.arrived, self.flights.stop_all(now_s)]
+            self.arrived = ClientRounds.none()
+        rows = ClientRounds.join(self.gathered)
+        rows.round = np.full(len(rows), desk.next_round, dtype=np.int64)
+        record = RoundRecord(desk.next_round, self.start_s, now_s, rows)
+        close_round(record, desk.learner)
+        desk.selector.learn(record.clients)
+        desk.next_round += 1
+        self.start_s, self.gathered, self.buffered = now_s, [], 0
+        return record
+
+    def _fill(self) -> str | None:
+        """Fill the free places if it is time to; the reason for ending if nobody will ever come."""
+        desk, now_s = self.desk, self.desk.clock.now_s
+        free = self.places - len(self.flights)
+        if not free or now_s < self.retry_s:
+            return None
+        self.refills = self.refills + 1 if now_s == self.filled_s else 0
+        self.filled_s = now_s
+        if self.refills > REFILLS:  # whoever is chosen ends at once
+            self.retry_s = now_s + self.wait_s
+            self.wait_s = min(2.0 * self.wait_s, LAST_RETRY_S)
+            return None
+        turn = Turn(self.turn, desk.next_round, now_s, free, self.flights.clients())
+        chosen = desk.selector.choose(turn)
+        self.turn += 1
+        if chosen.size:
+            self.flights.dispatch(chosen, desk.next_round, now_s)
+            self.wait_s, self.waited_s = FIRST_RETRY_S, 0.0
+        if chosen.size == free:
+            self.retry_s = -math.inf
+            return None
+        self.retry_s = now_s + self.wait_s
+        if not len(self.flights):
+            next_s = desk.world.next_online_s(now_s)
+            if math.isinf(next_s):
+                return desk.nobody_ever()
+            if next_s > now_s:
+                self.retry_s = next_s
+                return None
+            self.waited_s += self.wait_s
+            if self.waited_s > PATIENCE_S:
+                return "the selection has found no client that will do for 30 days"
+        self.wait_s = min(2.0 * self.wait_s, LAST_RETRY_S)
+        return None
+
+    def state(self) -> State:
+        """Who is at work and who has just ended; beyond the desk's."""
+        flights = self.windows.state() if self.windows is not None else self.flights.state()
+        return {
+            "flights": flights,
+            "arrived": self.arrived.arrays(),
+            "turn": self.turn,
+            "retry_s": self.retry_s,
+            "wait_s": self.wait_s,
+            "waited_s": self.waited_s,
+            "start_s": self.start_s,
+            "filled_s": self.filled_s,
+            "refills": self.refills,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what :meth:`state` gave."""
+        self.flights.restore(state["flights"])
+        self.arrived = ClientRounds(**{name: np.array(column) for name, column in state["arrived"].items()})
+        self.turn = int(state["turn"])
+        self.retry_s, self.wait_s = float(state["retry_s"]), float(state["wait_s"])
+        self.waited_s, self.start_s = float(state["waited_s"]), float(state["start_s"])
+        self.filled_s, self.refills = float(state["filled_s"]), int(state["refills"])

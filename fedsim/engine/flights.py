@@ -1,0 +1,133 @@
+"""Clients at work for an asynchronous server whose own link never holds anybody up.
+
+Nothing that happens later changes when such a client ends, so its fate is priced when it is
+dispatched, and the clients at work are a table in order of their ends.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedsim.engine.desk import Desk, State, rows_of
+from fedsim.engine.records import COMPLETED, LATE, ClientRounds
+from fedsim.engine.world import Floats, Ints
+
+
+@dataclass
+class Table:
+    """Client-rounds, with the charge of each client at dispatch and at its end (nan without batteries)."""
+
+    rows: ClientRounds
+    charge_j: Floats
+    after_j: Floats
+
+    def take(self, rows: slice | Ints) -> Table:
+        """Some of them."""
+        return Table(self.rows.take(rows), self.charge_j[rows], self.after_j[rows])
+
+    def with_more(self, other: Table) -> Table:
+        """These and others, in order of their ends, then of clients."""
+        rows = ClientRounds.join([self.rows, other.rows])
+        charge = np.concatenate([self.charge_j, other.charge_j])
+        after = np.concatenate([self.after_j, other.after_j])
+        return Table(rows, charge, after).take(np.lexsort((rows.client, rows.ended_s)))
+
+
+class PricedFlights:
+    """The clients at work.
+
+    Attributes:
+        table: how each will end.
+        busy_until_s: float64[clients], when each client of the fleet ends; ``-inf`` if never at work.
+    """
+
+    def __init__(self, desk: Desk):
+        self.desk = desk
+        self.table = Table(ClientRounds.none(), np.zeros(0), np.zeros(0))
+        self.busy_until_s = np.full(desk.world.clients, -np.inf)
+
+    def __len__(self) -> int:
+        return len(self.table.rows)
+
+    def clients(self) -> Ints:
+        """Who is at work, ascending."""
+        return np.sort(self.table.rows.client)
+
+    def next_end_s(self, limit_s: float) -> float:
+        """When the next client ends; it may be anything later than ``limit_s`` if none does by then."""
+        ends = self.table.rows.ended_s
+        return float(ends[0]) if ends.size else math.inf
+
+    def pop_ended(self, now_s: float) -> ClientRounds:
+        """Take off the clients that end by ``now_s``, in order of their ends, then of their numbers."""
+        count = int(np.searchsorted(self.table.rows.ended_s, now_s, side="right"))
+        ended, self.table = self.table.rows.take(slice(0, count)), self.table.take(slice(count, None))
+        return ended
+
+    def dispatch(self, clients: Ints, base_round: int, time_s: float) -> None:
+        """Clients start now, with the model of ``base_round``."""
+        base = np.full(clients.size, base_round, dtype=np.int64)
+        fresh = self.price(clients, base, np.full(clients.size, time_s))
+        self.note(fresh)
+        self.table = self.table.with_more(fresh)
+
+    def price(self, clients: Ints, base_round: Ints, time_s: Floats) -> Table:
+        """How clients dispatched at those instants would end."""
+        desk = self.desk
+        quote = desk.world.quote(clients, base_round, time_s)
+        charge = desk.ledger.charge_j(clients, time_s)
+        fates = desk.price(quote, time_s, charge, math.inf)
+        rows = rows_of(quote, fates, time_s, base_round, base_round.copy())
+        unknown = np.full(clients.size, np.nan)
+        after = unknown if fates.charge_j is None else fates.charge_j
+        return Table(rows, unknown if charge is None else charge, after)
+
+    def note(self, fresh: Table) -> None:
+        """These clients are at work from now on."""
+        self.busy_until_s[fresh.rows.client] = fresh.rows.ended_s
+        ends = np.isfinite(fresh.rows.ended_s)
+        if self.desk.ledger.battery is not None:
+            self.desk.ledger.note(fresh.rows.client[ends], fresh.rows.ended_s[ends], fresh.after_j[ends])
+
+    def stop_all(self, now_s: float) -> ClientRounds:
+        """Tell everyone to stop now; they are late, whatever they were about to be."""
+        table, desk = self.table, self.desk
+        self.table = table.take(slice(0, 0))
+        was = table.rows
+        quote = desk.world.quote(was.client, was.base_round, was.dispatched_s)
+        charge = None if desk.ledger.battery is None else table.charge_j
+        fates = desk.price(quote, was.dispatched_s, charge, now_s - was.dispatched_s)
+        rows = rows_of(quote, fates, was.dispatched_s, was.base_round, was.base_round.copy())
+        rows.outcome[rows.outcome == COMPLETED] = LATE
+        rows.ended_s[:] = now_s
+        return rows.take(np.argsort(rows.client))
+
+    def state(self, consumed: int = 0, fresh: Table | None = None) -> State:
+        """Who is at work; with the first ``consumed`` of the table gone already, and others come."""
+        table = self.table.take(slice(consumed, None))
+        if fresh is not None:
+            table = table.with_more(fresh)
+        rows = table.rows
+        return {
+            "client": rows.client,
+            "base_round": rows.base_round,
+            "dispatched_s": rows.dispatched_s,
+            "charge_j": table.charge_j,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what :meth:`state` gave: everyone is priced again, to the same end."""
+        desk = self.desk
+        client, base = np.array(state["client"], np.int64), np.array(state["base_round"], np.int64)
+        dispatched, charge = np.array(state["dispatched_s"]), np.array(state["charge_j"])
+        if not client.size:
+            return
+        quote = desk.world.quote(client, base, dispatched)
+        fates = desk.price(quote, dispatched, None if desk.ledger.battery is None else charge, math.inf)
+        rows = rows_of(quote, fates, dispatched, base, base.copy())
+        after = np.full(client.size, np.nan) if fates.charge_j is None else fates.charge_j
+        self.table = Table(rows, charge, after)
+        self.busy_until_s[client] = rows.ended_s

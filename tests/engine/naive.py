@@ -1,0 +1,149 @@
+"""A naive engine to hold the real one against: a SimPy process a client, one thing at a time.
+
+It shares only the world's answers and the selectors. No two events may fall on one instant.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import simpy
+from naive_link import Link
+
+from fedsim.engine import Buffered, Quorum, Turn
+from fedsim.engine.asynchronous import FUTILE, REFILLS
+from fedsim.engine.presence import Presence
+
+PHASES = ("download", "compute", "upload")
+ZEROS = dict.fromkeys(("download_s", "compute_s", "upload_s", "downloaded_bytes", "uploaded_bytes"), 0.0)
+
+
+class Naive:
+    """Runs a plan; ``rounds`` holds (start, end, rows as dicts) of each."""
+
+    def __init__(self, world, plan, learn=lambda selector, rows: None):
+        self.world, self.plan, self.env, self.learn = world, plan, simpy.Environment(), learn
+        self.selector = plan.select.begin(world, Presence(world), plan.seed)
+        self.news, self.links = self.env.event(), {"download": Link(self.env, plan.server_down_bytes_per_s)}
+        self.links["upload"] = Link(self.env, plan.server_up_bytes_per_s)
+        self.rounds, self.ended, self.working, self.turn, self.charge = [], [], {}, 0, {}
+        self.env.process(self.buffered() if isinstance(plan.close, Buffered) else self.cohorts())
+        self.env.run()
+
+    def drain(self, c, until, watts):
+        """Bring a client's charge from where it was to ``until``; when does it reach the floor?"""
+        one, battery = np.array([c]), self.world.battery
+        at, charge = self.charge.get(c, (0.0, battery.initial_j(one)))
+        after, empty = battery.drain(one, charge, *(np.array([float(x)]) for x in (at, until, watts)))
+        if until < np.inf:
+            self.charge[c] = (until, after)
+        return empty[0]
+
+    def work(self, c, base, quote):
+        env, battery = self.env, getattr(self.world, "battery", None)
+        q = {name: column[0] for name, column in vars(quote).items() if column is not None}
+        row = {**q, **ZEROS, "dispatched_s": env.now, "base_round": base, "outcome": "completed"}
+        self.kill(self.world.offline_from_s(np.array([c]), np.array([env.now]))[0], "offline", lambda: True)
+        self.kill(q.get("crash_from_s", np.inf), "failed", lambda: True)
+        if battery is not None:
+            self.drain(c, env.now, 0.0)
+            flat = self.charge[c][1] <= battery.floor_j(np.array([c])) * (1 + 1e-9)
+            self.kill(env.now if flat else np.inf, "battery", lambda: True)
+        for phase in PHASES:
+            start, row["phase"] = env.now, phase
+            watts = q["compute_w"] if phase == "compute" else q["idle_w"] + q["radio_w"]
+            here = lambda phase=phase: row.get("phase") == phase  # noqa: E731
+            try:
+                if battery is not None:
+                    self.kill(self.drain(c, np.inf, watts), "battery", here)
+                if phase == "compute":
+                    span = np.array([start]), np.array([start + q["compute_s"]])
+                    self.kill(self.world.oom_from_s(quote, *span)[0], "oom", here)
+                    yield env.timeout(q["compute_s"])
+                else:
+                    size, way = q[f"{phase}_bytes"], "down" if phase == "download" else "up"
+                    yield env.timeout(q["latency_s"])
+                    yield self.links[phase].move(c, size, q[f"{way}_bytes_per_s"])
+                    row[f"{phase}ed_bytes"] = size
+            except simpy.Interrupt as stop:
+                row["outcome"] = stop.cause
+                if phase != "compute":
+                    row[f"{phase}ed_bytes"] = self.links[phase].leave(c, size)
+            row[f"{phase}_s"], row["ended_s"] = env.now - start, env.now
+            row["energy_j"] = row.get("energy_j", 0.0) + watts * (env.now - start)
+            if battery is not None:
+                self.drain(c, env.now, watts)
+            if row["outcome"] != "completed":
+                break
+        row["phase"], _ = None, self.working.pop(c)
+        self.ended.append(row)
+        if not self.news.triggered:
+            self.news.succeed()
+
+    def kill(self, time, why, still):
+        def killer(process):
+            yield self.env.timeout(max(time - self.env.now, 0.0))
+            if process.is_alive and still():
+                process.interrupt(why)
+
+        if time < np.inf:
+            self.env.process(killer(self.env.active_process))
+
+    def choose(self, base, count):
+        busy = np.array(sorted(self.working), dtype=np.int64)
+        chosen = self.selector.choose(Turn(self.turn, base, self.env.now, count, busy))
+        quote = self.world.quote(chosen, base, self.env.now)
+        for k, c in enumerate(chosen.tolist()):
+            self.working[c] = self.env.process(self.work(c, base, quote.take(slice(k, k + 1))))
+        return chosen.size
+
+    def close(self, start, stop=True):
+        for process in list(self.working.values()) if stop else []:
+            process.interrupt("late")
+        yield self.env.timeout(0.0)
+        self.rounds.append((start, self.env.now, self.ended))
+        self.learn(self.selector, self.ended)
+        self.ended = []
+
+    def cohorts(self):
+        env, plan, close, wait = self.env, self.plan, self.plan.close, 600.0
+        for self.turn in range(plan.rounds):
+            while not self.choose(self.turn, min(close.invited(plan.cohort), self.world.clients)):
+                pause = self.world.next_online_s(env.now) - env.now
+                if pause == np.inf:
+                    return
+                yield env.timeout(pause or wait)
+                wait = wait if pause else min(2 * wait, 86400.0)
+            start, limit = env.now, close.limit_s()
+            over = env.timeout(limit) if limit < np.inf else env.event()
+            while self.working and not over.processed:
+                self.news = env.event()
+                yield self.news | over
+                done = sum(row["outcome"] == "completed" for row in self.ended)
+                if isinstance(close, Quorum) and done >= plan.cohort:
+                    break
+            yield from self.close(start)
+
+    def buffered(self):
+        env, plan, start, retry, wait, again = self.env, self.plan, 0.0, -np.inf, 600.0, (0.0, 0)
+        places = min(plan.close.concurrency or plan.cohort, self.world.clients)
+        while len(self.rounds) < plan.rounds:
+            done = [row["outcome"] == "completed" for row in self.ended]
+            if sum(done) == plan.close.size:
+                yield from self.close(start, stop=len(self.rounds) + 1 == plan.rounds)
+                start = env.now
+                continue
+            if [*done[::-1], True].index(True) >= FUTILE * (plan.close.size + places):
+                return
+            free = places - len(self.working)
+            if free and env.now >= retry:
+                again = (env.now, again[1] + 1 if env.now == again[0] and self.turn else 0)
+                many = again[1] > REFILLS
+                found = 0 if many else self.choose(len(self.rounds), free)
+                self.turn, wait, retry = self.turn + (not many), 600.0 if found else wait, -np.inf
+                if found < free:
+                    pause = 0 if self.working or many else self.world.next_online_s(env.now) - env.now
+                    if pause == np.inf:
+                        return
+                    retry, wait = env.now + (pause or wait), wait if pause else min(2 * wait, 86400.0)
+            self.news = env.event()
+            yield self.news | env.timeout(retry - env.now) if retry > env.now else self.news
