@@ -6,11 +6,12 @@ and no model is ever built here.
 
 from __future__ import annotations
 
+from fedsim.cost.layers import LayerTrace
 from fedsim.cost.pricer import Pricer
 from fedsim.cost.rates import FEATURES, Rates
 from fedsim.cost.step_time import StepWork
 from fedsim.cost.technique import Technique, TechniqueError
-from fedsim.cost.trace import LayerTrace, load_trace
+from fedsim.cost.trace import load_trace
 
 __all__ = [
     "FEATURES",

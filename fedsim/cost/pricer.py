@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedsim.cost import step_time
 from fedsim.cost.footprint import footprint, footprint_bytes
+from fedsim.cost.layers import LayerTrace
 from fedsim.cost.rates import Rates
 from fedsim.cost.step_time import StepWork
 from fedsim.cost.technique import Technique, TechniqueError
-from fedsim.cost.trace import LayerTrace
 from fedsim.cost.transfer import update_bytes
 from fedsim.hardware import Device
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fedsim.cost.layers import LayerTrace
 from fedsim.cost.optimizer import OptimizerCost, optimizer_cost
 from fedsim.cost.polynomial import Polynomial
 from fedsim.cost.rates import FEATURES, Rates
 from fedsim.cost.technique import Technique
 from fedsim.cost.timeline import trainable
-from fedsim.cost.trace import LayerTrace
 from fedsim.cost.work import Work, collect
 
 Array = NDArray[np.float64]

@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from fedsim.cost.layers import Block, Checkpoint, Layer, LayerTrace, Profile
 from fedsim.cost.polynomial import Polynomial
 from fedsim.cost.technique import Technique
-from fedsim.cost.trace import Block, Checkpoint, Layer, LayerTrace, Profile
 
 ZERO = Polynomial()
 GRADIENT_BYTES = 4

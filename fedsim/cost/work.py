@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.cost.layers import LayerTrace
 from fedsim.cost.peak import LONGEST_SAMPLES, contenders
 from fedsim.cost.polynomial import Monomial, Polynomial
 from fedsim.cost.rates import FEATURES
 from fedsim.cost.technique import Technique
 from fedsim.cost.timeline import Moment, Timeline, timeline
-from fedsim.cost.trace import LayerTrace
 
 Array = NDArray[np.float64]
 _FEW = 4096

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import transformers
 
+from fedsim.cost.layers import FORMAT
 from fedsim.cost.polynomial import Axis
-from fedsim.cost.trace import FORMAT
 from fedsim.tracing.layers import Key, repeated
 from fedsim.tracing.measure import BlockMeasured, Measurement
 
@@ -45,6 +45,7 @@ def assemble(found: Measurement, depth: int, name: str, details: dict[str, Any])
         nodes.append(
             {
                 "id": shown.name(key, index),
+                "class": identity.module_class,
                 "kind": identity.kind,
                 "arithmetic": found.arithmetic.get(key),
                 "group": identity.group,

@@ -25,6 +25,7 @@ class Identity:
     """Everything about a layer that does not depend on the variant."""
 
     module: str
+    module_class: str
     label: str
     kind: str
     group: str
@@ -66,13 +67,15 @@ def identify(layer: Layer) -> Identity:
         kind = "norm"
     else:
         kind = "elementwise" if module else "loss"
-    return Identity(module, label, kind, _group(module), module.split(".")[-1] not in _PROJECTIONS)
+    return Identity(module, name, label, kind, _group(module), module.split(".")[-1] not in _PROJECTIONS)
 
 
 def _group(module: str) -> str:
     parts = module.split(".")
     if "feature_extractor" in parts or "feature_projection" in parts:
         return "cnn_encoder"
+    if parts[0] in ("head", "final_proj"):
+        return "head"
     if "quantizer" in parts or parts[-1] in _PROJECTIONS or "dropout_features" in parts:
         return "quantization"
     return "transformer" if module else "loss"

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
+from fedsim.cost.layers import COUNTS, WORKSPACES
 from fedsim.cost.polynomial import Axis, Monomial, Polynomial, largest, lengths
-from fedsim.cost.trace import COUNTS, WORKSPACES
 from fedsim.errors import FedsimError
 from fedsim.tracing.fit import Point, fit, monomials, spans
 from fedsim.tracing.layers import Identity, Key, identify, keyed

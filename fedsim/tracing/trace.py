@@ -15,11 +15,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from fedsim.cost.trace import COUNTS, WORKSPACES, LayerTrace, parse_trace
+from fedsim.cost.layers import COUNTS, WORKSPACES, LayerTrace
+from fedsim.cost.trace import parse_trace
 from fedsim.errors import FedsimError
 from fedsim.tracing.assemble import assemble
 from fedsim.tracing.measure import Measurement, choose_lengths, measure, merge, table
-from fedsim.tracing.objective import VARIANTS, Step, Variant
+from fedsim.tracing.objective import VARIANTS, Step, Variant, objective_of
 
 
 class VerificationError(FedsimError):
@@ -39,7 +40,7 @@ def trace(config: Any, name: str, variants: Iterable[Variant] = VARIANTS, worker
         FitError: a count is not polynomial in batch and frames.
         VerificationError: the finished trace differs from a direct one.
     """
-    details = {"objective": "wav2vec2 pretraining", "config": _essential(config)}
+    details = {"objective": objective_of(config).name, "config": _essential(config)}
     one = partial(_one, config, name, details)
     if workers > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:

@@ -1,0 +1,104 @@
+"""Models with their training objective, as one module that takes a batch and gives a loss.
+
+Wav2Vec2 pretraining is transformers' own ``Wav2Vec2ForPreTraining``. The other objectives have no
+class there and are stated here, on transformers' encoders:
+
+- masked prediction (HuBERT, WavLM): every frame is projected to 256 numbers and compared by cosine
+  with 504 cluster embeddings; cross-entropy over the masked frames (Hsu et al., HuBERT, 2021).
+- masked regression (data2vec): a linear head predicts the teacher's averaged layers, squared error
+  (Baevski et al., data2vec, 2022). The teacher's own forward pass is not part of the trace.
+- recognition: three linear layers on the encoder and CTC over characters, as in the paper's section
+  4.2, for sentences of 80 characters (5.5 s of Italian).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+CLUSTERS = 504
+PROJECTED = 256
+TEMPERATURE = 0.1
+HEAD_WIDTH = 1024
+CHARACTERS = 80
+
+
+class _Headed(nn.Module):
+    """An encoder of transformers as ``base``, and what its objective adds."""
+
+    base_model_prefix = "base"
+
+    def __init__(self, config: Any):
+        from transformers import AutoModel
+
+        super().__init__()
+        make: Any = AutoModel.from_config
+        self.base = make(config, attn_implementation=config._attn_implementation)
+
+    def activation_checkpointing_enable(self) -> None:
+        """Checkpoint every block, as transformers' models do."""
+        self.base.activation_checkpointing_enable()
+
+    def freeze_feature_encoder(self) -> None:
+        """Stop training the convolutions, as transformers' models do."""
+        self.base.feature_extractor._freeze_parameters()
+
+
+class MaskedPrediction(_Headed):
+    """HuBERT's and WavLM's objective."""
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.final_proj = nn.Linear(config.hidden_size, PROJECTED)
+        self.label_embeddings = nn.Parameter(torch.empty(CLUSTERS, PROJECTED))
+
+    def forward(self, waveforms: torch.Tensor, masked: torch.Tensor, clusters: torch.Tensor) -> torch.Tensor:
+        """The loss for (batch, samples) waveforms and (batch, frames) masks and clusters."""
+        hidden = self.base(waveforms, mask_time_indices=masked).last_hidden_state
+        frames = F.normalize(self.final_proj(hidden).float(), dim=-1)
+        logits = frames @ F.normalize(self.label_embeddings, dim=-1).t() / TEMPERATURE
+        targets = torch.where(masked, clusters, -100)
+        return F.cross_entropy(logits.float().view(-1, CLUSTERS), targets.view(-1), reduction="sum")
+
+
+class MaskedRegression(_Headed):
+    """data2vec's objective for the student."""
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.final_proj = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, waveforms: torch.Tensor, masked: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """The loss for (batch, samples) waveforms and the teacher's (batch, frames, hidden)."""
+        predicted = self.final_proj(self.base(waveforms, mask_time_indices=masked).last_hidden_state)
+        error = (predicted.float() - teacher) ** 2
+        return torch.where(masked.unsqueeze(-1), error, torch.zeros_like(error)).sum()
+
+
+class Recognition(_Headed):
+    """CTC on three linear layers."""
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.head = nn.Sequential(
+            nn.Linear(config.hidden_size, HEAD_WIDTH),
+            nn.LeakyReLU(),
+            nn.Dropout(config.final_dropout),
+            nn.Linear(HEAD_WIDTH, HEAD_WIDTH),
+            nn.LeakyReLU(),
+            nn.Linear(HEAD_WIDTH, config.vocab_size),
+        )
+
+    def forward(self, waveforms: torch.Tensor, masked: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        """The loss for (batch, samples) waveforms and (batch, characters) of text."""
+        scores = self.head(self.base(waveforms, mask_time_indices=masked).last_hidden_state)
+        likely = F.log_softmax(scores, dim=-1, dtype=torch.float32).transpose(0, 1)
+        batch, frames = masked.shape
+        ctc_loss: Any = F.ctc_loss
+        loss: torch.Tensor = ctc_loss(
+            likely, text, [frames] * batch, [text.shape[1]] * batch, reduction="sum"
+        )
+        return loss
