@@ -35,18 +35,9 @@ def command(scenario: str, overrides: tuple[str, ...], as_json: bool) -> None:
         )
         return
     table = Table(box=None, pad_edge=False)
-    for heading in (
-        "device",
-        "clients",
-        "fit",
-        "needs",
-        "has",
-        "download",
-        "training",
-        "upload",
-        "step times",
-    ):
-        table.add_column(heading, justify="left" if heading in ("device", "step times") else "right")
+    table.add_column("device", no_wrap=True, overflow="ellipsis", max_width=20)
+    for heading in ("clients", "fit", "needs", "has", "download", "training", "upload"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.device,
