@@ -43,10 +43,9 @@ def footprint(work: StepWork, runtime_bytes: float, batch: ArrayLike, samples: A
     peak["gradients"] = np.where(stepping, gradients, peak["gradients"])
     peak["saved"] = np.where(stepping, 0.0, peak["saved"])
     peak["workspace"] = np.where(stepping, work.optimizer.transient_bytes, peak["workspace"])
-    slack = SLACK[work.backend]
     parts: dict[str, Any] = {k: np.full(shape, v) for k, v in _constants(work, runtime_bytes).items()}
     parts |= {name: value.reshape(shape) for name, value in peak.items()}
-    parts["slack"] = slack.fixed_bytes + slack.share * sum(v.reshape(shape) for v in peak.values())
+    parts["slack"] = _lost(work) + SLACK[work.backend].share * sum(v.reshape(shape) for v in peak.values())
     return {name: parts[name] for name in PARTS}
 
 
@@ -60,10 +59,9 @@ def footprint_bytes(work: StepWork, runtime_bytes: float, batch: ArrayLike, samp
     if work.single is not work.several and np.any(alone):
         chosen = [axis[alone] for axis in axes]
         peak[alone] = work.single.moments(samples[alone]).peak_bytes(flat[alone], chosen)
-    slack = SLACK[work.backend]
     dynamic = np.maximum(peak, _stepping_bytes(work)).reshape(micro.shape)
-    constant = sum(_constants(work, runtime_bytes).values()) + slack.fixed_bytes
-    return np.asarray(constant + (1.0 + slack.share) * dynamic)
+    constant = sum(_constants(work, runtime_bytes).values()) + _lost(work)
+    return np.asarray(constant + (1.0 + SLACK[work.backend].share) * dynamic)
 
 
 def _constants(work: StepWork, runtime_bytes: float) -> dict[str, float]:
@@ -73,6 +71,12 @@ def _constants(work: StepWork, runtime_bytes: float) -> dict[str, float]:
         "optimizer": work.optimizer.state_bytes,
         "runtime": float(runtime_bytes),
     }
+
+
+def _lost(work: StepWork) -> float:
+    """The part of the slack that no batch changes."""
+    slack = SLACK[work.backend]
+    return slack.fixed_bytes + slack.gradient_share * work.trained_parameters * GRADIENT_BYTES
 
 
 def _stepping_bytes(work: StepWork) -> float:
