@@ -9,6 +9,6 @@ __all__ = ["Figure", "figures"]
 
 def figures() -> list[Figure]:
     """Every figure of the paper that fedsim holds itself against, computed now."""
-    from fedsim.reproduce import section3, table1, table2
+    from fedsim.reproduce import section3, section3_figures, table1, table2
 
-    return [*table1.figures(), *table2.figures(), *section3.figures()]
+    return [*table1.figures(), *section3_figures.figures(), *table2.figures(), *section3.figures()]
