@@ -66,8 +66,13 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Abort:
         print("fedsim: interrupted", file=sys.stderr)
         sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        help_line = f"; see {context.command_path} --help" if context else ""
+        print(f"fedsim: {error.format_message().rstrip('.')}{help_line}", file=sys.stderr)
         sys.exit(error.exit_code)
     except FedsimError as error:
         print(f"fedsim: {error}", file=sys.stderr)

@@ -51,6 +51,8 @@ def test_every_verb_has_help_of_its_own(verb, capsys):
         (["validate", "quickstart", "--set", "fleet.clients=0"], "fleet.clients: 0 is not at least 1"),
         (["report", "nowhere"], "nowhere"),
         (["devices", "no-such-device"], "no-such-device"),
+        (["run", "--workers", "0"], "0 is not in the range 1<=x<=64; see fedsim run --help"),
+        (["run", "--wrokers", "1"], "--wrokers"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, sentence):
