@@ -111,7 +111,9 @@ class FinetuneSpec:
         minutes: of transcribed training speech that are used at most.
         steps: optimizer steps.
         batch_size: utterances a step.
-        learning_rate: peak of Adam's rate; a tenth of the steps warm up, the second half decays.
+        learning_rate: peak of Adam's rate for the pretrained encoder; a tenth of the steps warm up,
+            the second half decays.
+        head_rate: the same for the linear layers on top.
         head_size: width of the two hidden of the three linear layers on top.
         mask_probability: share of frames masked while training, in the preset's spans.
         test_minutes: of test speech that are recognised at most.
@@ -123,13 +125,14 @@ class FinetuneSpec:
     steps: int = 300
     batch_size: int = 8
     learning_rate: float = 1e-3
+    head_rate: float = 3e-3
     head_size: int = 128
-    mask_probability: float = 0.1
+    mask_probability: float = 0.0
     test_minutes: float = 5.0
     longest_seconds: float = 15.0
 
     def __post_init__(self) -> None:
-        for name in ("minutes", "learning_rate", "test_minutes", "longest_seconds"):
+        for name in ("minutes", "learning_rate", "head_rate", "test_minutes", "longest_seconds"):
             value = getattr(self, name)
             _need(0 < value < np.inf, f"is {value:g}; a positive number is needed", f"downstream.{name}")
         for name in ("steps", "batch_size", "head_size"):
