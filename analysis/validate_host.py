@@ -43,6 +43,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=3.0, help="for fedsim calibrate")
     parser.add_argument("--steps", type=int, default=8, help="in each process; the first does not count")
     parser.add_argument("--repeats", type=int, default=2, help="processes for each setting, interleaved")
+    parser.add_argument("--measured", type=Path, help="JSON of an earlier run: its steps, predicted anew")
     parser.add_argument("--out", type=Path, default=RESULTS / "validate_host.csv")
     parser.add_argument("--one", nargs=3, metavar=("MODEL", "BATCH", "SECONDS"), help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -129,20 +130,27 @@ def predicted(device: Any, model_name: str, batch: int, seconds: float) -> tuple
     return float(pricer.step_s(batch, samples)), float(sum(v for k, v in parts.items() if k not in left_out))
 
 
-def compare(args: argparse.Namespace, device: Any) -> list[dict[str, Any]]:
-    """Run everything; one row a setting."""
-    said = {setting: predicted(device, *setting) for setting in SETTINGS}
-    found: dict[tuple[str, int, float], list[dict[str, Any]]] = {s: [] for s in SETTINGS}
+def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run every setting as often as asked, one after the other each time."""
+    runs = []
     for _ in range(args.repeats):
         for setting in SETTINGS:
-            found[setting].append(in_fresh_process(setting, args))
+            model_name, batch, seconds = setting
+            found = {"model": model_name, "batch": batch, "seconds": seconds}
+            runs.append(found | in_fresh_process(setting, args))
             print(".", end="", flush=True, file=sys.stderr)
     print(file=sys.stderr)
+    return runs
+
+
+def compare(args: argparse.Namespace, device: Any, measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a setting: what was said of it, and what it took."""
     # One thread that never waits: its processor time is the wall time of an idle machine.
     clock = "processor_s" if args.device == "cpu" and args.threads == 1 else "wall_s"
     rows = []
-    for (model_name, batch, seconds), runs in found.items():
-        step_s, peak = said[model_name, batch, seconds]
+    for model_name, batch, seconds in SETTINGS:
+        runs = [r for r in measured if (r["model"], r["batch"], r["seconds"]) == (model_name, batch, seconds)]
+        step_s, peak = predicted(device, model_name, batch, seconds)
         measured_s = median(s for run in runs for s in run[clock][1:])
         measured_bytes = median(run["peak_bytes"] for run in runs)
         rows.append(
@@ -181,7 +189,7 @@ def about(args: argparse.Namespace, device: Any) -> dict[str, Any]:
     }
 
 
-def write(path: Path, head: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+def write(path: Path, head: dict[str, Any], rows: list[dict[str, Any]], runs: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         "w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8", newline=""
@@ -192,7 +200,7 @@ def write(path: Path, head: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
     Path(draft.name).chmod(0o644)
     Path(draft.name).replace(path)
-    text = json.dumps({"machine": head, "results": rows}, indent=2) + "\n"
+    text = json.dumps({"machine": head, "results": rows, "runs": runs}, indent=2) + "\n"
     path.with_suffix(".json").write_text(text, encoding="utf-8")
 
 
@@ -230,8 +238,16 @@ def main() -> None:
         command += ["--threads", str(args.threads), "--minutes", str(args.minutes)]
         subprocess.run(command, check=True)
     device = load_device(str(host))
-    rows = compare(args, device)
-    write(args.out, about(args, device), rows)
+    predicted(device, *SETTINGS[0])  # what cannot be predicted need not be measured
+    head = about(args, device)
+    if args.measured:
+        earlier = json.loads(args.measured.read_text(encoding="utf-8"))
+        head, runs = earlier["machine"], earlier["runs"]
+        args.device, args.threads = head["device"], head["threads"]
+    else:
+        runs = measure(args)
+    rows = compare(args, device, runs)
+    write(args.out, head, rows, runs)
     show(rows)
     print(f"wrote {args.out} and {args.out.with_suffix('.json').name}")
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from fedsim.tracing.objective import Step
-from fedsim.tracing.recorder import Cost
+from fedsim.tracing.operators import Cost
 
 STREAM = "stream"
 """The kind of operators that only move memory; the others are named after their arithmetic."""

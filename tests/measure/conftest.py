@@ -5,7 +5,7 @@ from fedsim.measure.operators import Operator, TensorSpec
 from fedsim.measure.timing import Setting, Timed
 from fedsim.tracing import configs
 from fedsim.tracing.objective import Step, Variant
-from fedsim.tracing.recorder import Cost
+from fedsim.tracing.operators import Cost
 
 FORWARD, BACKWARD = False, True
 
