@@ -2,8 +2,8 @@
 
 At any instant the server first takes in whoever ended, in order of client number, closing a round
 whenever its buffer is full, and then fills the free places. If it cannot fill them all it tries
-again after a while, not at every end. If very many clients in a row end without an update, it gives
-up: nothing would ever close the round. What is in the buffer when no more can come closes a last
+again after a while, not at every end. If very many clients in a row end without an update, for days,
+it gives up: nothing would ever close the round. What is in the buffer when no more can come closes a last
 round. Whoever is at work when the last round closes is told to stop, and is late.
 
 Where the policy allows, ends are worked through many at a time (:mod:`fedsim.engine.windows`).
@@ -12,6 +12,7 @@ Where the policy allows, ends are worked through many at a time (:mod:`fedsim.en
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,8 @@ from fedsim.engine.shared_flights import SharedFlights
 from fedsim.engine.windows import Windows
 
 REFILLS = 16  # times that places are filled again at one instant, before the server waits a while
-FUTILE = 100  # client-rounds for each place and each update wanted, that may end without any update
+# Client-rounds, for each place and each update wanted, and seconds that may go by without an update.
+FUTILE, FUTILE_S = 100, 2 * 86_400.0
 NONE_COMES = "no update comes any more: the last {} clients at work all ended without one"
 
 
@@ -56,7 +58,7 @@ class Asynchronous:
         self.filled_s = -math.inf  # when places were last filled, and how often again at that instant
         self.refills = 0
         self.futile = 0  # client-rounds that ended since the last update came
-        self.patience = FUTILE * (self.size + self.places)
+        self.last_update_s = 0.0
         self.start_s = 0.0
         self.buffered = 0  # completed updates among the gathered
         self.gathered: list[ClientRounds] = []
@@ -71,7 +73,8 @@ class Asynchronous:
                     if self.desk.next_round == plan.rounds:
                         clock.finish(ALL_DONE)
                         return
-            reason = self._fill() if self.futile < self.patience else NONE_COMES.format(self.futile)
+            hopeless = self.hopeless(self.futile, clock.now_s, self.last_update_s)
+            reason = NONE_COMES.format(self.futile) if hopeless else self._fill()
             if reason is None and self.windows is not None and len(self.flights) == self.places:
                 yield from self.windows.work_through()
                 if self.desk.next_round == plan.rounds:
@@ -111,6 +114,16 @@ class Asynchronous:
             done = np.flatnonzero(rows.outcome == COMPLETED)
             self.buffered += done.size
             self.futile = len(rows) - 1 - int(done[-1]) if done.size else self.futile + len(rows)
+            self.last_update_s = float(rows.ended_s[done[-1]]) if done.size else self.last_update_s
+            if (rows.ended_s > rows.dispatched_s).any():
+                self.wait_s, self.waited_s = FIRST_RETRY_S, 0.0
+
+    def hopeless(self, futile: Any, time_s: Any, since_s: Any) -> Any:
+        """Whether so many client-rounds ended without an update since ``since_s`` that none will come.
+
+        Scalars or arrays; bool or bool[n].
+        """
+        return (futile >= FUTILE * (self.size + self.places)) & (time_s - since_s >= FUTILE_S)
 
     def close(self, last: bool = False) -> RoundRecord:
         """Close the round now; the last one takes along everyone who is still at work."""
@@ -145,7 +158,6 @@ class Asynchronous:
         self.turn += 1
         if chosen.size:
             self.flights.dispatch(chosen, desk.next_round, now_s)
-            self.wait_s, self.waited_s = FIRST_RETRY_S, 0.0
         if chosen.size == free:
             self.retry_s = -math.inf
             return None
@@ -186,3 +198,4 @@ class Asynchronous:
         self.retry_s, self.wait_s = float(state["retry_s"]), float(state["wait_s"])
         self.waited_s, self.start_s = float(state["waited_s"]), float(state["start_s"])
         self.filled_s, self.refills = float(state["filled_s"]), int(state["refills"])
+        self.last_update_s = self.start_s

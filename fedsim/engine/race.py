@@ -192,11 +192,6 @@ def _transfer(
     return alone, link.moved_alone(size_bytes, cap, stop - arrival, done), done
 
 
-def willing(charge_j: Floats, floor_j: Floats) -> Bools:
-    """Whether a battery's charge is above its floor by more than rounding: who gave up at it refuses."""
-    return np.asarray(charge_j > floor_j + 1e-9 * np.abs(floor_j))
-
-
 class _Meter:
     """The charge of the cohort's batteries as the round goes on."""
 
@@ -205,7 +200,7 @@ class _Meter:
         self.client = quote.client
         self.dispatched_s = dispatched_s
         self.charge_j = charge_j
-        self.willing = willing(charge_j, battery.floor_j(quote.client))  # the others refuse
+        self.willing = charge_j >= battery.start_j(quote.client)  # the others refuse
 
     def empty_after_s(self, start_s: Floats, power_w: Floats, stop_s: Floats) -> Floats:
         """When the charge is down to the floor at this power from ``start_s`` on, if by ``stop_s``."""

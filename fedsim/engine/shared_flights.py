@@ -17,7 +17,6 @@ import numpy as np
 
 from fedsim.engine.desk import Desk, State
 from fedsim.engine.fluid import FairLink
-from fedsim.engine.race import willing
 from fedsim.engine.records import BATTERY, COMPLETED, FAILED, LATE, OFFLINE, OOM, ClientRounds
 from fedsim.engine.world import Ints, Quote
 
@@ -84,7 +83,7 @@ class SharedFlights:
             if charge is not None:
                 flight.charge_j = float(charge[k])
                 assert desk.ledger.battery is not None
-                if not willing(charge[k], desk.ledger.battery.floor_j(clients[k : k + 1]))[0]:
+                if not flight.charge_j >= desk.ledger.battery.start_j(clients[k : k + 1])[0]:
                     self._end(flight, BATTERY, time_s)
                     continue
             self._begin(flight, ASKING, time_s)

@@ -18,7 +18,7 @@ from fedsim.engine.desk import State
 from fedsim.engine.flights import PricedFlights, Table
 from fedsim.engine.records import COMPLETED
 from fedsim.engine.selection.base import Turns
-from fedsim.engine.world import Bools, Ints
+from fedsim.engine.world import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     from fedsim.engine.asynchronous import Asynchronous
@@ -43,10 +43,10 @@ class Windows:
             count = _leading(self._alone(ends.ended_s))
             if not count:
                 return
-            done = np.cumsum(ends.outcome[:count] == COMPLETED)
-            version = desk.next_round + (server.buffered + done) // server.size
+            done = ends.outcome[:count] == COMPLETED
+            count = _leading(~self._hopeless(ends.ended_s[:count], done))
+            version = desk.next_round + (server.buffered + np.cumsum(done[:count])) // server.size
             count = _leading(version < desk.plan.rounds)  # the last close is left to be taken by itself
-            count = min(count, server.patience - server.futile)
             fresh = self._replace(ends.ended_s[:count], version[:count])
             count = len(fresh.rows)
             if not count:
@@ -70,7 +70,15 @@ class Windows:
             yield desk.clock.until(float(ends.ended_s[count - 1]))
             flights.table = flights.table.take(slice(count, None)).with_more(fresh)
 
-    def _alone(self, ended_s: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Bools:
+    def _hopeless(self, ended_s: Floats, done: Bools) -> Bools:
+        """At which of the next ends the server would give up."""
+        nth = np.arange(done.size)
+        last = np.maximum.accumulate(np.where(done, nth, -1))
+        futile = np.where(last >= 0, nth - last, self.server.futile + nth + 1)
+        since_s = np.where(last >= 0, ended_s[np.maximum(last, 0)], self.server.last_update_s)
+        return np.asarray(self.server.hopeless(futile, ended_s, since_s))
+
+    def _alone(self, ended_s: Floats) -> Bools:
         """Which of the next ends are at an instant of their own (the very last of the table left out)."""
         following = self.flights.table.rows.ended_s[1 : ended_s.size + 1]
         count = following.size
@@ -78,7 +86,7 @@ class Windows:
         alone[1:] &= ended_s[1:count] > ended_s[: max(count - 1, 0)]
         return np.asarray(alone)
 
-    def _replace(self, time_s: np.ndarray[tuple[int, ...], np.dtype[np.float64]], version: Ints) -> Table:
+    def _replace(self, time_s: Floats, version: Ints) -> Table:
         """Replacements for clients that end at those instants, as many as are certain."""
         server, flights = self.server, self.flights
         none = flights.table.take(slice(0, 0))

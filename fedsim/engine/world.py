@@ -81,8 +81,8 @@ class Battery(Protocol):
         """Charge at time 0, joules."""
         ...
 
-    def floor_j(self, clients: Ints) -> Floats:
-        """Charge at or below which a client refuses or gives up, joules."""
+    def start_j(self, clients: Ints) -> Floats:
+        """Charge that a client needs to accept work, joules; it refuses with less."""
         ...
 
     def drain(
@@ -92,7 +92,8 @@ class Battery(Protocol):
 
         Returns:
             The charge at ``end_s``, and the first instant in [start_s, end_s] at which the charge is
-            down to the floor, infinite if there is none. After that instant the charge is undefined.
+            down to the floor at which a client gives up, infinite if there is none. After that
+            instant the charge is undefined.
         """
         ...
 

@@ -1,8 +1,8 @@
 """Batteries: a charge that work spends and the owner's charger restores.
 
 A battery charges at a constant power while it is plugged in, which is at the same hours of every
-local day, up to its capacity. What the owner's own use takes is left out: the capacity and the
-floor are of what the owner leaves to training. At time 0 the charge is uniform between the floor
+local day, up to its capacity. What the owner's own use takes is left out: the capacity and its
+shares are of what the owner leaves to training. At time 0 the charge is uniform between the floor
 and full.
 """
 
@@ -30,21 +30,26 @@ class Battery:
 
     Attributes:
         capacity_j: its charge when full.
-        floor: share of the capacity at or below which a client refuses or gives up.
+        floor: share of the capacity at which a client gives up.
+        start: share of the capacity that a client needs to accept work, somewhat above the floor.
         charge_w: power at which it charges.
         plugged: hours of the local day in which it is plugged in; None if it never is.
     """
 
     capacity_j: float
     floor: float = 0.2
+    start: float = 0.3
     charge_w: float = 10.0
     plugged: Hours | None = NIGHT
 
     def __post_init__(self) -> None:
         if not (0.0 < self.capacity_j <= 1e12 and 0.0 <= self.charge_w <= 1e6):
             raise ScenarioError("a battery needs a capacity above 0J, and charges at 0W to 1MW")
-        if not 0.0 <= self.floor < 1.0:
-            raise ScenarioError(f"{self.floor} is no floor of a battery; give a share from 0 to below 1")
+        if not 0.0 <= self.floor < self.start <= 1.0:
+            raise ScenarioError(
+                f"a battery cannot give up at {self.floor:g} of its charge and start at {self.start:g}; "
+                "give two shares, the second larger and at most 1"
+            )
 
 
 class Batteries:
@@ -64,18 +69,19 @@ class Batteries:
         self._offset = utc_offset_s
         self._stream = rng.key(seed, "fleet", "battery")
         rows = [
-            (math.inf, -math.inf, 0.0, 0.0, DAY_S)
+            (math.inf, -math.inf, -math.inf, 0.0, 0.0, DAY_S)
             if m is None
             else (
                 m.capacity_j,
                 m.floor * m.capacity_j,
+                m.start * m.capacity_j,
                 m.charge_w if m.plugged else 0.0,
                 m.plugged.from_s if m.plugged else 0.0,
                 m.plugged.until_s if m.plugged else DAY_S,
             )
             for m in models
         ]
-        self._capacity, self._floor, self._charge_w, self._from, self._until = np.array(rows).T
+        self._capacity, self._floor, self._start, self._charge_w, self._from, self._until = np.array(rows).T
 
     def initial_j(self, clients: Ints) -> Floats:
         """Charge at time 0."""
@@ -85,9 +91,9 @@ class Batteries:
             charge = self._floor[g] + share * (self._capacity[g] - self._floor[g])
         return np.where(np.isfinite(self._capacity[g]), charge, np.inf)
 
-    def floor_j(self, clients: Ints) -> Floats:
-        """Charge at or below which a client refuses or gives up."""
-        return np.asarray(self._floor[self._group[clients]])
+    def start_j(self, clients: Ints) -> Floats:
+        """Charge that a client needs to accept work."""
+        return np.asarray(self._start[self._group[clients]])
 
     def drain(
         self, clients: Ints, charge_j: Floats, start_s: Floats, end_s: Floats, power_w: Floats

@@ -1,17 +1,13 @@
-"""A naive engine to hold the real one against: a SimPy process a client, one thing at a time.
-
-It shares only the world's answers and the selectors. No two events may fall on one instant.
-"""
+"""A naive engine: a SimPy process a client, one thing at a time; no two events may fall on one instant."""
 
 from __future__ import annotations
 
 import numpy as np
 import simpy
-from naive_link import Link
+from naive_parts import Asked, Link
 
 from fedsim.engine import Buffered, Quorum, Turn
-from fedsim.engine.asynchronous import FUTILE, REFILLS
-from fedsim.engine.presence import Presence
+from fedsim.engine.asynchronous import FUTILE, FUTILE_S, REFILLS
 
 PHASES = ("download", "compute", "upload")
 ZEROS = dict.fromkeys(("download_s", "compute_s", "upload_s", "downloaded_bytes", "uploaded_bytes"), 0.0)
@@ -22,10 +18,11 @@ class Naive:
 
     def __init__(self, world, plan, learn=lambda selector, rows: None):
         self.world, self.plan, self.env, self.learn = world, plan, simpy.Environment(), learn
-        self.selector = plan.select.begin(world, Presence(world), plan.seed)
+        self.selector = plan.select.begin(world, Asked(world), plan.seed)
         self.news, self.links = self.env.event(), {"download": Link(self.env, plan.server_down_bytes_per_s)}
         self.links["upload"] = Link(self.env, plan.server_up_bytes_per_s)
         self.rounds, self.ended, self.working, self.turn, self.charge = [], [], {}, 0, {}
+        self.wait, self.futile, self.since = 600.0, 0, 0.0
         self.env.process(self.buffered() if isinstance(plan.close, Buffered) else self.cohorts())
         self.env.run()
 
@@ -42,12 +39,12 @@ class Naive:
         env, battery = self.env, getattr(self.world, "battery", None)
         q = {name: column[0] for name, column in vars(quote).items() if column is not None}
         row = {**q, **ZEROS, "dispatched_s": env.now, "base_round": base, "outcome": "completed"}
-        self.kill(self.world.offline_from_s(np.array([c]), np.array([env.now]))[0], "offline", lambda: True)
-        self.kill(q.get("crash_from_s", np.inf), "failed", lambda: True)
+        self.kill(self.world.offline_from_s(np.array([c]), np.array([env.now]))[0], "offline")
+        self.kill(q.get("crash_from_s", np.inf), "failed")
         if battery is not None:
             self.drain(c, env.now, 0.0)
-            flat = self.charge[c][1] <= battery.floor_j(np.array([c])) * (1 + 1e-9)
-            self.kill(env.now if flat else np.inf, "battery", lambda: True)
+            poor = self.charge[c][1] < battery.start_j(np.array([c]))
+            self.kill(env.now if poor else np.inf, "battery")
         for phase in PHASES:
             start, row["phase"] = env.now, phase
             watts = q["compute_w"] if phase == "compute" else q["idle_w"] + q["radio_w"]
@@ -75,11 +72,14 @@ class Naive:
             if row["outcome"] != "completed":
                 break
         row["phase"], _ = None, self.working.pop(c)
+        self.wait = 600.0 if env.now > row["dispatched_s"] else self.wait
+        done = row["outcome"] == "completed"
+        self.futile, self.since = (0, env.now) if done else (self.futile + 1, self.since)
         self.ended.append(row)
         if not self.news.triggered:
             self.news.succeed()
 
-    def kill(self, time, why, still):
+    def kill(self, time, why, still=lambda: True):
         def killer(process):
             yield self.env.timeout(max(time - self.env.now, 0.0))
             if process.is_alive and still():
@@ -105,14 +105,14 @@ class Naive:
         self.ended = []
 
     def cohorts(self):
-        env, plan, close, wait = self.env, self.plan, self.plan.close, 600.0
+        env, plan, close = self.env, self.plan, self.plan.close
         for self.turn in range(plan.rounds):
             while not self.choose(self.turn, min(close.invited(plan.cohort), self.world.clients)):
                 pause = self.world.next_online_s(env.now) - env.now
                 if pause == np.inf:
                     return
-                yield env.timeout(pause or wait)
-                wait = wait if pause else min(2 * wait, 86400.0)
+                yield env.timeout(pause or self.wait)
+                self.wait = self.wait if pause else min(2 * self.wait, 86400.0)
             start, limit = env.now, close.limit_s()
             over = env.timeout(limit) if limit < np.inf else env.event()
             while self.working and not over.processed:
@@ -124,26 +124,26 @@ class Naive:
             yield from self.close(start)
 
     def buffered(self):
-        env, plan, start, retry, wait, again = self.env, self.plan, 0.0, -np.inf, 600.0, (0.0, 0)
+        env, plan, start, retry, again = self.env, self.plan, 0.0, -np.inf, (0.0, 0)
         places = min(plan.close.concurrency or plan.cohort, self.world.clients)
         while len(self.rounds) < plan.rounds:
-            done = [row["outcome"] == "completed" for row in self.ended]
-            if sum(done) == plan.close.size:
+            if sum(row["outcome"] == "completed" for row in self.ended) == plan.close.size:
                 yield from self.close(start, stop=len(self.rounds) + 1 == plan.rounds)
                 start = env.now
                 continue
-            if [*done[::-1], True].index(True) >= FUTILE * (plan.close.size + places):
+            if self.futile >= FUTILE * (plan.close.size + places) and env.now - self.since >= FUTILE_S:
                 return
             free = places - len(self.working)
             if free and env.now >= retry:
                 again = (env.now, again[1] + 1 if env.now == again[0] and self.turn else 0)
                 many = again[1] > REFILLS
                 found = 0 if many else self.choose(len(self.rounds), free)
-                self.turn, wait, retry = self.turn + (not many), 600.0 if found else wait, -np.inf
+                self.turn, retry = self.turn + (not many), -np.inf
                 if found < free:
                     pause = 0 if self.working or many else self.world.next_online_s(env.now) - env.now
                     if pause == np.inf:
                         return
-                    retry, wait = env.now + (pause or wait), wait if pause else min(2 * wait, 86400.0)
+                    retry = env.now + (pause or self.wait)
+                    self.wait = self.wait if pause else min(2 * self.wait, 86400.0)
             self.news = env.event()
             yield self.news | env.timeout(retry - env.now) if retry > env.now else self.news

@@ -40,8 +40,8 @@ class SmallBattery:
     def initial_j(self, clients):
         return self.initial[clients]
 
-    def floor_j(self, clients):
-        return self.floor[clients]
+    def start_j(self, clients):
+        return self.floor[clients] + 0.1 * self.capacity[clients]
 
     def drain(self, clients, charge_j, start_s, end_s, power_w):
         net = power_w - self.charge_w[clients]
@@ -106,9 +106,10 @@ class SmallWorld:
         )
 
     def offline_from_s(self, clients, time_s):
+        # The naive engine's clock is SimPy's, whose sums are rounded: an instant just before is at it.
         return np.array(
             [
-                min((max(a, t) for a, b in self.members[c].away if b > t), default=np.inf)
+                min((a if t < a - 1e-9 else t for a, b in self.members[c].away if b > t), default=np.inf)
                 for c, t in zip(clients, time_s, strict=True)
             ]
         )

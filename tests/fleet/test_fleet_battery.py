@@ -75,8 +75,7 @@ def test_a_client_without_a_battery_has_no_end():
     charge = fleet.battery.initial_j(clients)
     assert charge[0] == np.inf
     assert 200.0 < charge[1] < 1000.0
-    floor = fleet.battery.floor_j(clients)
-    assert (charge > floor).all()
+    assert fleet.battery.start_j(clients).tolist() == [-np.inf, 300.0]
     after, empty = fleet.battery.drain(clients, charge, np.zeros(2), np.full(2, np.inf), np.full(2, 1e9))
     assert after[0] == np.inf
     assert empty[0] == np.inf
@@ -111,8 +110,7 @@ def test_the_look_ahead_is_a_year():
     assert drain(slow, 1e12, 0.0, np.inf, 1e12 / LOOK_AHEAD_S * 1.01)[1] < LOOK_AHEAD_S
 
 
-@pytest.mark.parametrize("change", [{"capacity_j": 0.0}, {"floor": 1.0}, {"charge_w": -1.0}])
+@pytest.mark.parametrize("change", [{"capacity_j": 0.0}, {"floor": 0.3}, {"start": 1.1}, {"charge_w": -1.0}])
 def test_a_battery_that_cannot_be_is_refused(change):
     with pytest.raises(ScenarioError):
         Battery(**{"capacity_j": 1.0, **change})
-

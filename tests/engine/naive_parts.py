@@ -1,4 +1,16 @@
-"""The link of the naive engine."""
+"""Parts of the naive engine: how it asks who is online, and its link."""
+
+import numpy as np
+
+
+class Asked:
+    """Asks the world anew every time."""
+
+    def __init__(self, world):
+        self.world = world
+
+    def until_s(self, clients, time_s):
+        return self.world.offline_from_s(clients, np.broadcast_to(np.asarray(time_s, float), clients.shape))
 
 
 class Link:
