@@ -36,12 +36,13 @@ def command(
 
     from fedsim import paths
     from fedsim.tracing import configs
-    from fedsim.tracing.trace import trace, write
 
     if config is not None:
         wanted = {name or config.stem: configs.read(config)}
     else:
         wanted = {model: configs.preset(model) for model in models or configs.presets()}
+    from fedsim.tracing.trace import trace, write
+
     console = Console()
     folder = out or paths.data_dir("traces")
     for model, model_config in wanted.items():

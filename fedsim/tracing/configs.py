@@ -55,8 +55,9 @@ def read(path: Path) -> Any:
     values = {k: v for k, v in content.items() if k not in ("model_type", "transformers_version")}
     try:
         config = CONFIG_MAPPING[kind](**values)
-    except (TypeError, ValueError) as error:
-        raise TraceError(f"is not a configuration of {kind}: {error}", file=path) from None
+    except Exception as error:  # whatever transformers' validators raise
+        why = " ".join(str(error).split())
+        raise TraceError(f"is not a configuration of {kind}: {why}", file=path) from None
     for key in _NEEDED:
         if not hasattr(config, key):
             raise TraceError(f"{kind} has none, so it is not a speech model on waveforms", file=path, key=key)

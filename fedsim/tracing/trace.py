@@ -17,7 +17,7 @@ from typing import Any
 
 from fedsim.cost.layers import COUNTS, WORKSPACES, LayerTrace
 from fedsim.cost.trace import parse_trace
-from fedsim.errors import FedsimError
+from fedsim.errors import FedsimError, TraceError
 from fedsim.tracing.assemble import assemble
 from fedsim.tracing.measure import Measurement, choose_lengths, measure, merge, table
 from fedsim.tracing.objective import VARIANTS, Step, Variant, objective_of
@@ -37,9 +37,11 @@ def trace(config: Any, name: str, variants: Iterable[Variant] = VARIANTS, worker
         workers: processes that share the variants; they are forked.
 
     Raises:
+        TraceError: transformers cannot build the model.
         FitError: a count is not polynomial in batch and frames.
         VerificationError: the finished trace differs from a direct one.
     """
+    _try_to_build(config, name)
     details = {"objective": objective_of(config).name, "config": _essential(config)}
     one = partial(_one, config, name, details)
     if workers > 1:
@@ -48,6 +50,14 @@ def trace(config: Any, name: str, variants: Iterable[Variant] = VARIANTS, worker
     else:
         parts = [one(variant) for variant in variants]
     return assemble(merge(parts), int(config.num_hidden_layers), name, details)
+
+
+def _try_to_build(config: Any, name: str) -> None:
+    try:
+        Step(config, Variant("cpu", "eager", "fp32"), layers=1)
+    except Exception as error:  # whatever transformers raises
+        why = " ".join(str(error).split())
+        raise TraceError(f"transformers cannot build {name}: {why}") from error
 
 
 def _one(config: Any, name: str, details: dict[str, Any], variant: Variant) -> Measurement:
