@@ -6,7 +6,6 @@ three of them (see assemble.py for how they are multiplied again).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -135,7 +134,7 @@ def measure(config: Any, variant: Variant) -> tuple[Measurement, Step]:
     step = Step(config, variant, depth)
     found = Measurement(axes_of(config), depth, str(step.model.base_model_prefix))
     samples = choose_lengths(found.axes)
-    where = list(itertools.product((2, 3), samples))
+    where = [*((2, s) for s in samples), *((3, s) for s in samples[:-1])]
     points = [found.point(b, s) for b, s in where]
     recorders = [step.record(b, s, quickly=True) for b, s in where]
     _learn(found, recorders[0])

@@ -33,8 +33,10 @@ def test_table_1(row):
     chosen = [(layer, f) for layer, f in zip(trace.layers, flops, strict=True) if layer.group in groups]
     gflops = sum(f for layer, f in chosen if layer.arithmetic in COUNTED) / 1e9
     millions = sum(layer.parameters for layer, _ in chosen if layer.in_table1) / 1e6
-    assert gflops == pytest.approx(float(row["gflops"]), rel=0.005)
-    assert millions == pytest.approx(float(row["params_millions"]), rel=0.005)
+    # the quantizer's figures have two digits; half a unit of the last is up to 1.6% of them
+    within = {"rel": 0.011} if row["module"] == "quantization" else {"rel": 0.001}
+    assert gflops == pytest.approx(float(row["gflops"]), **within)
+    assert millions == pytest.approx(float(row["params_millions"]), **within)
 
 
 def test_frames_follow_from_the_convolutions():

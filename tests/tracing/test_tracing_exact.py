@@ -50,7 +50,7 @@ def test_the_shipped_tiny_trace_is_that_of_its_configuration():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-@pytest.mark.parametrize("name", ["wav2vec2-base", "wav2vec2-large"])
+@pytest.mark.parametrize("name", configs.presets())
 def test_the_shipped_traces_at_full_size(name, variant):
     trace = load_trace(name)
     step = Step(configs.preset(name), variant)
