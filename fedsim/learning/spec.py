@@ -122,12 +122,12 @@ class FinetuneSpec:
 
     every: int = 0
     minutes: float = 10.0
-    steps: int = 300
+    steps: int = 400
     batch_size: int = 8
     learning_rate: float = 1e-3
     head_rate: float = 3e-3
     head_size: int = 128
-    mask_probability: float = 0.0
+    mask_probability: float = 0.1
     test_minutes: float = 5.0
     longest_seconds: float = 15.0
 
