@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from fedsim.reproduce import Figure
 
 
 @click.command(name="reproduce", short_help="Hold fedsim against every figure of the paper.")
@@ -13,7 +17,12 @@ import click
     "--json", "json_file", type=click.Path(path_type=Path), help="Also write the list to this file."
 )
 def command(json_file: Path | None) -> None:
-    """Compute the figures of the paper again and print both with the relative error."""
+    """Compute the figures of the paper again and print both with the relative error.
+
+    Where the paper states a shape, an order or that memory ran out, and no number, the last column
+    says whether ours agrees.
+    """
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
@@ -26,24 +35,30 @@ def command(json_file: Path | None) -> None:
             json_file.write_text(json.dumps([figure.as_dict() for figure in found], indent=1) + "\n")
         except OSError as fault:
             raise FedsimError(f"{json_file}: cannot be written: {fault.strerror}") from None
-    table = Table(title="The paper's figures and ours", title_justify="left")
-    for heading, justify in (("item", "left"), ("paper", "right"), ("ours", "right"), ("unit", "left")):
-        table.add_column(heading, justify="right" if justify == "right" else "left")
-    table.add_column("error", justify="right")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("item", no_wrap=True, overflow="ellipsis", max_width=42)
+    for heading in ("paper", "ours"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("error", justify="right", no_wrap=True)
     artifact = ""
     for figure in found:
         if figure.artifact != artifact:
             artifact = figure.artifact
-            table.add_section()
-        error = figure.relative_error
-        verdict = "" if error is None else f"{100 * error:+.2f}%"
-        if figure.holds is not None and (error is None or not figure.holds):
-            verdict += " holds" if figure.holds else " differs"
+            table.add_row(f"[bold]{artifact}[/bold]")
         table.add_row(
-            f"{figure.artifact}  {figure.item}",
-            "" if figure.paper is None else f"{figure.paper:g}",
-            "" if figure.ours is None else f"{figure.ours:.4g}",
+            f"  {figure.item}",
+            "" if figure.paper is None else f"{figure.paper:.5g}",
+            "" if figure.ours is None else f"{figure.ours:.4g}" if abs(figure.ours) > 1e-6 else "0",
             figure.unit,
-            verdict.strip(),
+            _verdict(figure),
         )
-    Console().print(table)
+    Console(highlight=False).print(table)
+
+
+def _verdict(figure: Figure) -> str:
+    error = figure.relative_error
+    if error is None:
+        return "agrees" if figure.holds else "differs"
+    percent = f"{100 * error:+.2f}%" if abs(error) < 0.1 else f"{100 * error:+.1f}%"
+    return percent + (" differs" if figure.holds is False else "")

@@ -26,10 +26,10 @@ def _figure(cell: Measurement) -> Figure:
     pricer = Pricer(device, trace, Technique(precision=cell.precision))
     fits = bool(pricer.fits(cell.batch_size, round(cell.longest_seconds * SAMPLES_PER_S)))
     size = cell.model.removeprefix("wav2vec2-")
-    item = f"{cell.device}/batch {cell.batch_size}/{size}/{cell.precision}"
+    item = f"{cell.device}/{size}/{cell.precision}/batch_{cell.batch_size}"
     if cell.seconds_per_batch is None:
         how = _OOM.format(cell.longest_seconds)
-        return Figure("table2", f"{item}: out of memory", None, None, "s", how, holds=not fits)
+        return Figure("table2", f"{item}/oom", None, None, "s", how, holds=not fits)
     ours = float(pricer.step_s(cell.batch_size, round(cell.seconds * SAMPLES_PER_S)))
     how = _TIMED.format(cell.seconds, cell.longest_seconds)
     return Figure("table2", item, cell.seconds_per_batch, ours, "s", how, holds=fits)
