@@ -275,9 +275,10 @@ class Downstream(Block):
 
     every: int = Field(0, ge=0, description="rounds between fine-tunings; 0: after the last round only")
     minutes: float = Field(10.0, gt=0, description="transcribed training speech used at most")
-    steps: int = Field(300, ge=1, description="optimizer steps")
+    steps: int = Field(400, ge=1, description="optimizer steps")
     batch_size: int = Field(8, ge=1, description="utterances a step")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="peak of Adam's rate")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="peak of Adam's rate for the encoder")
+    head_rate: float = Field(3e-3, gt=0, le=1, description="peak of Adam's rate for the layers on top")
     test_minutes: float = Field(5.0, gt=0, description="test speech recognised at most")
 
 
