@@ -17,7 +17,7 @@ Key = tuple[str, int]
 """A module's path and which of its stretches this is: the same layer in every trace of a model."""
 
 _PROJECTIONS = ("project_hid", "project_q")
-_BLOCK = re.compile(r"^(.*\blayers)\.(\d+)(\..*)?$")
+_BLOCK = re.compile(r"^(.*\bencoder\.layers)\.(\d+)(\..*)?$")
 
 
 @dataclass(frozen=True)
