@@ -130,9 +130,12 @@ class Block:
     checkpointed: Mapping[str, Checkpoint] = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerTrace:
-    """A model as the simulator knows it. ``parameters`` counts weights, each once."""
+    """A model as the simulator knows it. ``parameters`` counts weights, each once.
+
+    Two traces are equal only if they are the same object.
+    """
 
     name: str
     parameters: int

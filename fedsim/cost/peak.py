@@ -17,10 +17,14 @@ from numpy.typing import NDArray
 from fedsim.cost.polynomial import Axis, Monomial, Polynomial, lengths
 
 Array = NDArray[np.float64]
-LONGEST_SAMPLES = 16_000 * 60
-"""A minute of waveform; longer ones are compared with every moment."""
+LONGEST_SAMPLES = 16_000 * 36
+"""36 s of waveform, longer than any utterance of the usual corpora; beyond it every moment is compared."""
 
-_MIXTURES = np.linspace(0.0, 1.0, 17)
+_MIXTURES = np.unique(np.concatenate([np.linspace(0.0, 1.0, n + 1) for n in (11, 12, 16, 23, 24)]))
+"""Shares of the first of two; layers between the first and the last are such mixtures of them."""
+
+_TOLERANCE_BYTES = 1.0
+"""Rounding of the proofs."""
 
 
 def contenders(candidates: Sequence[Polynomial], axes: Sequence[Axis], frames_axis: int) -> list[int]:
@@ -42,17 +46,16 @@ def contenders(candidates: Sequence[Polynomial], axes: Sequence[Axis], frames_ax
         for monomial, coefficient in polynomial.terms.items():
             table[row, column[monomial]] = coefficient
     winners = _winners(table, basis, axes)
-    kept = list(winners)
-    firsts, seconds = np.meshgrid(winners, winners)
-    for row in range(len(polynomials)):
-        if row in winners:
-            continue
-        mixtures = (
-            _MIXTURES[:, None, None] * table[firsts.ravel()][None]
-            + (1 - _MIXTURES)[:, None, None] * table[seconds.ravel()][None]
-        ).reshape(-1, len(basis))
-        if not _never_negative(mixtures - table[row], basis, axes, frames_axis).any():
-            kept.append(row)
+    firsts, seconds = (x.ravel() for x in np.meshgrid(winners, winners))
+    different = firsts <= seconds
+    shares = _MIXTURES[:, None, None]
+    mixtures = shares * table[firsts[different]] + (1 - shares) * table[seconds[different]]
+    mixtures = mixtures.reshape(-1, len(basis))
+    kept = [
+        row
+        for row in range(len(polynomials))
+        if row in winners or not _never_negative(mixtures - table[row], basis, axes, frames_axis).any()
+    ]
     return sorted(where[row] for row in kept)
 
 
@@ -117,4 +120,4 @@ def _positive(square: Array, slope: Array, constant: Array, most: float) -> NDAr
     with np.errstate(divide="ignore", invalid="ignore"):
         turn = np.clip(np.where(square > 0, -slope / (2 * square), 1.0), 1.0, most)
         lowest = square * turn * turn + slope * turn + constant
-    return np.asarray((first >= 0) & (last >= 0) & (lowest >= 0))
+    return np.asarray(np.minimum(np.minimum(first, last), lowest) >= -_TOLERANCE_BYTES)

@@ -16,7 +16,7 @@ from fedsim.cost import step_time
 from fedsim.cost.footprint import footprint, footprint_bytes
 from fedsim.cost.layers import LayerTrace
 from fedsim.cost.rates import Rates
-from fedsim.cost.step_time import StepWork
+from fedsim.cost.step_time import StepWork, step_work
 from fedsim.cost.technique import Technique, TechniqueError
 from fedsim.cost.transfer import update_bytes
 from fedsim.hardware import Device
@@ -50,7 +50,7 @@ class Pricer:
                 f"{device.name} does not train in {technique.precision!r}; it can in {able}", key="precision"
             )
         self.device, self.trace, self.technique = device, trace, technique
-        self.work = StepWork(trace, device.backend, technique)
+        self.work: StepWork = step_work(trace, device.backend, technique)
         self.parameters = trace.parameters
         self.weights_bytes = update_bytes(trace.parameters)
 

@@ -9,6 +9,7 @@ can be fitted to measured steps by least squares over them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,12 @@ _TRACED = {"fp32": "fp32", "mixed": "mixed", "bf16": "mixed"}
 def variant_of(backend: str, technique: Technique) -> str:
     """The variant of a trace that a backend executes under a technique."""
     return f"{backend}/{technique.attention}/{_TRACED[technique.precision]}"
+
+
+@lru_cache(maxsize=512)
+def step_work(trace: LayerTrace, backend: str, technique: Technique) -> StepWork:
+    """The work of a step, added up once for all devices that share it."""
+    return StepWork(trace, backend, technique)
 
 
 class StepWork:
@@ -153,4 +160,4 @@ def throttled_s(work_s: ArrayLike, throttle_after_s: float | None, sustained: fl
     return np.where(work <= throttle_after_s, work, throttle_after_s + (work - throttle_after_s) / sustained)
 
 
-__all__ = ["PARTS", "StepWork", "Work", "seconds_by_part", "throttled_s", "variant_of"]
+__all__ = ["PARTS", "StepWork", "Work", "seconds_by_part", "step_work", "throttled_s", "variant_of"]

@@ -47,7 +47,7 @@ class Work:
 
     @cached_property
     def few_moments(self) -> Moments:
-        """Those of which one is the peak, for waveforms up to a minute."""
+        """Those of which one is the peak, for waveforms up to the longest that was proved."""
         moments = self.timeline.moments
         kept = contenders([m.total for m in moments], self.trace.axes, self.trace.frames_axis)
         return Moments([moments[i] for i in kept])

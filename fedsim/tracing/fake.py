@@ -40,9 +40,9 @@ def build(make: Callable[[], torch.nn.Module]) -> tuple[FakeTensorMode, torch.nn
 def quick(mode: FakeTensorMode) -> Callable[[Any, Any, Any], Any]:
     """A function (operator, args, kwargs) -> result for operators on fake CPU tensors of ``mode``.
 
-    What an operator gives for inputs of the same shapes is remembered: transformer layers repeat.
+    What an operator gives for inputs of the same shapes is remembered across models, until
+    :func:`forget`: transformer layers repeat, and so do the variants of a model.
     """
-    remembered: dict[Any, Any] = {}
 
     def wrap(out: Any) -> Any:
         if isinstance(out, torch.Tensor) and type(out) is not FakeTensor:
@@ -70,8 +70,8 @@ def quick(mode: FakeTensorMode) -> Callable[[Any, Any, Any], Any]:
             )
         if not _aliasing[func]:
             key = (func, _shapes(args), _shapes(tuple(kwargs.items())))
-            if key in remembered:
-                known = remembered[key]
+            if key in _remembered:
+                known = _remembered[key]
                 return tuple(map(again, known)) if isinstance(known, list) else again(known)
         with in_kernel_invocation_manager(mode):
             out = func(*args, **kwargs)
@@ -79,12 +79,18 @@ def quick(mode: FakeTensorMode) -> Callable[[Any, Any, Any], Any]:
         if key is not None and all(
             o is None or isinstance(o, torch.Tensor) for o in (out if several else (out,))
         ):
-            remembered[key] = list(map(_shape, out)) if several else _shape(out)
+            _remembered[key] = list(map(_shape, out)) if several else _shape(out)
         return tuple(map(wrap, out)) if several else wrap(out)
 
     return run
 
 
+def forget() -> None:
+    """Let go of every remembered shape."""
+    _remembered.clear()
+
+
+_remembered: dict[Any, Any] = {}
 _aliasing: dict[Any, bool] = {}
 
 
