@@ -172,7 +172,7 @@ def _battery(entry: MixEntry, device: Device) -> Battery | None:
             f"{device.name} has no battery of its own; give battery.capacity", key="fleet.mix"
         )
     plugged = NIGHT if spec.plugged == "overnight" else None
-    return Battery(capacity, spec.floor, spec.charge, plugged)
+    return Battery(capacity, spec.floor, spec.start, spec.charge, plugged)
 
 
 def _availability(spec: AvailabilitySpec, inputs: dict[str, Path]) -> availability.Availability:

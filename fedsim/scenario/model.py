@@ -98,9 +98,16 @@ class BatterySpec(Block):
     """What a client runs on when it is not plugged in; it is plugged in overnight."""
 
     capacity: Energy | None = Field(None, description="when full; by default the device's own battery")
-    floor: float = Field(0.2, ge=0, lt=1, description="share of the charge at which a client refuses")
+    floor: float = Field(0.2, ge=0, lt=1, description="share of a full charge at which a client gives up")
+    start: float = Field(0.3, gt=0, le=1, description="share of a full charge that it takes to accept work")
     charge: Power = Field(10.0, description="power at which it charges while plugged in")
     plugged: Literal["overnight", "never"] = Field("overnight", description="when it is plugged in")
+
+    @model_validator(mode="after")
+    def _above_floor(self) -> BatterySpec:
+        if self.start <= self.floor:
+            raise ValueError(f"start {self.start:g} must lie above floor {self.floor:g}")
+        return self
 
 
 class MixEntry(Block):

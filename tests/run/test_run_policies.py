@@ -93,7 +93,7 @@ def test_compression_divides_the_bytes_of_an_update(scenario):
 
 
 def test_a_battery_that_is_never_plugged_in_runs_down(scenario):
-    power = "fleet.mix[0].battery={capacity: 5Wh, floor: 0.5, plugged: never}"
+    power = "fleet.mix[0].battery={capacity: 5Wh, floor: 0.5, start: 0.6, plugged: never}"
     records = time_rounds(scenario(power, "rounds.count=60", "rounds.cohort=60"))
     assert sum(record.counts()["battery"] for record in records) > 0
 
