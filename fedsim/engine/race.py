@@ -12,7 +12,8 @@ the download and again while uploading (latency included), and ``compute_w`` in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,32 +27,55 @@ Codes = NDArray[np.int8]
 
 @dataclass
 class Fates:
-    """How each client-round ends; all arrays of shape [n], times in seconds after dispatch."""
+    """How each client-round ends; all arrays of shape [n].
+
+    Times are in seconds after dispatch, but for ``ended_s``, the instant itself: a client that goes
+    offline ends exactly when it does.
+    """
 
     download_s: Floats
     compute_s: Floats
     upload_s: Floats
     after_s: Floats
+    ended_s: Floats
     outcome: Codes
     downloaded_bytes: Floats
     uploaded_bytes: Floats
     energy_j: Floats
     charge_j: Floats | None
 
+    def kept_where(self, keep: Bools, others: Fates) -> Fates:
+        """These where ``keep``, the others elsewhere."""
+        merged: dict[str, Any] = {}
+        for name in (f.name for f in fields(self)):
+            mine, other = getattr(self, name), getattr(others, name)
+            merged[name] = None if mine is None else np.where(keep, mine, other)
+        return Fates(**merged)
+
 
 @dataclass
 class _Stop:
-    """When each client is stopped, in seconds after dispatch, and by what."""
+    """When each client is stopped: in seconds after dispatch, as an instant; and by what."""
 
     after_s: Floats
+    at_s: Floats
     why: Codes
 
-    def sooner(self, after_s: Floats, why: int) -> _Stop:
+    def sooner(self, at_s: Floats, dispatched_s: Floats, why: int, after_s: Floats | None = None) -> _Stop:
         """The same with one more thing that can stop a client; it comes first if both are at once."""
-        first = np.isfinite(after_s) & (after_s <= self.after_s)
+        after = at_s - dispatched_s if after_s is None else after_s
+        first = np.isfinite(after) & (after <= self.after_s)
         if not first.any():
             return self
-        return _Stop(np.where(first, after_s, self.after_s), np.where(first, np.int8(why), self.why))
+        return self.where(~first, _Stop(after, at_s, np.full(at_s.size, why, dtype=np.int8)))
+
+    def where(self, keep: Bools, other: _Stop) -> _Stop:
+        """This where ``keep``, the other elsewhere."""
+        return _Stop(
+            np.where(keep, self.after_s, other.after_s),
+            np.where(keep, self.at_s, other.at_s),
+            np.where(keep, self.why, other.why),
+        )
 
 
 def race(
@@ -105,19 +129,18 @@ def _race(
     charge_j: Floats | None,
 ) -> Fates:
     n = len(quote)
-    stop = _Stop(np.full(n, horizon_s), np.full(n, LATE, dtype=np.int8))
-    stop = stop.sooner(offline_from_s - dispatched_s, OFFLINE)
+    horizon = np.full(n, horizon_s)
+    stop = _Stop(horizon, dispatched_s + horizon, np.full(n, LATE, dtype=np.int8))
+    stop = stop.sooner(offline_from_s, dispatched_s, OFFLINE)
     if quote.crash_from_s is not None:
-        stop = stop.sooner(quote.crash_from_s - dispatched_s, FAILED)
+        stop = stop.sooner(quote.crash_from_s, dispatched_s, FAILED)
     meter = None
     if battery is not None and charge_j is not None:
         meter = _Meter(battery, quote, dispatched_s, charge_j)
     transfer_w = quote.idle_w + quote.radio_w
 
     zero = np.zeros(n)
-    limit = (
-        stop if meter is None else stop.sooner(meter.empty_after_s(zero, transfer_w, stop.after_s), BATTERY)
-    )
+    limit = stop if meter is None else meter.stop(stop, zero, transfer_w)
     taking_part = np.ones(n, dtype=np.bool_) if meter is None else meter.willing
     download_s, downloaded, alive = _transfer(
         zero,
@@ -128,45 +151,46 @@ def _race(
         down_bytes_per_s,
         taking_part,
     )
-    after_s, outcome = limit.after_s, limit.why
-    got = np.where(alive, download_s, after_s)
+    fate = limit
+    got = np.where(alive, download_s, fate.after_s)
     if meter is not None:
         meter.spend(zero, got, transfer_w)
 
-    limit = (
-        stop
-        if meter is None
-        else stop.sooner(meter.empty_after_s(got, quote.compute_w, stop.after_s), BATTERY)
-    )
+    limit = stop if meter is None else meter.stop(stop, got, quote.compute_w)
     trained = got + quote.compute_s
     span_end = np.where(alive, np.minimum(trained, limit.after_s), got)
-    oom = world.oom_from_s(quote, dispatched_s + got, dispatched_s + span_end) - dispatched_s
-    limit = limit.sooner(np.where(alive & (oom < trained), np.maximum(oom, got), np.inf), OOM)
-    after_s, outcome = np.where(alive, limit.after_s, after_s), np.where(alive, limit.why, outcome)
-    died = alive & (trained > after_s)
+    oom = world.oom_from_s(quote, dispatched_s + got, dispatched_s + span_end)
+    after_s = np.maximum(oom - dispatched_s, got)
+    limit = limit.sooner(oom, dispatched_s, OOM, np.where(alive & (after_s < trained), after_s, np.inf))
+    fate = limit.where(alive, fate)
+    died = alive & (trained > fate.after_s)
     alive &= ~died
-    compute_s = np.where(alive, quote.compute_s, np.where(died, after_s - got, 0.0))
-    left = np.where(alive, trained, after_s)
+    compute_s = np.where(alive, quote.compute_s, np.where(died, fate.after_s - got, 0.0))
+    left = np.where(alive, trained, fate.after_s)
     if meter is not None:
         meter.spend(got, left, quote.compute_w)
+        fate = meter.stop(stop, left, transfer_w).where(alive, fate)
 
-    limit = (
-        stop if meter is None else stop.sooner(meter.empty_after_s(left, transfer_w, stop.after_s), BATTERY)
-    )
-    after_s, outcome = np.where(alive, limit.after_s, after_s), np.where(alive, limit.why, outcome)
     sending = alive.copy()
     upload_s, uploaded, alive = _transfer(
-        left, quote.latency_s, quote.upload_bytes, quote.up_bytes_per_s, after_s, up_bytes_per_s, sending
+        left, quote.latency_s, quote.upload_bytes, quote.up_bytes_per_s, fate.after_s, up_bytes_per_s, sending
     )
-    sent = left + upload_s
-    after_s = np.where(alive, sent, after_s)
-    outcome = np.where(alive, np.int8(COMPLETED), outcome)
+    after_s = np.where(alive, left + upload_s, fate.after_s)
     upload_s = np.where(alive, upload_s, np.where(sending, after_s - left, 0.0))
     if meter is not None:
         meter.spend(left, after_s, transfer_w)
-    energy = transfer_w * (got + upload_s) + quote.compute_w * compute_s
-    charge = None if meter is None else meter.charge_j
-    return Fates(got, compute_s, upload_s, after_s, outcome, downloaded, uploaded, energy, charge)
+    return Fates(
+        download_s=got,
+        compute_s=compute_s,
+        upload_s=upload_s,
+        after_s=after_s,
+        ended_s=np.where(alive, dispatched_s + after_s, fate.at_s),
+        outcome=np.where(alive, np.int8(COMPLETED), fate.why),
+        downloaded_bytes=downloaded,
+        uploaded_bytes=uploaded,
+        energy_j=transfer_w * (got + upload_s) + quote.compute_w * compute_s,
+        charge_j=None if meter is None else meter.charge_j,
+    )
 
 
 def _transfer(
@@ -202,13 +226,15 @@ class _Meter:
         self.charge_j = charge_j
         self.willing = charge_j >= battery.start_j(quote.client)  # the others refuse
 
-    def empty_after_s(self, start_s: Floats, power_w: Floats, stop_s: Floats) -> Floats:
-        """When the charge is down to the floor at this power from ``start_s`` on, if by ``stop_s``."""
+    def stop(self, stop: _Stop, start_s: Floats, power_w: Floats) -> _Stop:
+        """``stop``, or the charge down to the floor at this power from ``start_s`` after dispatch on."""
         begin = self.dispatched_s + start_s
         begin = np.where(np.isfinite(begin), begin, self.dispatched_s)
-        end = np.maximum(self.dispatched_s + stop_s, begin)
-        _, empty = self.battery.drain(self.client, self.charge_j, begin, end, power_w)
-        return np.where(self.willing, np.maximum(empty - self.dispatched_s, start_s), start_s)
+        _, empty = self.battery.drain(
+            self.client, self.charge_j, begin, np.maximum(stop.at_s, begin), power_w
+        )
+        empty = np.where(self.willing, empty, self.dispatched_s)
+        return stop.sooner(empty, self.dispatched_s, BATTERY, np.maximum(empty - self.dispatched_s, start_s))
 
     def spend(self, start_s: Floats, end_s: Floats, power_w: Floats) -> None:
         """Go on from ``start_s`` to ``end_s``, both after dispatch and finite."""

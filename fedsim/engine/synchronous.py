@@ -81,13 +81,13 @@ class Synchronous:
         fates = desk.price(quote, dispatched, charge, self.close.limit_s())
         close = self.close.close_s(fates.after_s, fates.outcome == COMPLETED, desk.plan.cohort)
         if (fates.after_s > close).any():
-            # The rest is told to stop; nothing before that changes.
-            fates = desk.price(quote, dispatched, charge, close)
+            # The rest is told to stop; what ended by then stays as it is.
+            fates = fates.kept_where(fates.after_s <= close, desk.price(quote, dispatched, charge, close))
         index = np.full(cohort.size, desk.next_round, dtype=np.int64)
         rows = rows_of(quote, fates, dispatched, index.copy(), index)
         if fates.charge_j is not None and not math.isinf(close):
             desk.ledger.note(cohort, rows.ended_s, fates.charge_j)
-        return rows, now_s + close
+        return rows, max(now_s + close, float(rows.ended_s.max()))
 
     def state(self) -> State:
         """Nothing beyond the desk's."""

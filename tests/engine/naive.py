@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import simpy
-from naive_parts import Asked, Link
+from naive_parts import REFILLS, Asked, Link, given_up
 
 from fedsim.engine import Buffered, Quorum, Turn
-from fedsim.engine.asynchronous import FUTILE, FUTILE_S, REFILLS
 
 PHASES = ("download", "compute", "upload")
 ZEROS = dict.fromkeys(("download_s", "compute_s", "upload_s", "downloaded_bytes", "uploaded_bytes"), 0.0)
@@ -131,7 +130,7 @@ class Naive:
                 yield from self.close(start, stop=len(self.rounds) + 1 == plan.rounds)
                 start = env.now
                 continue
-            if self.futile >= FUTILE * (plan.close.size + places) and env.now - self.since >= FUTILE_S:
+            if given_up(self.futile, plan.close.size + places, env.now - self.since):
                 return
             free = places - len(self.working)
             if free and env.now >= retry:

@@ -1,6 +1,16 @@
-"""Parts of the naive engine: how it asks who is online, and its link."""
+"""Parts of the naive engine: how it asks who is online, when it gives up, and its link."""
+
+from __future__ import annotations
 
 import numpy as np
+
+from fedsim.engine import asynchronous as rules
+
+REFILLS = rules.REFILLS
+
+
+def given_up(futile, wanted, waited_s):
+    return futile >= rules.FUTILE * wanted and waited_s >= rules.FUTILE_S
 
 
 class Asked:

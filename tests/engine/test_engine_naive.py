@@ -25,6 +25,7 @@ from fedsim.engine import (
     RoundRobin,
     Simulation,
     WaitAll,
+    asynchronous,
 )
 
 COLUMNS = (
@@ -87,6 +88,14 @@ CLOSINGS = [
     Buffered(3),
     Buffered(2, concurrency=5),
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def impatient():
+    """Worlds here last for minutes: a server that has waited in vain for one hour gives up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asynchronous, "FUTILE_S", 3600.0)
+        yield
 
 
 @settings(max_examples=120, deadline=None)
