@@ -19,7 +19,15 @@ import numpy as np
 from fedsim.engine.aggregate import close_round
 from fedsim.engine.clock import Process
 from fedsim.engine.closing import Buffered
-from fedsim.engine.desk import ALL_DONE, FIRST_RETRY_S, LAST_RETRY_S, PATIENCE_S, Desk, State
+from fedsim.engine.desk import (
+    ALL_DONE,
+    FIRST_RETRY_S,
+    LAST_RETRY_S,
+    NOBODY_WILL_DO,
+    PATIENCE_S,
+    Desk,
+    State,
+)
 from fedsim.engine.flights import PricedFlights
 from fedsim.engine.records import COMPLETED, LATE, ClientRounds, RoundRecord
 from fedsim.engine.selection import Turn
@@ -171,7 +179,7 @@ class Asynchronous:
                 return None
             self.waited_s += self.wait_s
             if self.waited_s > PATIENCE_S:
-                return "the selection has found no client that will do for 30 days"
+                return NOBODY_WILL_DO
         self.wait_s = min(2.0 * self.wait_s, LAST_RETRY_S)
         return None
 

@@ -16,6 +16,7 @@ from fedsim.engine.world import Floats, Ints, Learner, Quote, World
 
 ALL_DONE = "all rounds done"
 FIRST_RETRY_S, LAST_RETRY_S, PATIENCE_S = 600.0, 86_400.0, 30 * 86_400.0
+NOBODY_WILL_DO = "for 30 days the selection has found no client that will do"
 
 State = dict[str, Any]
 

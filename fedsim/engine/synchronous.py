@@ -12,7 +12,16 @@ import simpy
 from fedsim.engine.aggregate import close_round
 from fedsim.engine.clock import Process
 from fedsim.engine.closing import Closing
-from fedsim.engine.desk import ALL_DONE, FIRST_RETRY_S, LAST_RETRY_S, PATIENCE_S, Desk, State, rows_of
+from fedsim.engine.desk import (
+    ALL_DONE,
+    FIRST_RETRY_S,
+    LAST_RETRY_S,
+    NOBODY_WILL_DO,
+    PATIENCE_S,
+    Desk,
+    State,
+    rows_of,
+)
 from fedsim.engine.records import COMPLETED, ClientRounds, RoundRecord
 from fedsim.engine.selection import Turn
 from fedsim.engine.world import Ints
@@ -65,8 +74,7 @@ class Synchronous:
                 return None
             if next_s <= clock.now_s:  # somebody is online, but not to the selection's liking
                 if waited_s >= PATIENCE_S:
-                    days = waited_s / 86_400.0
-                    clock.finish(f"the selection has found no client that will do for {days:.0f} days")
+                    clock.finish(NOBODY_WILL_DO)
                     return None
                 next_s = clock.now_s + retry_s
                 waited_s, retry_s = waited_s + retry_s, min(2.0 * retry_s, LAST_RETRY_S)
