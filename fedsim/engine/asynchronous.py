@@ -177,9 +177,9 @@ class Asynchronous:
             if next_s > now_s:
                 self.retry_s = next_s
                 return None
-            self.waited_s += self.wait_s
-            if self.waited_s > PATIENCE_S:
+            if self.waited_s >= PATIENCE_S:
                 return NOBODY_WILL_DO
+            self.waited_s += self.wait_s
         self.wait_s = min(2.0 * self.wait_s, LAST_RETRY_S)
         return None
 

@@ -108,7 +108,7 @@ class Naive:
         for self.turn in range(plan.rounds):
             while not self.choose(self.turn, min(close.invited(plan.cohort), self.world.clients)):
                 pause = self.world.next_online_s(env.now) - env.now
-                if pause == np.inf:
+                if pause == np.inf or env.now > 30 * 86400.0:
                     return
                 yield env.timeout(pause or self.wait)
                 self.wait = self.wait if pause else min(2 * self.wait, 86400.0)
@@ -140,7 +140,7 @@ class Naive:
                 self.turn, retry = self.turn + (not many), -np.inf
                 if found < free:
                     pause = 0 if self.working or many else self.world.next_online_s(env.now) - env.now
-                    if pause == np.inf:
+                    if pause == np.inf or env.now > 30 * 86400.0:
                         return
                     retry = env.now + (pause or self.wait)
                     self.wait = self.wait if pause else min(2 * self.wait, 86400.0)
