@@ -1,12 +1,12 @@
 """Models of one kind asked together: a fleet's groups may differ in their figures alone.
 
-A kind of model that can be asked so has a static method ``merged(models, which)``, which gives a
-model whose figures are arrays: row ``k`` has those of ``models[which[k]]``.
+A kind of model that can be asked so has a static method ``together(models)``; what that gives, called
+with ``which``, is a model whose figures are arrays: row ``k`` has those of ``models[which[k]]``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -31,7 +31,7 @@ class Families(Generic[Model]):
         kinds: list[object] = []
         places = []
         for model in models:
-            kind: object = type(model) if hasattr(model, "merged") else model
+            kind: object = type(model) if hasattr(model, "together") else model
             if kind not in kinds:
                 kinds.append(kind)
                 self._members.append([])
@@ -41,6 +41,7 @@ class Families(Generic[Model]):
             places.append((family, self._members[family].index(model)))
         self._family = np.array([family for family, _ in places], dtype=np.int16)
         self._place = np.array([place for _, place in places], dtype=np.int64)
+        self._together = [self._asker(members) for members in self._members]
 
     def split(self, group: NDArray[np.int16]) -> Iterator[tuple[Model, Rows]]:
         """Models to ask about clients of these groups, and the rows that each answers for."""
@@ -57,10 +58,11 @@ class Families(Generic[Model]):
                 yield self._model(k, group[rows]), rows
 
     def _model(self, family: int, group: NDArray[np.int16]) -> Model:
-        members = self._members[family]
-        if len(members) == 1:
-            return members[0]
-        which: Ints = self._place[group]
+        asker = self._together[family]
+        return self._members[family][0] if asker is None else asker(self._place[group])
+
+    @staticmethod
+    def _asker(members: list[Model]) -> Callable[[Ints], Model] | None:
+        """What makes one model of several; None for one alone."""
         kind: Any = type(members[0])
-        merged: Model = kind.merged(members, which)
-        return merged
+        return None if len(members) == 1 else kind.together(members)

@@ -20,7 +20,7 @@ from fedsim.fleet import poisson
 from fedsim.fleet.apportion import apportion
 from fedsim.fleet.availability import Always, Availability
 from fedsim.fleet.battery import Batteries
-from fedsim.fleet.family import Families
+from fedsim.fleet.family import Families, Model, Rows
 from fedsim.fleet.group import Group
 from fedsim.fleet.pressure import Pressure
 from fedsim.fleet.who import Bools, Floats, Ints, Who
@@ -108,28 +108,28 @@ class Fleet:
 
     def online(self, clients: ArrayLike, time_s: float | Floats) -> Bools:
         """bool[n]: whether each client is online at ``time_s``."""
-        index, time = self._asked(clients, time_s)
-        result = np.ones(index.size, dtype=np.bool_)
-        for model, rows in self._availability.split(self.group[index]):
+        asked, time = self._asked(clients, time_s)
+        result = np.ones(time.size, dtype=np.bool_)
+        for model, rows, who in asked.availability:
             if not isinstance(model, Always):
-                result[rows] = model.online(self.who(index[rows]), time[rows])
+                result[rows] = model.online(who, time[rows])
         return result
 
     def offline_from_s(self, clients: ArrayLike, time_s: float | Floats) -> Floats:
         """float64[n]: first instant from ``time_s`` on at which each is not online; ``inf`` if none."""
-        index, time = self._asked(clients, time_s)
-        result = np.full(index.size, np.inf)
-        for model, rows in self._availability.split(self.group[index]):
+        asked, time = self._asked(clients, time_s)
+        result = np.full(time.size, np.inf)
+        for model, rows, who in asked.availability:
             if not isinstance(model, Always):
-                result[rows] = model.offline_from_s(self.who(index[rows]), time[rows])
+                result[rows] = model.offline_from_s(who, time[rows])
         return result
 
     def online_from_s(self, clients: ArrayLike, time_s: float | Floats) -> Floats:
         """float64[n]: first instant from ``time_s`` on at which each is online; ``inf`` if none."""
-        index, time = self._asked(clients, time_s)
-        result = np.empty(index.size)
-        for model, rows in self._availability.split(self.group[index]):
-            result[rows] = model.online_from_s(self.who(index[rows]), time[rows])
+        asked, time = self._asked(clients, time_s)
+        result = np.empty(time.size)
+        for model, rows, who in asked.availability:
+            result[rows] = model.online_from_s(who, time[rows])
         return result
 
     def next_online_s(self, time_s: float) -> float:
@@ -144,10 +144,10 @@ class Fleet:
 
     def pressure_bytes(self, clients: ArrayLike, time_s: float | Floats) -> Floats:
         """float64[n]: what other programs hold at ``time_s``."""
-        index, time = self._asked(clients, time_s)
-        result = np.empty(index.size)
-        for model, rows in self._pressure.split(self.group[index]):
-            result[rows] = model.bytes_at(self.who(index[rows]), time[rows])
+        asked, time = self._asked(clients, time_s)
+        result = np.empty(time.size)
+        for model, rows, who in asked.pressure:
+            result[rows] = model.bytes_at(who, time[rows])
         return result
 
     def first_exceeds_s(
@@ -157,22 +157,23 @@ class Fleet:
 
         A start that is not finite makes the span empty.
         """
-        index, start = self._asked(clients, start_s)
-        end = np.broadcast_to(np.asarray(end_s, np.float64), index.shape)
-        limit = np.broadcast_to(np.asarray(limit_bytes, np.float64), index.shape)
+        asked, start = self._asked(clients, start_s)
+        end = np.broadcast_to(np.asarray(end_s, np.float64), start.shape)
+        limit = np.broadcast_to(np.asarray(limit_bytes, np.float64), start.shape)
         if not np.isfinite(start).all():
             end = np.where(np.isfinite(start), end, 0.0)
             start = np.where(np.isfinite(start), start, 0.0)
-        result = np.empty(index.size)
-        for model, rows in self._pressure.split(self.group[index]):
-            result[rows] = model.first_exceeds_s(self.who(index[rows]), limit[rows], start[rows], end[rows])
+        result = np.empty(start.size)
+        for model, rows, who in asked.pressure:
+            result[rows] = model.first_exceeds_s(who, limit[rows], start[rows], end[rows])
         return result
 
     def crash_from_s(self, clients: ArrayLike, time_s: float | Floats) -> Floats | None:
         """float64[n]: first instant after ``time_s`` at which each would crash; None if none ever does."""
         if not any(g.crash_per_s for g in self.groups):
             return None
-        index, time = self._asked(clients, time_s)
+        asked, time = self._asked(clients, time_s)
+        index = asked.index
         result = np.full(index.size, np.inf)
         rate = self.of_group(lambda g: g.crash_per_s, index)
         rows = np.flatnonzero(rate)
@@ -196,7 +197,36 @@ class Fleet:
     def _pressure(self) -> Families[Pressure]:
         return Families([g.pressure for g in self.groups])
 
-    @staticmethod
-    def _asked(clients: ArrayLike, time_s: float | Floats) -> tuple[Ints, Floats]:
+    def _asked(self, clients: ArrayLike, time_s: float | Floats) -> tuple[_Asked, Floats]:
+        """Those clients, sorted out by model, and one instant for each.
+
+        The same clients are mostly asked about several things in a row, so the last are kept.
+        """
         index = np.atleast_1d(np.asarray(clients, dtype=np.int64))
-        return index, np.broadcast_to(np.asarray(time_s, dtype=np.float64), index.shape)
+        last: _Asked | None = self.__dict__.get("_last")
+        if last is None or not np.array_equal(last.index, index):
+            last = _Asked(self, index.copy())
+            self.__dict__["_last"] = last
+        return last, np.broadcast_to(np.asarray(time_s, dtype=np.float64), index.shape)
+
+
+class _Asked:
+    """Some clients, with the models that answer for them and the rows that each answers for."""
+
+    def __init__(self, fleet: Fleet, index: Ints):
+        self._fleet = fleet
+        self.index = index
+
+    @cached_property
+    def availability(self) -> list[tuple[Availability, Rows, Who]]:
+        """Who is online when."""
+        return self._sorted_out(self._fleet._availability)
+
+    @cached_property
+    def pressure(self) -> list[tuple[Pressure, Rows, Who]]:
+        """What else is in memory."""
+        return self._sorted_out(self._fleet._pressure)
+
+    def _sorted_out(self, families: Families[Model]) -> list[tuple[Model, Rows, Who]]:
+        split = families.split(self._fleet.group[self.index])
+        return [(model, rows, self._fleet.who(self.index[rows])) for model, rows in split]

@@ -9,8 +9,9 @@ chain is exact and pure, and stationary from the start: P(online) = a / (a + b).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,6 @@ from fedsim import rng
 from fedsim.errors import ScenarioError
 from fedsim.fleet import poisson
 from fedsim.fleet.who import Bools, Floats, Ints, Who
-
-_ONE = np.zeros(1, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -41,22 +40,26 @@ class Markov:
                 raise ScenarioError(f"{value} s is no mean time {name}; give one from 1s to 10000d")
 
     @staticmethod
-    def merged(models: Sequence[Markov], which: Ints) -> Chains:
-        """The chains of clients, row ``k`` with the figures of ``models[which[k]]``."""
-        figures = np.array([(m.online_s, m.offline_s) for m in models]).T
-        return Chains(*figures[:, which])
+    def together(models: Sequence[Markov]) -> Callable[[Ints], Chains]:
+        """Gives the chains of clients, row ``k`` with the figures of ``models[which[k]]``."""
+        online, offline = np.array([(m.online_s, m.offline_s) for m in models]).T
+        return lambda which: Chains(online[which], offline[which])
 
     def online(self, who: Who, time_s: Floats) -> Bools:
         """Whether the latest event is one that goes online."""
-        return self.merged([self], _ONE).online(who, time_s)
+        return self._alone.online(who, time_s)
 
     def offline_from_s(self, who: Who, time_s: Floats) -> Floats:
         """The next event that goes offline, or now."""
-        return self.merged([self], _ONE).offline_from_s(who, time_s)
+        return self._alone.offline_from_s(who, time_s)
 
     def online_from_s(self, who: Who, time_s: Floats) -> Floats:
         """Now, or the next event that goes online."""
-        return self.merged([self], _ONE).online_from_s(who, time_s)
+        return self._alone.online_from_s(who, time_s)
+
+    @cached_property
+    def _alone(self) -> Chains:
+        return self.together([self])(np.zeros(1, dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)

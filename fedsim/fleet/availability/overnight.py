@@ -10,8 +10,9 @@ never touch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,6 @@ from fedsim.errors import ScenarioError
 from fedsim.fleet.who import Bools, Floats, Ints, Who, on_grid
 from fedsim.units import DAY_S, HOUR_S
 
-_ONE = np.zeros(1, dtype=np.int64)
 LOOK_AHEAD_DAYS = 3660  # a client with no night in ten years is never online again
 
 
@@ -54,22 +54,26 @@ class Overnight:
             raise ScenarioError(f"{self.nights} is no share of nights; give a number from 0 to 1")
 
     @staticmethod
-    def merged(models: Sequence[Overnight], which: Ints) -> Nights:
-        """The nights of clients, row ``k`` with the figures of ``models[which[k]]``."""
+    def together(models: Sequence[Overnight]) -> Callable[[Ints], Nights]:
+        """Gives the nights of clients, row ``k`` with the figures of ``models[which[k]]``."""
         figures = np.array([(m.from_s, m.until_s, m.jitter_s, m.nights) for m in models]).T
-        return Nights(*figures[:, which])
+        return lambda which: Nights(*figures[:, which])
 
     def online(self, who: Who, time_s: Floats) -> Bools:
         """Whether a window holds the instant."""
-        return self.merged([self], _ONE).online(who, time_s)
+        return self._alone.online(who, time_s)
 
     def offline_from_s(self, who: Who, time_s: Floats) -> Floats:
         """The end of the window, or now."""
-        return self.merged([self], _ONE).offline_from_s(who, time_s)
+        return self._alone.offline_from_s(who, time_s)
 
     def online_from_s(self, who: Who, time_s: Floats) -> Floats:
         """Now, or the start of the next window."""
-        return self.merged([self], _ONE).online_from_s(who, time_s)
+        return self._alone.online_from_s(who, time_s)
+
+    @cached_property
+    def _alone(self) -> Nights:
+        return self.together([self])(np.zeros(1, dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,15 +9,15 @@ opened at random, used for a while and closed. A client holds
 program in front makes the system push the others out of memory.
 
 A burst's program is opened once in every stretch of ``every_s``, at a moment uniform in it, unless
-that moment lies outside the owner's hours; it runs exponentially long, at most one stretch. Both
-are hashes of (client, stretch). So any instant can be asked about at the cost of two hashes, and a
-limit can be passed only at the start of the span asked about, where a program's hours begin, or
-where a burst does.
+that moment lies outside the owner's hours; it runs exponentially long, at most to the end of the
+stretch. Both are hashes of (client, stretch), and clients' stretches begin at moments of their own.
+So any instant can be asked about at the cost of one hash, and a limit can be passed only at the
+start of the span asked about, where a program's hours begin, or where a burst does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,7 +38,7 @@ class Burst:
     Attributes:
         held_bytes: what it holds while it runs.
         every_s: it is opened once in every stretch of so long.
-        lasts_s: mean time it runs, before the longest are cut to one stretch.
+        lasts_s: mean time it runs, but for what the end of the stretch cuts off.
         hours: when it can be opened; an opening outside them does not take place.
     """
 
@@ -70,9 +70,13 @@ class Programs:
     bursts: tuple[Burst, ...] = ()
     spread: float = 0.0
 
+    def __post_init__(self) -> None:
+        if len(self.bursts) > _MOST_BURSTS:
+            raise ScenarioError(f"an owner has at most {_MOST_BURSTS} programs opened at random")
+
     @staticmethod
-    def merged(models: Sequence[Programs], which: Ints) -> Owners:
-        """The programs of clients, row ``k`` with the figures of ``models[which[k]]``."""
+    def together(models: Sequence[Programs]) -> Callable[[Ints], Owners]:
+        """Gives the programs of clients, row ``k`` with the figures of ``models[which[k]]``."""
         level = np.array([(m.base_bytes, m.spread) for m in models]).T
         routine = _table(
             [[(held, h.from_s, h.until_s) for held, h in m.routine] for m in models], _NO_ROUTINE
@@ -84,7 +88,7 @@ class Programs:
             ],
             _NO_BURST,
         )
-        return Owners(level[0, which], level[1, which], routine[..., which], bursts[..., which])
+        return lambda which: Owners(level[0, which], level[1, which], routine[..., which], bursts[..., which])
 
     def bytes_at(self, who: Who, time_s: Floats) -> Floats:
         """What is held at each instant."""
@@ -96,9 +100,10 @@ class Programs:
 
     @cached_property
     def _alone(self) -> Owners:
-        return self.merged([self], np.zeros(1, dtype=np.int64))
+        return self.together([self])(np.zeros(1, dtype=np.int64))
 
 
+_MOST_BURSTS = 8
 _NO_ROUTINE = (0.0, 0.0, DAY_S)
 _NO_BURST = (0.0, 1e9, 1.0, 0.0, DAY_S)
 
@@ -132,10 +137,9 @@ class Owners:
         for held, begin, end in self.routine.swapaxes(0, 1):
             now = within(begin, end, who.utc_offset_s, time_s)
             np.maximum(extra, held, out=extra, where=now)
-        count = self.bursts.shape[1]
-        if count:
-            pairs = self._pairs(who, np.arange(count * time_s.size))
-            runs = pairs.run(np.tile(time_s, count)).reshape(count, -1)
+        if self.bursts.shape[1]:
+            bursts = self._bursts(who)
+            runs = bursts.run(time_s, *bursts.opened(bursts.stretch(time_s)))
             extra = np.maximum(extra, np.where(runs, self.bursts[0], 0.0).max(axis=0))
         return np.exp(self.spread * who.appetite) * (self.base_bytes + extra)
 
@@ -150,81 +154,91 @@ class Owners:
             np.minimum(first, opens, out=first, where=over)
         if self.bursts.shape[1]:
             over = (scale * (self.base_bytes + self.bursts[0]) > limit_bytes) & (spans & (first > start_s))
-            rows = np.flatnonzero(over)
+            rows = np.flatnonzero(over.any(axis=0))
             if rows.size:
-                client = rows % start_s.size
-                begins = np.full(over.shape, np.inf)
-                begins.flat[rows] = self._pairs(who, rows).run_from_s(start_s[client], end_s[client])
-                first = np.minimum(first, begins.min(axis=0))
+                some = self._take(rows)._bursts(who.take(rows))
+                runs = some.run_from_s(start_s[rows], end_s[rows], over[:, rows])
+                first[rows] = np.minimum(first[rows], runs)
         return np.where(first < end_s, first, np.inf)
 
-    def _pairs(self, who: Who, rows: NDArray[np.intp]) -> _Pairs:
-        """Bursts with clients: row ``k`` is burst ``k // n`` with client ``k % n``."""
-        burst, client = rows // who.index.size, rows % who.index.size
-        keys = [rng.key(who.seed, "pressure", "burst", nth) for nth in range(self.bursts.shape[1])]
-        state = rng.states(np.array(keys, dtype=np.uint64)[burst], who.index[client])
-        every, lasts, begin, end = self.bursts[1:, burst, client if self.base_bytes.size > 1 else 0]
-        return _Pairs(state, every, lasts, begin, end, who.utc_offset_s[client])
+    def _take(self, rows: NDArray[np.intp]) -> Owners:
+        if self.base_bytes.size == 1:
+            return self
+        return Owners(
+            self.base_bytes[rows], self.spread[rows], self.routine[..., rows], self.bursts[..., rows]
+        )
+
+    def _bursts(self, who: Who) -> _Bursts:
+        state = rng.states(rng.key(who.seed, "pressure", "bursts"), who.index)
+        shape = (self.bursts.shape[1], who.index.size)
+        _, every, lasts, begin, end = self.bursts
+        number = np.arange(shape[0])[:, None]
+        phase = (state >> np.uint64(12)).astype(np.float64) * 2.0**-52 * every
+        return _Bursts(state, number, every, lasts, begin, end, phase, who.utc_offset_s)
 
 
 @dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Programs opened at random by clients, one pair a row; all arrays of shape [m]."""
+class _Bursts:
+    """Programs opened at random: b of each of n clients; float arrays of shape [b, n] or [b, 1]."""
 
-    state: NDArray[np.uint64]
+    state: NDArray[np.uint64]  # of each client
+    number: Ints  # [b, 1]
     every_s: Floats
     lasts_s: Floats
     from_s: Floats
     until_s: Floats
-    utc_offset_s: Floats
+    phase_s: Floats  # by how much a client's stretches are early
+    utc_offset_s: Floats  # of each client
 
-    def take(self, rows: NDArray[np.intp]) -> _Pairs:
-        """Some of them."""
-        return _Pairs(
-            self.state[rows],
-            self.every_s[rows],
-            self.lasts_s[rows],
-            self.from_s[rows],
-            self.until_s[rows],
-            self.utc_offset_s[rows],
-        )
+    def stretch(self, time_s: Floats) -> Ints:
+        """The stretch that holds each client's instant, int64[b, n]."""
+        return np.floor((time_s + self.phase_s) / self.every_s).astype(np.int64)
 
     def opened(self, stretch: Ints) -> tuple[Floats, Floats, Bools]:
-        """When each is opened in a stretch, for how long it would run, and whether that takes place."""
-        draw = rng.draws(self.state, stretch)
-        start = (draw >> np.uint64(32)).astype(np.float64)
-        start += 0.5
-        start *= 2.0**-32
-        start += stretch
-        start *= self.every_s
-        rest = ((draw & np.uint64(0xFFFFFFFF)).astype(np.float64) + 0.5) * 2.0**-32
-        lasts = np.minimum(-self.lasts_s * np.log(rest), self.every_s)
-        return start, lasts, within(self.from_s, self.until_s, self.utc_offset_s, start)
+        """When each is opened in a stretch, when it would be closed, and whether that takes place."""
+        draw = rng.draws(self.state, stretch * _MOST_BURSTS + self.number)
+        place = (draw >> np.uint64(32)).astype(np.float64)
+        place += 0.5
+        place *= 2.0**-32
+        rest = (draw & np.uint64(0xFFFFFFFF)).astype(np.float64)
+        rest += 0.5
+        rest *= 2.0**-32
+        start = (stretch + place) * self.every_s - self.phase_s
+        lasts = np.minimum(-self.lasts_s * np.log(rest), (1.0 - place) * self.every_s)
+        return start, start + lasts, within(self.from_s, self.until_s, self.utc_offset_s, start)
 
-    def run(self, time_s: Floats) -> Bools:
-        """Whether each runs at its instant: opened in this stretch or the one before, and not yet closed."""
-        stretch = np.floor(time_s / self.every_s).astype(np.int64)
-        start, lasts, good = self.opened(stretch + np.array([[0], [-1]]))
-        good &= (start <= time_s) & (time_s < start + lasts)
-        return np.asarray(good[0] | good[1])
+    def run(self, time_s: Floats, opens_s: Floats, closes_s: Floats, good: Bools) -> Bools:
+        """Whether each runs at its client's instant, given what happens in the stretch that holds it."""
+        return np.asarray(good & (opens_s <= time_s) & (time_s < closes_s))
 
-    def run_from_s(self, start_s: Floats, end_s: Floats) -> Floats:
-        """The first instant in [start_s, end_s) at which each runs; after that if there is none."""
-        stretch = np.floor(start_s / self.every_s).astype(np.int64)
-        opens, lasts, good = self.opened(stretch + np.array([[-1], [0], [1]]))
-        ahead = good & (opens > start_s)
-        runs = good & ~ahead & (start_s < opens + lasts)
-        result: Floats = np.where(ahead, opens, np.inf).min(axis=0)
-        result[runs[0] | runs[1]] = start_s[runs[0] | runs[1]]
-        # Whose openings fell outside the hours goes on from the stretch in which the hours begin.
-        todo = np.flatnonzero(np.isinf(result) & (opens[2] < end_s))
-        last, stretch = opens[2, todo], stretch[todo] + 1
-        while todo.size:
-            some = self.take(todo)
+    def run_from_s(self, start_s: Floats, end_s: Floats, wanted: Bools) -> Floats:
+        """The first instant in [start_s, end_s) at which any of a client's ``wanted`` bool[b, n] runs.
+
+        After that instant, or infinite, if there is none.
+        """
+        stretch = self.stretch(start_s)
+        opens, closes, good = self.opened(stretch)
+        good &= wanted
+        result = np.where(good & (opens > start_s), opens, np.inf)
+        result[self.run(start_s, opens, closes, good)] = -np.inf
+        # Whose program does not open any more in this stretch, or outside the hours, goes on.
+        burst, client = np.nonzero(wanted & np.isinf(result) & (result > 0.0))
+        last = np.maximum(opens[burst, client], start_s[client])
+        stretch = stretch[burst, client]
+        while burst.size:
+            some = self._pairs(burst, client)
             hours = next_within(some.from_s, some.until_s, some.utc_offset_s, last)
-            stretch = np.maximum(stretch + 1, np.floor(hours / some.every_s).astype(np.int64))
+            stretch = np.maximum(stretch + 1, some.stretch(hours))
             last, _, good = some.opened(stretch)
-            result[todo[good]] = last[good]
-            rest = np.flatnonzero(~good & (last < end_s[todo]))
-            todo, last, stretch = todo[rest], last[rest], stretch[rest]
-        return result
+            result[burst[good], client[good]] = last[good]
+            rest = np.flatnonzero(~good & (last < end_s[client]))
+            burst, client, last, stretch = burst[rest], client[rest], last[rest], stretch[rest]
+        first: Floats = result.min(axis=0)
+        return np.maximum(first, start_s)
+
+    def _pairs(self, burst: NDArray[np.intp], client: NDArray[np.intp]) -> _Bursts:
+        """Some of them, as arrays of shape [m]."""
+        figures = (self.every_s, self.lasts_s, self.from_s, self.until_s)
+        every, lasts, begin, end = (x[burst, client if x.shape[1] > 1 else 0] for x in figures)
+        phase = self.phase_s[burst, client]
+        return _Bursts(self.state[client], burst, every, lasts, begin, end, phase, self.utc_offset_s[client])
