@@ -9,7 +9,9 @@ needs them and they are how a small file becomes a huge one.
 
 from __future__ import annotations
 
+import copy
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +88,12 @@ def parse(text: str, file: str | Path, error: type[InputError] = InputError) -> 
     Raises:
         InputError: (of kind ``error``) for anything that is not one plain YAML document.
     """
-    name = str(file)
+    return copy.deepcopy(_parsed(text, str(file), error))
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, name: str, error: type[InputError]) -> Any:
+    """What a document says; the same document is read once, and never handed out itself."""
     try:
         _check_events(text, error, name)
         loader = _Strict(text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ __all__ = ["Layer", "LayerTrace", "load_trace", "parse_trace"]
 def load_trace(name_or_path: str | Path) -> LayerTrace:
     """Read a trace by catalogue name (``wav2vec2-base``) or path, without importing torch.
 
+    A file that still reads as it did gives the same object again, with what was added up from it.
+
     Raises:
         TraceError: there is no such trace, or the file is not a whole one, in one sentence.
     """
@@ -41,10 +44,14 @@ def load_trace(name_or_path: str | Path) -> LayerTrace:
         known = ", ".join(paths.names("traces", ".json")) or "none yet"
         raise TraceError(f"there is no layer trace {str(name_or_path)!r}; the catalogue has {known}")
     try:
-        content = json.loads(found.read_text(encoding="utf-8"))
+        return _parsed(found.read_text(encoding="utf-8"), str(found))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise TraceError(f"is not JSON that can be read ({error})", file=found) from None
-    return parse_trace(content, file=str(found))
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str, file: str) -> LayerTrace:
+    return parse_trace(json.loads(text), file=file)
 
 
 def parse_trace(content: Any, file: str = "") -> LayerTrace:

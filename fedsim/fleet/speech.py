@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -120,7 +121,7 @@ def load(name_or_path: str) -> Speech:
         raise TraceError(
             f"there is no corpus {name_or_path!r} to take lengths from; known are {known}, or a file"
         )
-    return _draw(path, _read(path))
+    return _drawn(path, tuple(_read(path).items()))
 
 
 def _read(path: Path) -> dict[str, float]:
@@ -169,6 +170,13 @@ def _duration(data: dict[str, Any], key: str, path: Path) -> float:
     if not 0.0 < value <= 3600.0:
         raise TraceError(f"is {data[key]!r}; give a length from 0s to 1h", file=path, key=key)
     return value
+
+
+@lru_cache(maxsize=8)
+def _drawn(path: Path, figures: tuple[tuple[str, float], ...]) -> Speech:
+    speech = _draw(path, dict(figures))
+    speech.first.flags.writeable = speech.samples.flags.writeable = False  # one object for everybody
+    return speech
 
 
 def _draw(path: Path, figures: dict[str, float]) -> Speech:

@@ -13,6 +13,7 @@ import platform
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ def sha256(path: Path) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of fedsim, Python and the packages that a result depends on; nothing is imported."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
     found = {"fedsim": fedsim.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -12,7 +12,7 @@ _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 def split_key(path: str) -> list[str | int]:
-    """``fleet.mix[1].share`` as ``["fleet", "mix", 1, "share"]``.
+    """``fleet.mix[1].share``, or ``fleet.mix.1.share``, as ``["fleet", "mix", 1, "share"]``.
 
     Raises:
         ScenarioError: if it is not a key path.
@@ -25,7 +25,8 @@ def split_key(path: str) -> list[str | int]:
         match = _PART.match(path, position)
         if match is None or (not parts and match[2]):
             break
-        parts.append(int(match[2]) if match[2] else match[1])
+        number = match[2] or (match[1] if parts and re.fullmatch("[0-9]+", match[1]) else None)
+        parts.append(int(number) if number else match[1])
         position = match.end()
     if not parts or position != len(path):
         raise ScenarioError(f"{path!r} is not a key path; write it like fleet.mix[0].share")
