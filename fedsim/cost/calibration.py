@@ -27,7 +27,7 @@ from fedsim.cost.cells import measured_cells
 from fedsim.cost.inherit import Efficiency, efficiencies, rates_for, training_peaks
 from fedsim.cost.rates import Rates
 from fedsim.errors import HardwareError
-from fedsim.hardware import Device, Growth, Measurement, load_device, measurements
+from fedsim.hardware import Device, Measurement, load_device, measurements
 
 STATUSES = ("calibrated", "inferred", "datasheet", "measured")
 
@@ -108,9 +108,9 @@ def calibrate(device: Device) -> Calibration:
         HardwareError: if its relative does not exist, executes another backend, or leads back to it.
     """
     growth = device.growth
-    if growth == Growth():
+    if growth.sold is None:
         return _calibrate(device, ())
-    calibration = _calibrate(_as_sold(device), ())
+    calibration = _calibrate(growth.sold, ())
     rates = {
         p: fitting.scaled(r, growth.compute, growth.bandwidth, 1 / growth.launch)
         for p, r in calibration.rates.items()
@@ -130,17 +130,6 @@ def status_of(device: Device) -> str:
 def _timed(device: Device) -> list[Measurement]:
     """The device's timed steps in precisions that it trains in."""
     return [m for m in measurements(device) if not m.oom and m.precision in device.training_precisions]
-
-
-def _as_sold(device: Device) -> Device:
-    growth = device.growth
-    return replace(
-        device,
-        memory_bytes=device.memory_bytes / growth.memory,
-        memory_bandwidth_bytes_per_s=device.memory_bandwidth_bytes_per_s / growth.bandwidth,
-        peak_flops_per_s={p: v / growth.compute for p, v in device.peak_flops_per_s.items()},
-        growth=Growth(),
-    )
 
 
 @cache

@@ -33,16 +33,20 @@ class Growth:
         bandwidth: factor on memory bandwidth.
         memory: factor on memory capacity.
         launch: factor on the rate at which operations are launched (launch time is divided by it).
+        power: factor on what the device draws beyond its idle power.
         year: the year projected to, or None as sold.
         trend: the name of the trend, or None as sold.
+        sold: the device that was projected, or None as sold.
     """
 
     compute: float = 1.0
     bandwidth: float = 1.0
     memory: float = 1.0
     launch: float = 1.0
+    power: float = 1.0
     year: int | None = None
     trend: str | None = None
+    sold: Device | None = None
 
 
 @dataclass(frozen=True)

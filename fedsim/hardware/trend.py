@@ -6,8 +6,14 @@ memory bandwidth, launch rate and links. Whatever has a doubling time of T years
 the measurements it extrapolates), or from the year in which the device was released
 (``counted_from: release``). No device is projected to a year before it was sold.
 
-Power and the bytes that the system holds are left as they are: no trend here says anything of
-them.
+A trend may also say how often the FLOP that a joule buys double (``energy``). What a device draws
+beyond its idle power then grows by compute over energy: a chip that computes 4 times as much at
+half the energy a FLOP draws twice as much. Without ``energy`` power stays as it is. The bytes that
+the system holds, idle power and batteries stay in any case.
+
+``range`` gives, for any figure, the shortest and the longest doubling time that are believed, for
+those who draw growth at random (:mod:`fedsim.hardware.trend_draws`); ``together`` names figures that
+share one draw. A projection uses the doubling times themselves.
 """
 
 from __future__ import annotations
@@ -18,11 +24,12 @@ from dataclasses import dataclass, field, replace
 
 from fedsim import paths
 from fedsim.errors import HardwareError
-from fedsim.hardware import section
+from fedsim.hardware import section, trend_range
 from fedsim.hardware.device import Device, Growth
 from fedsim.hardware.link import Link
 
 FIGURES = ("compute", "memory", "bandwidth", "launch", "links")
+OPTIONAL = ("energy",)
 
 
 @dataclass(frozen=True)
@@ -33,9 +40,12 @@ class Trend:
         name: the name of its file; what scenarios call it.
         title: what people call it.
         counted_from: the year from which growth counts; None for the device's own release.
-        doubling_years: by ``compute``, ``memory``, ``bandwidth``, ``launch`` and ``links``.
+        doubling_years: by ``compute``, ``memory``, ``bandwidth``, ``launch`` and ``links``, and
+            ``energy`` if the trend says anything of it.
         sources: where each doubling time comes from.
         file: the file it was read from.
+        range_years: shortest and longest doubling time by figure, for those that have a range.
+        together: figures that share one draw.
     """
 
     name: str
@@ -44,6 +54,18 @@ class Trend:
     doubling_years: Mapping[str, float] = field(hash=False)
     sources: Mapping[str, str] = field(hash=False)
     file: str
+    range_years: Mapping[str, tuple[float, float]] = field(default_factory=dict, hash=False)
+    together: tuple[str, ...] = ()
+
+    def start(self, released: int) -> int:
+        """The year from which a device of ``released`` grows."""
+        return released if self.counted_from is None else max(released, self.counted_from)
+
+    def power_factor(self, years: float) -> float:
+        """The growth over ``years`` of what a device draws beyond its idle power."""
+        if "energy" not in self.doubling_years:
+            return 1.0
+        return self.factor("compute", years) / self.factor("energy", years)
 
     def factor(self, figure: str, years: float) -> float:
         """The growth of ``figure`` over ``years``: 2**(years / doubling time)."""
@@ -73,11 +95,14 @@ def load_trend(name_or_path: str) -> Trend:
     counted_from = None if start == "release" else root.year("counted_from")
     doubling = root.section("doubling_years", "years to double, or never, for " + ", ".join(FIGURES))
     years = {figure: _doubling(doubling, figure) for figure in FIGURES}
+    years |= {figure: _doubling(doubling, figure) for figure in OPTIONAL if doubling.has(figure)}
     doubling.close()
-    figures = ["counted_from", *(f"doubling_years.{figure}" for figure in FIGURES)]
-    sources = section.read_sources(root, figures)
+    ranges = trend_range.read_ranges(root, years)
+    together = trend_range.read_together(root, ranges)
+    figures = ["counted_from", *(f"doubling_years.{figure}" for figure in years)]
+    sources = section.read_sources(root, [*figures, *(f"range.{figure}" for figure in ranges)])
     root.close()
-    return Trend(path.stem, title, counted_from, years, sources, str(path))
+    return Trend(path.stem, title, counted_from, years, sources, str(path), ranges, together)
 
 
 def _doubling(doubling: section.Section, figure: str) -> float:
@@ -89,8 +114,8 @@ def _doubling(doubling: section.Section, figure: str) -> float:
 def project(device: Device, year: int, trend: Trend) -> Device:
     """The device of ``year``: what ``trend`` makes of the one that was sold.
 
-    Peak rates, bandwidth and memory are scaled, and the factors are recorded in ``growth`` so that
-    calibrated rates can be scaled alike.
+    Peak rates, bandwidth, memory and power are scaled, and the factors are recorded in ``growth`` so
+    that calibrated rates can be scaled alike.
 
     Args:
         device: a device as sold.
@@ -112,11 +137,14 @@ def project(device: Device, year: int, trend: Trend) -> Device:
         bandwidth=trend.factor("bandwidth", years),
         memory=trend.factor("memory", years),
         launch=trend.factor("launch", years),
+        power=trend.power_factor(years),
         year=year,
         trend=trend.name,
+        sold=device,
     )
     return replace(
         device,
+        active_w=device.idle_w + (device.active_w - device.idle_w) * growth.power,
         memory_bytes=device.memory_bytes * growth.memory,
         memory_bandwidth_bytes_per_s=device.memory_bandwidth_bytes_per_s * growth.bandwidth,
         peak_flops_per_s={p: rate * growth.compute for p, rate in device.peak_flops_per_s.items()},
@@ -139,7 +167,7 @@ def project_link(link: Link, year: int, trend: Trend) -> Link:
 
 def _years(year: int, trend: Trend, name: str, released: int, file: str) -> float:
     """Years of growth: since release, or since the trend's year if that is later."""
-    start = released if trend.counted_from is None else max(released, trend.counted_from)
+    start = trend.start(released)
     if year < start:
         why = f"{name} is of {released}" if start == released else f"the trend {trend.name} starts in {start}"
         raise HardwareError(f"cannot be projected to {year}: {why}; give {start} or later", file=file)

@@ -1,4 +1,4 @@
-"""The example in hardware/README.md is a device that loads."""
+"""The examples in hardware/README.md are a device and a trend that load."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from fedsim import paths
-from fedsim.hardware import load_device, measurements
+from fedsim.hardware import load_device, load_trend, measurements
 
 
 def test_the_example_of_the_readme_loads(tmp_path: Path):
@@ -18,3 +18,12 @@ def test_the_example_of_the_readme_loads(tmp_path: Path):
     assert loaded.measured_rates is not None
     assert loaded.battery_j == 17 * 3600
     assert [m.oom for m in measurements(loaded)] == [False, True]
+
+
+def test_the_trend_of_the_readme_loads(tmp_path: Path):
+    text = (paths.data_dir("hardware") / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    trend = load_trend(str(tmp_path / "mine.yaml"))
+    assert trend.doubling_years["energy"] == 3
+    assert trend.range_years["compute"] == (1.9, 2.8)
+    assert trend.together == ("compute", "memory")
