@@ -80,6 +80,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._handles = [hook for name, module in model.named_modules() for hook in self._watch(name, module)]
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here, so no operator need pay for keeping the compiler away."""
+        return False
+
     # -- following modules ---------------------------------------------------------------------
 
     def _watch(self, name: str, module: torch.nn.Module) -> list[Any]:
