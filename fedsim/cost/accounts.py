@@ -8,7 +8,7 @@ What is really alive does: eager attention keeps two to three frames x frames ma
 The account under which both figures hold is what model summaries print (torchsummary, torchinfo):
 weights, and for the output of every module without children once its value and once its gradient.
 Attention's maps are no module's output; activation functions were none either in the transformers
-of early 2022, where they were plain functions, and are left out. It comes to 2.52 and 9.70 GiB, 0.8
+of early 2022, where they were plain functions, and are left out. It comes to 2.52 and 9.69 GiB, 0.8
 and 2.0% below the paper.
 """
 

@@ -1,15 +1,16 @@
 """Figures 2 to 4 and the claims of section 3 that need no run: what memory and FLOPs are made of.
 
 An account says which bytes are counted at the end of the forward pass. The paper does not say how
-it counted, so several stand side by side, each in GB (1e9 bytes):
+it counted, so several stand side by side (accounts.py in fedsim/cost argues for the first):
 
-    saved             weights and every tensor that autograd keeps, contrastive loss included
+    modules           weights, and every module's output with its gradient, in GiB: meets both points
+    saved             weights and every tensor that autograd keeps, contrastive loss included, in GB
     without the loss  the same up to the model's outputs, which is where the forward pass ends
     without n x n     stored attention maps left out
     footprint         the whole process at its peak, gradients, optimizer state and runtime included
 
 The paper's own two points lie on a line in seconds of audio whose value at 0 s is the size of the
-weights, if its GB are GiB. A model that stores n x n maps cannot give a line, so they are left out.
+weights, if its GB are GiB. What is really kept holds n x n maps, and cannot give a line.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.cost import LayerTrace, Pricer, Technique, load_trace
+from fedsim.cost.accounts import accounts, counts_as_module
 from fedsim.cost.fit import Fit
 from fedsim.hardware import load_device
 from fedsim.reproduce import table1
@@ -52,12 +54,14 @@ class Stage:
         name: for example ``CNN 1`` or ``transformer 12``.
         saved_bytes: kept for the backward pass.
         map_bytes: the part of them that grows with the square of the frames.
+        output_bytes: of its modules' outputs, as model summaries count them.
         training_flops: forward and backward.
     """
 
     name: str
     saved_bytes: float
     map_bytes: float
+    output_bytes: float
     training_flops: float
 
 
@@ -68,12 +72,14 @@ def stages(trace: LayerTrace, backend: str, batch: int, seconds: float) -> list[
     axes = [int(n) for n in trace.lengths(samples)]
     found: dict[str, list[float]] = {}
     for layer in trace.layers:
-        sums = found.setdefault(_stage(layer.name, layer.group), [0.0, 0.0, 0.0])
+        sums = found.setdefault(_stage(layer.name, layer.group), [0.0, 0.0, 0.0, 0.0])
         profile = layer.profile(single if batch == 1 else several)
+        if counts_as_module(layer):
+            sums[2] += float(profile["output_bytes"](batch, axes))
         for metric in ("saved_bytes", "forward_flops", "backward_flops"):
             for (i, axis, j), coefficient in profile[metric].terms.items():
                 value = coefficient * batch**i * axes[axis] ** j
-                sums[0 if metric == "saved_bytes" else 2] += value
+                sums[0 if metric == "saved_bytes" else 3] += value
                 if metric == "saved_bytes" and j == 2:
                     sums[1] += value
     return [Stage(name, *sums) for name, sums in found.items()]
@@ -122,7 +128,7 @@ def off_line_percent(x: Array, y: Array) -> float:
 
 
 _ACCOUNTS = (
-    ("", "cpu", False, True, "CPU path (float dropout masks), without the loss"),
+    ("/cpu", "cpu", False, True, "CPU path (float dropout masks), without the loss"),
     ("/cpu with the loss", "cpu", True, True, "CPU path, contrastive loss included"),
     ("/cuda", "cuda", False, True, "CUDA path (boolean dropout masks), without the loss"),
     ("/cuda with the loss", "cuda", True, True, "CUDA path, contrastive loss included"),
@@ -131,7 +137,7 @@ _ACCOUNTS = (
 )
 _WHY = (
     "; the attention maps that we count grow with the square of the frames and the paper's account has"
-    " none, so no account of what a step stores meets both of its points"
+    " none, so no account of what autograd keeps meets both of its points"
 )
 
 
@@ -140,6 +146,9 @@ def figure2() -> Iterator[Figure]:
     claims = {row["id"]: float(row["value"]) for row in rows("claims.csv") if row["id"].startswith("fig2")}
     for item, (batch, seconds) in SETTINGS.items():
         paper = claims[f"fig2.{item}"]
+        modules = accounts(trace_of("base"), batch, round(seconds * SAMPLES_PER_S))[0]
+        how = f"{modules.how}, as model summaries count; the paper's GB read as GiB"
+        yield Figure("figure2", item, paper, modules.bytes / GIB, "GiB", how)
         for name, backend, loss, maps, how in _ACCOUNTS:
             ours = saved_bytes("base", backend, batch, seconds, loss, maps) / GB
             why = _WHY if item == "peak_12s_b8" and maps else ""
