@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,22 @@ from fedsim.cost import LayerTrace, Pricer, load_trace
 from fedsim.engine import Plan, RoundRecord
 from fedsim.errors import ScenarioError
 from fedsim.fleet import Battery, Fleet, Group, availability, pressure, speech
+from fedsim.fleet.batches import Batches
 from fedsim.fleet.hours import NIGHT
+from fedsim.fleet.workload import Workloads
 from fedsim.hardware import Device, Link
-from fedsim.learning import CorpusSpec, FinetuneSpec, LearnerSpec, speech_learner
+from fedsim.learning import CorpusSpec, FinetuneSpec, LearnerSpec, speech_learner, yardsticks
 from fedsim.run.world import FleetWorld, make_workloads
+from fedsim.run.yardstick import Alone, kind_of, on_server
 from fedsim.scenario import Scenario
-from fedsim.scenario.model import AvailabilitySpec, ClosePolicy, Compression, MixEntry, PressureSpec
+from fedsim.scenario.model import (
+    AvailabilitySpec,
+    ClosePolicy,
+    Compression,
+    MixEntry,
+    PressureSpec,
+    Workload,
+)
 from fedsim.scenario.technique import fallbacks, technique
 from fedsim.units import DAY_S, HOUR_S
 
@@ -51,21 +62,28 @@ class Composition:
         notes: more that decides the result, for the manifest.
         learner: makes the learner from a number of workers and a checkpoint folder; None for a
             timing-only run.
+        clients: how many clients the fleet has.
+        alone: the client of the fleet who is client 0 of the world, where there is but one.
+        pretrains: False for the yardstick without pretraining: the initial model is fine-tuned.
     """
 
-    world: FleetWorld
+    world: FleetWorld | Alone
     plan: Plan
     pricers: Mapping[str, list[Pricer]]
     devices: tuple[str, ...]
     inputs: Mapping[str, Path]
     notes: Mapping[str, Any] = field(default_factory=dict)
     learner: MakeLearner | None = None
+    clients: int = 0
+    alone: int = 0
+    pretrains: bool = True
 
     def columns(self, record: RoundRecord) -> dict[str, ArrayLike]:
         """The columns of ``clients.parquet`` for one round, ``round`` aside."""
         columns: dict[str, ArrayLike] = dict(record.clients.arrays())
         del columns["round"]
         columns["device"] = self.world.device[record.clients.client]
+        columns["client"] = record.clients.client + self.alone
         return columns
 
 
@@ -75,6 +93,11 @@ def compose(scenario: Scenario) -> Composition:
     Raises:
         InputError: if a file that it names cannot be used.
     """
+    yardstick = kind_of(scenario)
+    if yardstick == "centralised":
+        scenario = on_server(asked := scenario)
+    else:
+        asked = scenario
     inputs: dict[str, Path] = {}
     devices = {entry.device: _device(entry.device, scenario, inputs) for entry in scenario.fleet.mix}
     trace = load_trace(scenario.training.model)
@@ -85,9 +108,7 @@ def compose(scenario: Scenario) -> Composition:
     corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
     if corpus is not None:
         _note_file(inputs, speech.FOLDER, str(corpus))
-    loads, work = make_workloads(
-        scenario.workload, scenario.training.batch_size, scenario.fleet.clients, scenario.seed
-    )
+    loads, work = _work(scenario)
     models = {device.name: device for device in devices.values()}
     world = FleetWorld.build(
         fleet,
@@ -98,25 +119,63 @@ def compose(scenario: Scenario) -> Composition:
         scenario.training.local_epochs,
         _upload_share(scenario.rounds.compression),
     )
+    alone = _alone(scenario)
     plan = Plan(
-        rounds=scenario.rounds.count,
-        cohort=scenario.rounds.cohort,
+        rounds=scenario.rounds.count if yardstick != "no-pretraining" else 0,
+        cohort=scenario.rounds.cohort if alone is None else 1,
         select=_SELECTIONS[scenario.rounds.select](),
-        close=_closing(scenario.rounds.close),
+        close=_closing(scenario.rounds.close) if alone is None else engine.WaitAll(),
         server_down_bytes_per_s=scenario.server.uplink,
         server_up_bytes_per_s=scenario.server.downlink,
         seed=scenario.seed,
     )
     calibration = {name: priced[0].calibration.status for name, priced in pricers.items()}
     return Composition(
-        world=world,
+        world=Alone(world, alone or 0) if yardstick in ("centralised", "local-only") else world,
         plan=plan,
         pricers=pricers,
         devices=world.devices,
         inputs=inputs,
         notes={"calibration": calibration},
-        learner=_learner(scenario),
+        learner=_learner(asked),
+        clients=scenario.fleet.clients,
+        alone=alone or 0,
+        pretrains=yardstick != "no-pretraining",
     )
+
+
+def _alone(scenario: Scenario) -> int | None:
+    return None if scenario.learning is None else scenario.learning.alone
+
+
+def check(scenario: Scenario) -> None:
+    """Make all that :func:`compose` makes but the prices and the clients, to find what cannot be used.
+
+    Raises:
+        InputError: as :func:`compose` would.
+    """
+    inputs: dict[str, Path] = {}
+    trace = load_trace(scenario.training.model)
+    for entry in scenario.fleet.mix:
+        device = _device(entry.device, scenario, inputs)
+        _pricers(device, trace, scenario)
+        _group(entry, device, scenario, inputs)
+    _work(scenario)
+    learner_spec(scenario)
+
+
+def _work(scenario: Scenario) -> tuple[Workloads, Batches]:
+    block = scenario.workload
+    asked = (block, scenario.training.batch_size, scenario.fleet.clients, scenario.seed)
+    return _made(speech.load(block.corpus), *asked)
+
+
+@lru_cache(maxsize=2)
+def _made(
+    corpus: speech.Speech, block: Workload, batch_size: int, clients: int, seed: int
+) -> tuple[Workloads, Batches]:
+    """The workloads and batches of the scenario before are often those of the next."""
+    return make_workloads(block, batch_size, clients, seed)
 
 
 def _note_file(inputs: dict[str, Path], folder: str, file: str) -> None:
@@ -221,15 +280,21 @@ def _upload_share(compression: Compression) -> float:
     return {"none": 1.0, "fp16": 0.5, "int8": 0.25}[compression.kind]
 
 
-def _learner(scenario: Scenario) -> MakeLearner | None:
+def learner_spec(scenario: Scenario) -> LearnerSpec | None:
+    """What a scenario's learner learns and how; None for a timing-only run.
+
+    Raises:
+        InputError: if it cannot be learned.
+    """
     block = scenario.learning
     if block is None:
         return None
-    values = {name: getattr(block, name) for name in type(block).model_fields}
+    about = {"yardstick", "alone"}
+    values = {name: getattr(block, name) for name in type(block).model_fields if name not in about}
     values["corpus"] = CorpusSpec(**block.corpus.model_dump())
     if block.downstream is not None:
         values["downstream"] = FinetuneSpec(**block.downstream.model_dump())
-    spec = LearnerSpec(
+    return LearnerSpec(
         clients=scenario.fleet.clients,
         rounds=scenario.rounds.count,
         aggregate=scenario.rounds.aggregate,
@@ -239,7 +304,14 @@ def _learner(scenario: Scenario) -> MakeLearner | None:
         **values,
     )
 
+
+def _learner(scenario: Scenario) -> MakeLearner | None:
+    spec, block = learner_spec(scenario), scenario.learning
+    if spec is None or block is None:
+        return None
+
     def make(workers: int, checkpoints: Path) -> Any:
-        return speech_learner(spec, scenario.seed, workers, checkpoints)
+        learnt = yardsticks.of(block.yardstick, spec, scenario.rounds.cohort, scenario.seed, block.alone)
+        return speech_learner(learnt, scenario.seed, workers, checkpoints)
 
     return make

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from fedsim.scenario import Loaded, Scenario, dump, load
 
 STATE_INTERVAL_S = 2.0  # of real time, between engine states of a timing-only run
 DEFAULT_ROOT = Path("runs")
+
+Adapt = Callable[[Composition], Composition]
 
 
 def time_rounds(scenario: Scenario) -> list[RoundRecord]:
@@ -40,6 +42,7 @@ def run(
     workers: int = 1,
     progress: Progress | None = None,
     command: Sequence[str] = (),
+    adapt: Adapt | None = None,
 ) -> Path:
     """Run a scenario and return its run directory.
 
@@ -49,6 +52,7 @@ def run(
         workers: processes for real training; the result does not depend on it.
         progress: told how the run goes on.
         command: the command line, for the manifest.
+        adapt: changes what was composed before it runs, such as the learner.
 
     Raises:
         InputError: if the scenario cannot be run, or ``out`` holds something already.
@@ -58,9 +62,11 @@ def run(
     progress = progress or Silent()
     progress.note("pricing the fleet's work")
     composition = compose(scenario)
+    if adapt is not None:
+        composition = adapt(composition)
     inputs = {"scenario": loaded.file, **composition.inputs}
     manifest = results.manifest(
-        scenario.name, scenario.seed, scenario.fleet.clients, inputs, command, composition.notes
+        scenario.name, scenario.seed, composition.clients, inputs, command, composition.notes
     )
     directory = out if out is not None else results.new_run_dir(DEFAULT_ROOT, scenario.name)
     writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices)
@@ -68,8 +74,12 @@ def run(
         return _finish(composition, writer, workers, progress, 0)
 
 
-def resume(directory: Path, *, workers: int = 1, progress: Progress | None = None) -> Path:
+def resume(
+    directory: Path, *, workers: int = 1, progress: Progress | None = None, adapt: Adapt | None = None
+) -> Path:
     """Go on with a run that was interrupted; the result is that of an undisturbed run.
+
+    Arguments are those of :func:`run`.
 
     Raises:
         RunError: if there is no unfinished run in the directory.
@@ -80,6 +90,8 @@ def resume(directory: Path, *, workers: int = 1, progress: Progress | None = Non
     if not file.is_file():
         raise RunError("holds no run to go on with: it has no scenario.yaml", file=directory)
     composition = compose(load(str(file)).scenario)
+    if adapt is not None:
+        composition = adapt(composition)
     states = state.available(directory / "checkpoints")
     at = states[-1] if states else 0
     with results.RunWriter.resume(directory, at, composition.devices) as writer:
@@ -97,7 +109,7 @@ def _finish(
         if composition.learner is not None:
             progress.note("preparing the speech corpus and the workers")
             learner = composition.learner(workers, checkpoints)
-            _begin_learning(learner, writer, at, progress)
+            _begin_learning(learner, writer, at, progress, composition.pretrains)
         engine_state = state.read(checkpoints, at) if at else None
         _simulate(composition, learner, writer, engine_state, progress, began)
     finally:
@@ -107,13 +119,18 @@ def _finish(
     return writer.path
 
 
-def _begin_learning(learner: Any, writer: results.RunWriter, at: int, progress: Progress) -> None:
-    """Bring the learner to where the engine is."""
+def _begin_learning(
+    learner: Any, writer: results.RunWriter, at: int, progress: Progress, pretrains: bool
+) -> None:
+    """Bring the learner to where the engine is; without pretraining, do all there is to do."""
     if at:
         learner.restore(at)
         return
     progress.note("evaluating the untrained model")
     metrics = learner.initial_metrics()
+    if not pretrains:
+        progress.note("fine-tuning the untrained model")
+        metrics += learner.finetune()
     if writer.last_round is None:
         writer.initial(metrics)
 

@@ -21,6 +21,8 @@ def check_names(scenario: Scenario) -> None:
     for i, entry in enumerate(scenario.fleet.mix):
         _look_up(hardware.load_device, entry.device, f"fleet.mix[{i}].device")
         _look_up(hardware.load_link, entry.link, f"fleet.mix[{i}].link")
+    if scenario.server.device is not None:
+        _look_up(hardware.load_device, scenario.server.device, "server.device")
     _look_up(speech.load, scenario.workload.corpus, "workload.corpus")
     _look_up(cost.load_trace, scenario.training.model, "training.model")
 

@@ -87,6 +87,7 @@ def _resolve_files(data: dict[str, Any], base: Path) -> None:
     resolve(data.get("workload"), "corpus")
     resolve(data.get("training"), "model")
     resolve(data.get("learning"), "corpus")
+    resolve(data.get("server"), "device")
     fleet = data.get("fleet")
     mix = fleet.get("mix") if isinstance(fleet, dict) else None
     for entry in mix if isinstance(mix, list) else []:

@@ -247,10 +247,11 @@ class Rounds(Block):
 
 
 class Server(Block):
-    """The server's own link, shared by all transfers of a moment."""
+    """The server's own link, shared by all transfers of a moment, and the machine beside it."""
 
     uplink: Rate = Field(125e6, description="what it can send")
     downlink: Rate = Field(125e6, description="what it can receive")
+    device: str | None = Field(None, description="what trains the centralised yardstick: a name or a file")
 
 
 class CorpusSpec(Block):
@@ -287,6 +288,7 @@ class Downstream(Block):
     learning_rate: float = Field(1e-3, gt=0, le=1, description="peak of Adam's rate for the encoder")
     head_rate: float = Field(3e-3, gt=0, le=1, description="peak of Adam's rate for the layers on top")
     test_minutes: float = Field(5.0, gt=0, description="test speech recognised at most")
+    longest_seconds: float = Field(15.0, gt=0, description="longer training utterances are left out")
 
 
 class Learning(Block):
@@ -322,6 +324,20 @@ class Learning(Block):
     crop_seconds: float = Field(2.0, ge=0.5, le=60, description="longest piece of an utterance in a batch")
     evaluation_seconds: float = Field(60.0, gt=0, description="held-out speech evaluated at most")
     downstream: Downstream | None = Field(None, description="fine-tune for recognition, for WER and CER")
+    yardstick: Literal["centralised", "local-only", "no-pretraining"] | None = Field(
+        None,
+        description="instead of the federation: its steps in one place on server.device; one client alone;"
+        " or the downstream task on fresh weights",
+    )
+    alone: int | None = Field(None, ge=0, description="local-only: the client that is alone")
+
+    @model_validator(mode="after")
+    def _yardstick(self) -> Learning:
+        if self.yardstick == "no-pretraining" and self.downstream is None:
+            raise ValueError("'no-pretraining' needs the key 'downstream' beside it")
+        if (self.alone is not None) != (self.yardstick == "local-only"):
+            raise ValueError("the key 'alone' belongs to yardstick 'local-only', and that needs it")
+        return self
 
 
 class Scenario(Block):
@@ -339,3 +355,16 @@ class Scenario(Block):
     rounds: Rounds
     server: Server = Server()
     learning: Learning | None = Field(None, description="leave out for a timing-only run")
+
+    @model_validator(mode="after")
+    def _yardstick(self) -> Scenario:
+        kind = None if self.learning is None else self.learning.yardstick
+        if kind == "centralised" and self.server.device is None:
+            raise ValueError(
+                "the yardstick 'centralised' needs the key server.device: the machine it runs on"
+            )
+        if kind == "local-only" and self.learning is not None and self.learning.alone is not None:
+            alone, last = self.learning.alone, self.fleet.clients - 1
+            if alone > last:
+                raise ValueError(f"learning.alone is {alone}; the fleet has clients 0 to {last}")
+        return self
