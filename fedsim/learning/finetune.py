@@ -8,6 +8,7 @@ corpus, the settings and the seed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Recognition:
         wer, cer: word and character error rate over all test utterances, by jiwer.
         loss: mean CTC loss of the last tenth of the steps, nats a label.
         pairs: (what was said, what was recognised) of each test utterance.
+        speakers: who said it.
         utterances: how many transcribed utterances were trained on.
     """
 
@@ -46,11 +48,20 @@ class Recognition:
     cer: float
     loss: float
     pairs: tuple[tuple[str, str], ...]
+    speakers: tuple[str, ...]
     utterances: int
 
     def metrics(self) -> Metrics:
         """Error rates as rows of ``convergence.parquet``."""
         return [("wer", "test", self.wer), ("cer", "test", self.cer)]
+
+    def save(self, file: Path) -> None:
+        """Write what was said and recognised as JSON, whole or not at all: [speaker, said, recognised]."""
+        rows = [[who, *pair] for who, pair in zip(self.speakers, self.pairs, strict=True)]
+        lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+        work = file.with_name(f".{file.name}.part")
+        work.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+        work.replace(file)
 
 
 class _Recogniser(nn.Module):
@@ -143,9 +154,11 @@ def recognise(
         model.load(pretrained, weights)
         net = _Recogniser(pretrained.wav2vec2, spec.head_size, len(vocabulary)).to(device)
         loss = _train(net, np.array(train), speech, texts, vocabulary, spec, seed, device)
-        pairs = [(texts[u], said) for u, said in _recognise(net, test, speech, vocabulary, device)]
+        heard = list(_recognise(net, test, speech, vocabulary, device))
+    pairs = [(texts[u], said) for u, said in heard]
     wer, cer = error_rates(pairs)
-    return Recognition(wer, cer, loss, tuple(pairs), len(train))
+    speakers = tuple(speech.speaker[u] for u, _ in heard)
+    return Recognition(wer, cer, loss, tuple(pairs), speakers, len(train))
 
 
 def error_rates(pairs: list[tuple[str, str]]) -> tuple[float, float]:

@@ -92,9 +92,14 @@ class SpeechLearner:
         return metrics
 
     def finetune(self) -> Metrics:
-        """Word and character error rate on the test speakers after fine-tuning the global model."""
+        """Word and character error rate on the test speakers after fine-tuning the global model.
+
+        What was recognised is kept beside the checkpoint, as ``recognised-00012.json``.
+        """
         job = FinetuneJob(self.rounds_done % len(self._pool.versions))
         ((recognition, _),) = self._pool.run([job])
+        if self.checkpoints is not None:
+            recognition.save(self.checkpoints / f"recognised-{self.rounds_done:05d}.json")
         metrics: Metrics = recognition.metrics()
         return metrics
 
