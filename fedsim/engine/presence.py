@@ -24,8 +24,8 @@ class Presence:
 
         A client is online at ``time_s`` exactly if the answer is later.
         """
-        until = self._until_s[clients]
-        unknown = np.flatnonzero((until <= time_s) | (self._since_s[clients] > time_s))
+        until: Floats = self._until_s.take(clients)
+        unknown = np.flatnonzero((until <= time_s) | (self._since_s.take(clients) > time_s))
         if unknown.size:
             who = clients[unknown]
             now = np.broadcast_to(np.asarray(time_s, dtype=np.float64), clients.shape)[unknown]

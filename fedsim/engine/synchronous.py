@@ -65,7 +65,7 @@ class Synchronous:
         waited_s, retry_s = 0.0, FIRST_RETRY_S
         while True:
             turn = Turn(desk.next_round, desk.next_round, clock.now_s, wanted, NOBODY)
-            cohort = desk.selector.choose(turn)
+            cohort = np.sort(desk.selector.choose(turn))
             if cohort.size:
                 return cohort
             next_s = desk.world.next_online_s(clock.now_s)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,11 +179,19 @@ class FleetWorld:
 
     def room_bytes(self, clients: Ints) -> Floats:
         """Memory that the system leaves to training and to other programs together."""
-        device = self.device[clients]
-        return self.memory_bytes[device] - self.system_bytes[device] * self.fleet.system_factor[clients]
+        return self._room_bytes[clients]
+
+    @cached_property
+    def _room_bytes(self) -> Floats:
+        device = self.device
+        return np.asarray(
+            self.memory_bytes[device] - self.system_bytes[device] * self.fleet.system_factor
+        )
 
     def technique(self, clients: Ints, available_bytes: Floats) -> Ints:
         """int64[n]: position of the first technique that fits into what is available, else the last."""
+        if self.compute_s.shape[0] == 1:
+            return np.zeros(clients.size, dtype=np.int64)
         peak = self.footprint_bytes[:, self.device[clients], self.workloads.of(clients), -1]
         fits = peak <= available_bytes
         found: Ints = np.where(fits.any(axis=0), fits.argmax(axis=0), fits.shape[0] - 1)
@@ -212,24 +221,35 @@ class FleetWorld:
         )
 
     def oom_from_s(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
-        """The first instant in [start_s, end_s) at which memory is short; ``inf`` if there is none."""
+        """The first instant in [start_s, end_s) at which memory is short; ``inf`` if there is none.
+
+        Whoever never goes beyond the peak of the whole training needs no closer look at its parts.
+        """
+        first = np.full(quote.client.size, np.inf)
+        peak = self.room_bytes(quote.client) - quote.footprint_bytes
+        at_peak = self.fleet.first_exceeds_s(quote.client, peak, start_s, end_s)
+        rows = np.flatnonzero(at_peak < np.inf)
+        if rows.size:
+            first[rows] = self._oom_by_parts(quote.take(rows), start_s[rows], end_s[rows])
+        return first
+
+    def _oom_by_parts(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
+        """The same, part by part of the training."""
         clients = quote.client
         how = self.technique(clients, quote.available_bytes)
         levels = self.footprint_bytes[how, self.device[clients], self.workloads.of(clients)]
         left = self.room_bytes(clients)[:, None] - levels
         first = np.full(clients.size, np.inf)
-        begin = np.asarray(start_s, dtype=np.float64)
-        with np.errstate(invalid="ignore"):  # a span that never begins stays empty
-            for level in range(LEVELS):
-                part_end = np.minimum(start_s + quote.compute_s * ((level + 1) / LEVELS), end_s)
-                if level == LEVELS - 1:
-                    part_end = np.asarray(end_s, dtype=np.float64)
-                same = level + 1 < LEVELS and bool((left[:, level] == left[:, level + 1]).all())
-                if same:
-                    continue
-                found = self.fleet.first_exceeds_s(clients, left[:, level], begin, part_end)
-                first = np.minimum(first, found)
-                begin = part_end
+        begin = start_s
+        for level in range(LEVELS):
+            part_end = np.minimum(start_s + quote.compute_s * ((level + 1) / LEVELS), end_s)
+            if level == LEVELS - 1:
+                part_end = end_s
+            elif (left[:, level] == left[:, level + 1]).all():
+                continue
+            found = self.fleet.first_exceeds_s(clients, left[:, level], begin, part_end)
+            first = np.minimum(first, found)
+            begin = part_end
         return first
 
 
