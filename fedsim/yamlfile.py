@@ -88,7 +88,7 @@ def parse(text: str, file: str | Path, error: type[InputError] = InputError) -> 
     Raises:
         InputError: (of kind ``error``) for anything that is not one plain YAML document.
     """
-    return copy.deepcopy(_parsed(text, str(file), error))
+    return copy.deepcopy(_parsed(text, str(file), error))  # type: ignore[arg-type]  # a class is hashable
 
 
 @lru_cache(maxsize=256)

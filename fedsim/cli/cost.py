@@ -9,8 +9,6 @@ import click
 if TYPE_CHECKING:
     from fedsim.cost import Pricer
 
-_SAMPLES_PER_S = 16_000
-
 
 @click.command(name="cost")
 @click.option("--device", "-d", required=True, help="A device of the catalogue, or a YAML file.")
@@ -28,42 +26,15 @@ def command(device: str, model: str, batch: int, seconds: float, as_json: bool, 
     """Price one training step: FLOPs, memory by part, seconds by part, and whether it fits."""
     import json
 
-    from fedsim.cost import Pricer, Technique, load_trace
-    from fedsim.errors import InputError
-    from fedsim.hardware import load_device
+    from fedsim.cost.answer import answer as price
+    from fedsim.cost.answer import pricer_of
 
-    samples = round(seconds * _SAMPLES_PER_S) if abs(seconds) < 1e9 else 0
-    trace = load_trace(model)
-    if samples < 1 or trace.frames(samples) < 1:
-        raise InputError(f"--seconds {seconds:g} leaves {trace.name} no frame; give a longer sentence")
-    pricer = Pricer(load_device(device), trace, Technique(**technique))
+    pricer, samples = pricer_of(device, model, seconds, **technique)
     answer = price(pricer, batch, samples)
     if as_json:
         click.echo(json.dumps(answer, indent=1))
     else:
         _show(pricer, answer, batch, seconds)
-
-
-def price(pricer: Pricer, batch: int, samples: int) -> dict[str, Any]:
-    """The answer as plain data: bytes, seconds and FLOPs."""
-    footprint = {part: float(value) for part, value in pricer.footprint(batch, samples).items()}
-    step = {part: float(value) for part, value in pricer.step(batch, samples).items()}
-    calibration = pricer.calibration
-    return {
-        "parameters": pricer.parameters,
-        "forward_flops": float(pricer.forward_flops(batch, samples)),
-        "forward_flops_paper": float(pricer.forward_flops_paper(batch, samples)),
-        "training_flops": float(pricer.training_flops(batch, samples)),
-        "saved_bytes": float(pricer.saved_bytes(batch, samples)),
-        "footprint_bytes": float(pricer.footprint_bytes(batch, samples)),
-        "footprint": footprint,
-        "step_s": float(pricer.step_s(batch, samples)),
-        "step": step,
-        "fits": bool(pricer.fits(batch, samples)),
-        "memory_bytes": float(pricer.device.memory_bytes),
-        "system_bytes": float(pricer.device.system_bytes),
-        "calibration": {"status": calibration.status, "relative": calibration.relative},
-    }
 
 
 def _show(pricer: Pricer, answer: dict[str, Any], batch: int, seconds: float) -> None:

@@ -43,7 +43,7 @@ def command(
 
     Writes the run directory, then its figures and report.html, and prints a summary.
     """
-    from fedsim import run
+    import fedsim.run.execute as execute
     from fedsim.report import build, terminal
     from fedsim.report.digest import digest
     from fedsim.results import load as load_run
@@ -58,12 +58,12 @@ def command(
             raise ScenarioError(
                 "--resume goes on with the run as it is; --out, --seed and --set do not apply"
             )
-        directory = run.resume(resume_dir, workers=workers, progress=progress)
+        directory = execute.resume(resume_dir, workers=workers, progress=progress)
     else:
         assert scenario is not None
         changes = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
         loaded = load(scenario, changes)
-        directory = run.run(
+        directory = execute.run(
             loaded, out, workers=workers, progress=progress, command=["fedsim", *sys.argv[1:]]
         )
     if quiet:

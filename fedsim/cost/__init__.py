@@ -12,6 +12,7 @@ from fedsim.cost.rates import FEATURES, Rates
 from fedsim.cost.step_time import StepWork
 from fedsim.cost.technique import Technique, TechniqueError
 from fedsim.cost.trace import load_trace
+from fedsim.rooms import make_callable
 
 __all__ = [
     "FEATURES",
@@ -23,3 +24,5 @@ __all__ = [
     "TechniqueError",
     "load_trace",
 ]
+
+make_callable(__name__)

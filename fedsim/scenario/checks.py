@@ -14,7 +14,8 @@ def check_names(scenario: Scenario) -> None:
     Raises:
         ScenarioError: with the key path of the first name that leads nowhere.
     """
-    from fedsim import cost, hardware
+    import fedsim.cost as cost
+    import fedsim.hardware as hardware
     from fedsim.fleet import speech
 
     _look_up(hardware.load_trend, scenario.hardware.trend, "hardware.trend")

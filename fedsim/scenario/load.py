@@ -24,12 +24,13 @@ class Loaded:
     file: Path
 
 
-def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Loaded:
+def load(name_or_path: str | Path, overrides: Iterable[str | tuple[str, Any]] = ()) -> Loaded:
     """Load a scenario by path or by its name in ``scenarios/``.
 
     Args:
         name_or_path: ``my.yaml``, ``quickstart`` or ``paper/fl10-jetson-xavier-nx``.
-        overrides: ``key.path=value`` texts, applied in order before anything is checked.
+        overrides: ``key.path=value`` texts, or pairs of key path and value, applied in order before
+            anything is checked.
 
     Raises:
         ScenarioError: if there is no such file or anything in it is wrong; names file, key path,
@@ -40,8 +41,8 @@ def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Loaded:
         known = sorted(p.stem for p in paths.data_dir("scenarios").glob("*.yaml"))
         raise ScenarioError(faults.unknown(str(name_or_path), known, "scenario and not a file"))
     data = yamlfile.load(path, ScenarioError)
-    for text in overrides:
-        key, value = override.parse(text)
+    for change in overrides:
+        key, value = override.parse(change) if isinstance(change, str) else change
         if not isinstance(data, dict):
             break
         override.apply(data, key, value, str(path))

@@ -98,11 +98,11 @@ def test_no_torch_for_a_price():
         ),
         (
             ["cost", "-d", "nvidia-a40", "-m", "wav2vec2-base", "--seconds", "nan"],
-            "leaves wav2vec2-base no frame",
+            "leave wav2vec2-base no frame",
         ),
         (
             ["cost", "-d", "nvidia-a40", "-m", "wav2vec2-base", "--seconds", "-3"],
-            "leaves wav2vec2-base no frame",
+            "leave wav2vec2-base no frame",
         ),
         (["cost", "-d", "nvidia-a40", "-m", "wav2vec2-base", "--accumulate", "0"], "0 is not a whole number"),
         (["trace", "wav2vec9"], "there is no model 'wav2vec9'"),

@@ -1,0 +1,113 @@
+"""fedsim from Python: what the verbs do, with pandas frames and plain data instead of text.
+
+These are the functions behind ``fedsim.run``, ``fedsim.load``, ``fedsim.cost`` and ``fedsim.sweep``.
+Bad input raises :class:`~fedsim.errors.InputError`, whose text is the sentence that the command
+line prints; any other :class:`~fedsim.errors.FedsimError` is a fault on the way.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedsim.results import Run
+    from fedsim.scenario import Loaded
+
+
+def run(
+    scenario: str | Path | Mapping[str, Any],
+    out: str | Path | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    workers: int = 2,
+    report: bool = False,
+) -> Run:
+    """Run a scenario and open its run directory.
+
+    Args:
+        scenario: a YAML file, a name from ``scenarios/`` such as ``quickstart``, or the scenario's
+            blocks as a mapping.
+        out: the run directory; by default ``runs/<name>``, or ``<name>-2``, ... if that exists.
+        changes: values by key path, such as ``{"rounds.count": 50, "fleet.mix[0].share": 1.0}``.
+        seed: used instead of the scenario's.
+        workers: processes for real training; the result does not depend on it. They are spawned,
+            so a script that trains calls this below ``if __name__ == "__main__":``.
+        report: whether to draw the figures and write ``report.html`` too.
+
+    Returns:
+        The run: ``rounds``, ``clients`` and ``convergence`` are frames, ``summary`` and ``scenario``
+        are plain data, ``path`` is the run directory.
+
+    Raises:
+        InputError: the scenario cannot be run, or ``out`` holds something already.
+        FedsimError: a fault on the way; every finished round is kept in the run directory.
+    """
+    import fedsim.run.execute as execute
+    from fedsim.report import build
+
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = _loaded(scenario, {**(changes or {}), **({} if seed is None else {"seed": seed})}, folder)
+        directory = execute.run(
+            loaded, None if out is None else Path(out), workers=workers, command=["fedsim.run"]
+        )
+    if report:
+        build.write(directory)
+    return load(directory)
+
+
+def load(run_dir: str | Path) -> Run:
+    """Open a run directory, finished or not; its tables are read when they are asked for.
+
+    Raises:
+        RunError: it is not a run directory, or it is damaged.
+    """
+    from fedsim import results
+
+    return results.load(run_dir)
+
+
+def cost(
+    device: str, model: str, *, batch: int = 1, seconds: float = 5.5, **technique: Any
+) -> dict[str, Any]:
+    """Price one training step: what ``fedsim cost --json`` prints.
+
+    Args:
+        device: a name from ``hardware/`` or a device file.
+        model: a name from ``traces/`` or a trace file.
+        batch: sentences a step.
+        seconds: of the longest sentence, to which the others are padded.
+        technique: ``precision``, ``optimizer``, ``attention``, ``checkpointing``, ``freeze_cnn``,
+            ``accumulate``: fields of :class:`fedsim.cost.Technique`.
+
+    Returns:
+        FLOPs, bytes and seconds, each in all and by part; whether it fits; how the device's rates
+        are known.
+
+    Raises:
+        InputError: an unknown name or technique, or a sentence too short for the model.
+    """
+    from fedsim.cost.answer import answer, pricer_of
+    from fedsim.errors import InputError
+
+    if batch < 1:
+        raise InputError(f"a batch of {batch} sentences is none; give at least 1")
+    pricer, samples = pricer_of(device, model, seconds, **technique)
+    return answer(pricer, batch, samples)
+
+
+def _loaded(scenario: str | Path | Mapping[str, Any], changes: Mapping[str, Any], folder: str) -> Loaded:
+    """A scenario by name, file or content; content is written to ``folder`` first."""
+    from fedsim import scenario as scenarios
+    from fedsim import yamlfile
+
+    if isinstance(scenario, Mapping):
+        scenarios.build(copy.deepcopy(dict(scenario)), Path("scenario"))  # says what is wrong without a file
+        file = Path(folder) / f"{scenario.get('name', 'scenario')}.yaml".replace("/", "-")
+        file.write_text(yamlfile.dump(dict(scenario)), encoding="utf-8")
+        scenario = file
+    return scenarios.load(scenario, changes.items())

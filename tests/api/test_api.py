@@ -1,0 +1,76 @@
+"""The public surface: what ``import fedsim`` promises, and that it is what the verbs do."""
+
+import ast
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fedsim
+from fedsim import api
+from fedsim.cli import main
+
+SCENARIO = {
+    "name": "three",
+    "fleet": {"clients": 3, "mix": [{"device": "jetson-xavier-nx", "share": 1.0, "link": "instant"}]},
+    "workload": {"utterances": 8, "mean_seconds": 5.5},
+    "training": {"batch_size": 1},
+    "rounds": {"count": 4, "cohort": 3},
+}
+
+
+def test_every_public_name_is_there_and_no_other_is_promised():
+    for name in fedsim.__all__:
+        assert getattr(fedsim, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = fedsim.nothing
+
+
+def test_the_stub_names_what_is_public():
+    """A type checker reads __init__.pyi; it must say what __init__.py does."""
+    tree = ast.parse(Path(fedsim.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    named = {alias.asname for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    named |= {node.target.id for node in tree.body if isinstance(node, ast.AnnAssign)}
+    assert named == set(fedsim.__all__)
+
+
+@pytest.mark.parametrize("name", ["run", "cost"])
+def test_a_room_is_its_function_and_stays_a_package(name):
+    room = getattr(fedsim, name)
+    assert inspect.signature(room) == inspect.signature(getattr(api, name))
+    assert inspect.ismodule(room)
+    assert room.__path__
+
+
+def test_import_is_light():
+    code = "import sys, fedsim; print(sorted({'torch', 'pandas', 'numpy', 'pydantic'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_mapping_runs_as_its_file_does(tmp_path):
+    one = fedsim.run(SCENARIO, tmp_path / "one", changes={"rounds.count": 2}, seed=5)
+    assert list(one.rounds["completed"]) == [3, 3]
+    assert one.scenario["seed"] == 5
+    again = fedsim.run(tmp_path / "one" / "scenario.yaml", tmp_path / "two")
+    assert again.rounds.equals(one.rounds)
+    assert fedsim.load(tmp_path / "two").summary == one.summary
+
+
+def test_a_mapping_that_is_wrong_is_told_by_its_key():
+    with pytest.raises(fedsim.InputError, match=r"^scenario: rounds.cohort: 0 is not at least 1"):
+        fedsim.run({**SCENARIO, "rounds": {"count": 1, "cohort": 0}})
+    with pytest.raises(fedsim.InputError, match="did you mean 'count'"):
+        fedsim.run(SCENARIO, changes={"rounds.cuont": 3})
+
+
+def test_cost_is_what_the_verb_prints(capsys):
+    arguments = ["cost", "--device", "raspberry-pi-4", "--model", "wav2vec2-base", "--batch", "4", "--json"]
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert json.loads(capsys.readouterr().out) == fedsim.cost("raspberry-pi-4", "wav2vec2-base", batch=4)
+    with pytest.raises(fedsim.InputError, match="at least 1"):
+        fedsim.cost("raspberry-pi-4", "wav2vec2-base", batch=0)
