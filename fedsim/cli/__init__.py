@@ -22,6 +22,7 @@ VERBS = {
     "devices": "List the devices, or show one with its sources.",
     "cost": "Price one training step on one device.",
     "fit": "Find what makes training fit on a device.",
+    "feasible": "Find the year in which training becomes practical.",
     "trace": "Trace a model's layers and write its layer trace.",
     "calibrate": "Measure this machine and write a device file for it.",
     "reproduce": "Hold fedsim against every figure of the paper.",

@@ -1,0 +1,166 @@
+"""``fedsim feasible``: the first hardware year in which training becomes practical, and what binds."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fedsim.cost import Technique
+    from fedsim.feasible.grid import Grid
+
+_DEVICES = ("jetson-xavier-nx", "jetson-agx-xavier", "macbook-pro-2019", "raspberry-pi-4")
+_MOST_DRAWS = 1_000_000
+
+
+@click.command(name="feasible", short_help="Find the year in which training becomes practical.")
+@click.option("--device", "-d", multiple=True, help="Repeatable.  [default: the paper's four]")
+@click.option("--model", "-m", multiple=True, default=["wav2vec2-base"], show_default=True)
+@click.option("--seconds", "-s", multiple=True, type=float, default=[5.5], help="Of an average sentence.")
+@click.option("--longest", type=float, help="Seconds of the longest one, which decides memory.")
+@click.option("--batch", "-b", type=click.IntRange(1, 65_536), default=4, show_default=True)
+@click.option("--trend", "-t", multiple=True, default=["gao2022", "epoch"], show_default=True)
+@click.option("--precision", multiple=True, default=["fp32"], help="fp32, mixed, bf16; repeatable.")
+@click.option("--optimizer", multiple=True, default=["adam"], help="As for fedsim cost; repeatable.")
+@click.option("--attention", multiple=True, default=["eager"], help="eager, sdpa; repeatable.")
+@click.option("--checkpointing", multiple=True, default=["none"], help="none, transformer, cnn, both.")
+@click.option("--freeze-cnn", is_flag=True, help="Do not train the CNN encoder.")
+@click.option("--accumulate", type=int, default=1, show_default=True, help="Micro-batches a step.")
+@click.option("--best", is_flag=True, help="Of all techniques that learn the same, the earliest.")
+@click.option("--parity", default="nvidia-a40", show_default=True, help="A device to equal, or none.")
+@click.option("--pressure", default="usual", show_default=True, help="dedicated, laptop, phone, none, 2GB.")
+@click.option("--within", type=float, metavar="DAYS", help="In which the procedure has to finish.")
+@click.option("--budget", metavar="ENERGY", help="A client's for the procedure, such as 20kWh.")
+@click.option("--battery", type=float, metavar="SHARE", help="Of its battery that a round may take: 0.5.")
+@click.option("--rounds", type=click.IntRange(1), default=150, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=1, show_default=True, help="A round.")
+@click.option("--speech", type=float, metavar="HOURS", help="Of a client.  [default: the paper's 29.8]")
+@click.option("--draws", type=int, metavar="N", help="Draw uncertain growth so often.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the draws.")
+@click.option("--horizon", type=click.IntRange(2027, 2200), default=2060, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Write JSON and a picture.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(out: Path | None, as_json: bool, **asked: Any) -> None:
+    """Find the first year in which training fits beside other programs, equals an A40 in speed and memory,
+    and finishes the paper's procedure in time and within a budget; say which of these binds.
+
+    Without --draws the growth is the trend's own; with it, doubling times are drawn from their ranges.
+    """
+    import json
+
+    from fedsim.cli import feasible_text
+    from fedsim.errors import InputError
+
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; give a folder", key="--out")
+    answers = ask(**asked)
+    if out is not None:
+        write(answers, out)
+    if as_json:
+        click.echo(json.dumps(answers.as_dict(), indent=1))
+    else:
+        feasible_text.show(answers)
+
+
+def ask(**asked: Any) -> Any:
+    """Check what was asked, and answer it: a :class:`~fedsim.feasible.study.Study`."""
+    from fedsim.errors import InputError
+    from fedsim.feasible.study import study
+    from fedsim.hardware import load_trend
+
+    draws = asked["draws"]
+    if draws is not None and not 1 <= draws <= _MOST_DRAWS:
+        raise InputError(f"{draws} draws give no distribution; give 1 to {_MOST_DRAWS}", key="--draws")
+    trends = [load_trend(name) for name in dict.fromkeys(asked["trend"])]
+    return study(_grid(asked), trends, draws, asked["seed"], asked["horizon"])
+
+
+def _grid(asked: dict[str, Any]) -> Grid:
+    from fedsim.cost import load_trace
+    from fedsim.feasible import Limits, Procedure
+    from fedsim.feasible.grid import Grid
+    from fedsim.hardware import load_device
+
+    within, hours = _positive(asked, "within", "days"), _positive(asked, "speech", "hours")
+    reference = asked["parity"]
+    plain = Procedure()
+    return Grid(
+        devices=[load_device(name) for name in dict.fromkeys(asked["device"] or _DEVICES)],
+        traces=[load_trace(name) for name in dict.fromkeys(asked["model"])],
+        lengths_s=list(dict.fromkeys(asked["seconds"])),
+        techniques=_techniques(asked),
+        best=asked["best"],
+        batch=asked["batch"],
+        longest_s=asked["longest"],
+        pressure=asked["pressure"],
+        procedure=Procedure(
+            asked["rounds"], asked["epochs"], plain.speech_s if hours is None else hours * 3600.0
+        ),
+        limits=Limits(
+            reference=None if reference == "none" else load_device(reference),
+            within_s=None if within is None else within * 86_400.0,
+            budget_j=_energy(asked["budget"]),
+            battery_share=_positive(asked, "battery", "of a battery", most=1.0),
+        ),
+    )
+
+
+def _techniques(asked: dict[str, Any]) -> list[Technique]:
+    from itertools import product
+
+    from fedsim.cost import Technique
+
+    choices = (asked[name] for name in ("precision", "optimizer", "attention", "checkpointing"))
+    return [
+        Technique(
+            precision=precision,
+            optimizer=optimizer,
+            attention=attention,
+            checkpointing=checkpointing,
+            freeze_cnn=asked["freeze_cnn"],
+            accumulate=asked["accumulate"],
+        )
+        for precision, optimizer, attention, checkpointing in product(*choices)
+    ]
+
+
+def _positive(asked: dict[str, Any], name: str, unit: str, most: float = 1e6) -> float | None:
+    from fedsim.errors import InputError
+
+    value: float | None = asked[name]
+    if value is not None and not (math.isfinite(value) and 0 < value <= most):
+        raise InputError(f"{value:g} {unit} cannot be; give more than 0, up to {most:g}", key=f"--{name}")
+    return value
+
+
+def _energy(text: str | None) -> float | None:
+    from fedsim.errors import InputError
+    from fedsim.units import parse_j
+
+    if text is None:
+        return None
+    try:
+        value = parse_j(text)
+    except ValueError as fault:
+        raise InputError(str(fault), key="--budget") from None
+    if value <= 0:
+        raise InputError(f"{text} is no energy to spend; give more than 0, such as 20kWh", key="--budget")
+    return value
+
+
+def write(answers: Any, out: Path) -> None:
+    """Write ``feasible.json`` and ``feasible.png`` into a folder."""
+    import json
+
+    from fedsim.errors import FedsimError
+    from fedsim.feasible.picture import draw
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "feasible.json").write_text(json.dumps(answers.as_dict(), indent=1) + "\n", encoding="utf-8")
+        draw(answers, out / "feasible.png")
+    except OSError as fault:
+        raise FedsimError(f"{out}: cannot be written: {fault.strerror}") from None

@@ -1,0 +1,149 @@
+"""The question, priced once: what training takes on a device as sold, and what is asked of it.
+
+The seconds of a step fall into three parts that grow at rates of their own: arithmetic (``compute``),
+memory traffic (``bandwidth``) and launches (``launch``). They are split as a projected device's rates
+are scaled, so that a step at any year is what ``fedsim cost`` says of the projected device.
+
+The procedure is the paper's (section 3.3) unless told otherwise: 150 rounds of one local epoch, ten
+clients with 19,500 utterances of 5.5 s each. At other lengths of sentence a client keeps its hours of
+speech and has fewer or more sentences. Communication is not counted, as in the paper. A device that
+slows down once hot does so in every round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.cost import FEATURES, LayerTrace, Pricer, Technique
+from fedsim.cost.step_time import throttled_s
+from fedsim.feasible.background import Background
+from fedsim.hardware import Device
+from fedsim.units import HOUR_S
+
+Array = NDArray[np.float64]
+
+SAMPLES_PER_S = 16_000
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "compute": ("conv_flops", "grouped_conv_flops", "matmul_flops", "attention_flops"),
+    "bandwidth": ("operand_bytes", "stream_bytes", "optimizer_bytes"),
+    "launch": ("launches",),
+}
+"""What each part of a step that grows at a rate of its own is made of."""
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How much is trained: ``rounds`` of ``epochs`` over each client's ``speech_s`` seconds of speech."""
+
+    rounds: int = 150
+    epochs: int = 1
+    speech_s: float = 19_500 * 5.5
+
+    def steps(self, seconds: float, batch: int) -> int:
+        """Optimizer steps of a client in a round, with sentences of so many seconds."""
+        sentences = max(1, round(self.speech_s / seconds))
+        return self.epochs * math.ceil(sentences / batch)
+
+    @property
+    def hours(self) -> float:
+        """Hours of speech of a client."""
+        return self.speech_s / HOUR_S
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is asked beyond fitting into memory; None: not asked.
+
+    Attributes:
+        reference: the device, as sold, whose speed and memory are to be reached.
+        within_s: in which the procedure has to finish.
+        budget_j: energy that a client may spend on the whole procedure.
+        battery_share: share of its battery that a round may take, on devices that have one.
+    """
+
+    reference: Device | None = None
+    within_s: float | None = None
+    budget_j: float | None = None
+    battery_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """One cell of devices x models x lengths x techniques.
+
+    Attributes:
+        device: as sold.
+        trace: the model.
+        technique: how it is trained.
+        seconds: average length of a sentence, which decides the time.
+        longest_s: of the longest sentence, which decides the memory.
+        batch: sentences a step.
+        background: what other programs hold.
+        procedure: how much is trained.
+        limits: what is asked.
+        reference_technique: how the reference trains; None: in the same way.
+    """
+
+    device: Device
+    trace: LayerTrace
+    technique: Technique
+    seconds: float
+    longest_s: float
+    batch: int
+    background: Background
+    procedure: Procedure
+    limits: Limits
+    reference_technique: Technique | None = None
+
+    @cached_property
+    def steps(self) -> int:
+        """Optimizer steps of a client in a round."""
+        return self.procedure.steps(self.seconds, self.batch)
+
+    @cached_property
+    def footprint_bytes(self) -> float:
+        """Peak of the training process on the longest sentence."""
+        return float(self._pricer.footprint_bytes(self.batch, round(self.longest_s * SAMPLES_PER_S)))
+
+    @property
+    def needed_bytes(self) -> float:
+        """Memory that the device needs: training, its system, and other programs."""
+        return self.footprint_bytes + self.device.system_bytes + self.background.held_bytes
+
+    @cached_property
+    def parts_s(self) -> dict[str, float]:
+        """Seconds of a step as sold, by ``PARTS``."""
+        return _parts_s(self._pricer, self.batch, self.seconds)
+
+    @cached_property
+    def reference_round_s(self) -> float:
+        """Seconds that the reference takes for a client's round.
+
+        Raises:
+            TechniqueError: it does not train in the technique's precision.
+        """
+        reference = self.limits.reference
+        assert reference is not None
+        pricer = Pricer(reference, self.trace, self.reference_technique or self.technique)
+        parts = _parts_s(pricer, self.batch, self.seconds)
+        return float(self.on(reference, sum(parts.values())))
+
+    @cached_property
+    def _pricer(self) -> Pricer:
+        return Pricer(self.device, self.trace, self.technique)
+
+    def on(self, device: Device, step_s: float | Array) -> Array:
+        """Seconds of a round whose steps take ``step_s`` at full speed, on a device that may get hot."""
+        return throttled_s(self.steps * np.asarray(step_s), device.throttle_after_s, device.sustained)
+
+
+def _parts_s(pricer: Pricer, batch: int, seconds: float) -> dict[str, float]:
+    features = pricer.work.features(batch, round(seconds * SAMPLES_PER_S))
+    cost = dict(zip(FEATURES, features * pricer.rates.seconds_per_unit(), strict=True))
+    return {part: float(sum(cost[name] for name in names)) for part, names in PARTS.items()}

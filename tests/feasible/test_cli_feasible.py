@@ -1,0 +1,199 @@
+"""``fedsim feasible`` as people and scripts call it."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from fedsim.cli import main
+
+NX = ("feasible", "--device", "jetson-xavier-nx", "--model", "wav2vec2-base")
+
+
+@pytest.fixture
+def fedsim(capsys):
+    """Call the command line in this process: exit code, standard output, standard error."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            main(list(map(str, arguments)))
+        out, err = capsys.readouterr()
+        return SimpleNamespace(returncode=ending.value.code, stdout=out, stderr=err)
+
+    return call
+
+
+def results(done):
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["results"]
+
+
+def test_the_papers_question_under_both_trends(fedsim):
+    (gao,) = results(fedsim(*NX, "--trend", "gao2022", "--json"))
+    (epoch,) = results(fedsim(*NX, "--trend", "epoch", "--json"))
+    assert 2026 <= gao["criteria"]["parity_speed"]["year"] <= gao["parity"]["year"] == 2027
+    assert epoch["parity"]["year"] > gao["parity"]["year"]
+    assert (epoch["binds"], epoch["binds_by"]) == ("memory", "parity_memory")
+
+
+def test_a_year_agrees_with_fedsim_cost_of_that_year(fedsim):
+    """The same device in the same year through a scenario's own words: project, then price."""
+    from fedsim.cost import Pricer, Technique, load_trace
+    from fedsim.hardware import load_device, load_trend, project
+
+    (found,) = results(
+        fedsim(
+            *NX, "-t", "epoch", "--precision", "mixed", "--checkpointing", "transformer", "-s", 15, "--json"
+        )
+    )
+    device = project(load_device("jetson-xavier-nx"), found["year"], load_trend("epoch"))
+    pricer = Pricer(device, load_trace("wav2vec2-base"), Technique("mixed", checkpointing="transformer"))
+    assert found["at_year"]["step_s"] == pytest.approx(float(pricer.step_s(4, 240_000)), rel=1e-12)
+    assert found["at_year"]["footprint_bytes"] == float(pricer.footprint_bytes(4, 240_000))
+
+
+def test_as_sold_it_is_what_fedsim_cost_prints(fedsim):
+    (found,) = results(fedsim(*NX, "-t", "gao2022", "--json"))
+    cost = json.loads(
+        fedsim("cost", "-d", "jetson-xavier-nx", "-m", "wav2vec2-base", "-b", 4, "-s", 5.5, "--json").stdout
+    )
+    assert found["at_start"]["step_s"] == pytest.approx(cost["step_s"], rel=1e-12)
+    assert found["at_start"]["footprint_bytes"] == cost["footprint_bytes"]
+
+
+def test_a_grid_of_everything(fedsim):
+    found = results(
+        fedsim(
+            "feasible", "-d", "jetson-xavier-nx", "-d", "snapdragon-870", "-m", "wav2vec2-base", "-m",
+            "wav2vec2-large", "-s", 5.5, "-s", 15, "--precision", "fp32", "--precision", "mixed",
+            "--within", 5,
+            "--budget", "20kWh", "--battery", 0.5, "--json",
+        )
+    )  # fmt: skip
+    # The phone trains in fp32 only, so that both precisions are one cell there.
+    assert len(found) == 2 * (2 * 2 * 2 + 2 * 2)
+    for cell in found:
+        years = [criterion["year"] for criterion in cell["criteria"].values()]
+        assert cell["year"] == (None if None in years else max(years))
+        assert ("battery" in cell["criteria"]) == (cell["device"] == "snapdragon-870")
+        assert set(cell["criteria"]) >= {"memory", "parity_speed", "parity_memory", "days", "energy"}
+
+
+def test_draws_give_a_distribution_and_a_picture(fedsim, tmp_path):
+    done = fedsim(*NX, "--draws", 10_000, "--within", 3, "--out", tmp_path / "out", "--json")
+    (gao, epoch) = results(done)
+    assert json.loads((tmp_path / "out" / "feasible.json").read_text())["results"] == [gao, epoch]
+    for cell in (gao, epoch):
+        drawn = cell["draws"]
+        assert drawn["draws"] == 10_000
+        assert sum(drawn["binding"].values()) == pytest.approx(1)
+        quantiles = list(drawn["criteria"]["everything"]["quantiles"].values())
+        assert quantiles == sorted(quantiles)
+        assert drawn["criteria"]["everything"]["never"] == 0
+    with Image.open(tmp_path / "out" / "feasible.png") as picture:
+        assert picture.width > 1000
+        assert len(picture.convert("RGB").getcolors(maxcolors=1_000_000)) > 20
+    first = (tmp_path / "out" / "feasible.png").read_bytes()
+    fedsim(*NX, "--draws", 10_000, "--within", 3, "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "feasible.png").read_bytes() == first
+
+
+@pytest.mark.parametrize("draws", [(), ("--draws", 200)])
+def test_a_picture_of_many_cells(fedsim, tmp_path, draws):
+    done = fedsim("feasible", *draws, "--battery", 0.5, "-d", "raspberry-pi-4", "-d", "a15-bionic", "-d",
+                  "jetson-nano", "--horizon", 2030, "--out", tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "feasible.png") as picture:
+        assert picture.width > 1000
+
+
+def test_the_table_says_what_binds(fedsim):
+    done = fedsim(*NX, "--pressure", "phone")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith("  wav2vec2-base 4 x 5.5 s")] == [
+        "memory"
+    ] * 2
+    assert "Other programs hold 1.5" in done.stdout.replace("\n", " ")
+    drawn = fedsim(*NX, "--draws", 500, "--best", "--within", 9, "--budget", "9kWh")
+    assert "500 draws" in drawn.stdout
+    assert "Techniques: jetson-xavier-nx" in drawn.stdout.replace("\n", " ")
+
+
+def test_a_trend_of_ones_own(fedsim, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "title: M\ncounted_from: 2024\n"
+        "doubling_years: {compute: 1, memory: never, bandwidth: 1, launch: 1, links: never}\n"
+        "sources: {counted_from: me, doubling_years: me}\n"
+    )
+    (found,) = results(fedsim(*NX, "--trend", path, "--json"))
+    assert found["start"] == 2024
+    assert found["criteria"]["parity_speed"]["year"] == 2027  # 6.66 times the speed in three doublings
+    assert found["criteria"]["parity_memory"]["year"] is None
+    assert (found["year"], found["binds"]) == (None, "memory")
+    done = fedsim(*NX, "--trend", path, "--draws", 10)
+    assert done.returncode == 2
+    assert "states no range, so there is nothing to draw" in done.stderr
+
+
+UNSOURCED = """\
+title: M
+counted_from: 2024
+doubling_years: {compute: 1, memory: 2, bandwidth: 1, launch: 1, links: never}
+sources: {counted_from: me}
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-d", "toaster"], "there is no device 'toaster'"),
+        (["-m", "wav2vec9"], "there is no layer trace 'wav2vec9'"),
+        (["-t", "goa2022"], "there is no trend 'goa2022'; did you mean 'gao2022'"),
+        (["--parity", "toaster"], "there is no device 'toaster'"),
+        (["--parity", "raspberry-pi-4", "--precision", "mixed"], "raspberry-pi-4 does not train in 'mixed'"),
+        (["--within", "-3"], "--within: -3 days cannot be; give more than 0"),
+        (["--within", "nan"], "--within: nan days cannot be"),
+        (["--speech", "0"], "--speech: 0 hours cannot be"),
+        (["--battery", "1.5"], "--battery: 1.5 of a battery cannot be"),
+        (["--draws", "0"], "--draws: 0 draws give no distribution; give 1 to 1000000"),
+        (["--draws", "-5"], "--draws: -5 draws"),
+        (["--budget", "much"], "--budget: 'much' is not a energy"),
+        (["--budget", "-2kWh"], "--budget: -2kWh is no energy to spend"),
+        (["--pressure", "tablet"], "--pressure: 'tablet' is neither one of usual, none, dedicated"),
+        (["--pressure", "-2GB"], "--pressure: '-2GB' is below zero"),
+        (["-s", "nan"], "--seconds: nan is not a length"),
+        (["-s", "0.001"], "--seconds: 0.001 leaves wav2vec2-base no frame"),
+        (["-s", "12", "--longest", "8"], "--longest: 8 s is shorter than the average of 12 s"),
+        (["--precision", "fp8"], "'fp8' is not one of"),
+        (["--accumulate", "0"], "0 is not a whole number"),
+        (["--horizon", "1999"], "Invalid value for '--horizon'"),
+    ],
+)
+def test_bad_input_is_one_sentence(fedsim, arguments, sentence):
+    done = fedsim("feasible", *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_trend_without_a_source_is_refused(fedsim, tmp_path):
+    (tmp_path / "t.yaml").write_text(UNSOURCED)
+    done = fedsim(*NX, "--trend", tmp_path / "t.yaml")
+    assert done.returncode == 2
+    assert "doubling_years.compute" in done.stderr
+    assert "has no source" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_out_has_to_be_a_folder(fedsim, tmp_path):
+    (tmp_path / "taken").write_text("")
+    done = fedsim(*NX, "--out", tmp_path / "taken")
+    assert done.returncode == 2
+    assert "is a file; give a folder" in done.stderr
