@@ -13,15 +13,13 @@ def close_round(record: RoundRecord, learner: Learner | None) -> None:
 
     Clients that arrive at the same instant come in order of their number. Without a learner weights
     and losses stay nan; with one, a row without an accepted update has weight 0. If nobody
-    completed, the learner is not called and the model stays as it was.
+    completed, the learner is called with no clients: the model stays as it was, and may be evaluated.
     """
     rows = record.clients
     if learner is None:
         return
     rows.weight[:] = 0.0
     done = np.flatnonzero(rows.outcome == COMPLETED)
-    if not done.size:
-        return
     done = done[np.lexsort((rows.client[done], rows.ended_s[done]))]
     result = learner.train(record.index, rows.client[done], rows.base_round[done], rows.examples[done])
     accepted = np.asarray(result.accepted, dtype=np.bool_)

@@ -155,11 +155,12 @@ class Learner(Protocol):
     """What turns the updates that arrived into the next model."""
 
     def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
-        """Train and aggregate.
+        """Train and aggregate; called at every close.
 
         Args:
             round_index: the round that closes; the model becomes that of round ``round_index + 1``.
-            clients: int64[n], who completed, in order of arrival.
+            clients: int64[n], who completed, in order of arrival; if there is none, the model stays
+                as it was.
             base_round: int64[n], the round whose model each started from; equal to ``round_index``
                 unless rounds are asynchronous.
             examples: float64[n], utterances that each trained on.

@@ -181,12 +181,14 @@ def test_the_learner_gets_the_completed_in_order_of_arrival():
     assert records[0].metrics == [("loss", "validation", 0.5)]
 
 
-def test_a_round_in_which_nobody_completes_is_recorded_and_not_learned_from():
+def test_a_round_in_which_nobody_completes_is_recorded_and_may_be_evaluated():
     world = SmallWorld([Client(available=0.5), Client(available=0.5)])
     learner = Recorder()
     records, ending = run(world, Plan(rounds=2, cohort=2), learner)
-    assert learner.calls == []
+    assert learner.calls == [(0, [], [], []), (1, [], [], [])]
+    assert [r.metrics for r in records] == [[("loss", "validation", 0.5)]] * 2
     assert [r.counts()["oom"] for r in records] == [2, 2]
+    assert [r.clients.weight.tolist() for r in records] == [[0.0, 0.0]] * 2
     assert [math.isnan(r.loss) for r in records] == [True, True]
     assert ending.rounds_done == 2
 
