@@ -9,6 +9,7 @@ __all__ = ["Figure", "figures"]
 
 def figures() -> list[Figure]:
     """Every figure of the paper that fedsim holds itself against, computed now."""
-    from fedsim.reproduce import section3, section3_figures, table1, table2
+    from fedsim.reproduce import figure1, section3, section3_figures, section4, table1, table2
 
-    return [*table1.figures(), *section3_figures.figures(), *table2.figures(), *section3.figures()]
+    rooms = (figure1, table1, section3_figures, table2, section3, section4)
+    return [figure for room in rooms for figure in room.figures()]
