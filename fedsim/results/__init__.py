@@ -3,7 +3,8 @@
 A run directory holds ``scenario.yaml`` (resolved), ``manifest.json``, ``rounds.parquet``,
 ``clients.parquet``, ``convergence.parquet``, ``summary.json`` and, once reported,
 ``figures/*.png``, ``report.html`` and ``timeline.json``. While the run goes on, its rounds lie in
-``parts/``. Columns and keys are defined in :mod:`fedsim.results.columns`.
+``parts/``. ``fedsim finetune`` adds ``finetune.json``. Columns and keys are defined in
+:mod:`fedsim.results.columns`.
 """
 
 from __future__ import annotations

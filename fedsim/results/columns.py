@@ -158,6 +158,23 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
     }
 )
 
+#: Keys of a result in ``finetune.json``; see :mod:`fedsim.results.finetuned`.
+FINETUNE: Mapping[str, str] = MappingProxyType(
+    {
+        "rounds_done": "Rounds after which the checkpoint was taken; 0 is the initial model.",
+        "checkpoint_sha256": "SHA-256 of the checkpoint file.",
+        "model": "Preset of the model.",
+        "seed": "Seed of the fine-tuning: the layers on top, batches, masks, dropout.",
+        "settings": "How it was fine-tuned: the keys of learning.downstream that apply.",
+        "utterances": "Transcribed training utterances that were used.",
+        "loss": "Mean CTC loss over the last tenth of the steps, nats a label.",
+        "wer": "Word error rate over all test utterances, as a share.",
+        "cer": "Character error rate over all test utterances, as a share.",
+        "disjoint": "Whether no test speaker was heard in pretraining or fine-tuning.",
+        "recognised": "Each test utterance: [speaker, what was said, what was recognised].",
+    }
+)
+
 
 @cache
 def schema(table: str) -> pa.Schema:
@@ -180,4 +197,6 @@ def markdown() -> str:
         )
     rows = "".join(f"| `{key}` | {meaning} |\n" for key, meaning in SUMMARY.items())
     parts.append(f"## summary.json\n\n| key | meaning |\n| --- | --- |\n{rows}")
+    rows = "".join(f"| `{key}` | {meaning} |\n" for key, meaning in FINETUNE.items())
+    parts.append(f"## finetune.json: results[*]\n\n| key | meaning |\n| --- | --- |\n{rows}")
     return "\n".join(parts)
