@@ -151,7 +151,7 @@ def sentences() -> Iterator[Figure]:
             fits = Pricer(device, load_trace(f"wav2vec2-{size}"), Technique()).fits(4, LENGTHS)
             longest = float(LENGTHS[fits].max()) / SAMPLES_PER_S
             how = (
-                f"longest sentence, to a tenth of a second, that an NX of 2027 trains at batch 4 in fp32: {size},"
+                f"longest sentence, to 0.1 s, that an NX of 2027 trains at batch 4 in fp32: {size},"
                 f" trend {trend}, {device.memory_bytes / GIB:.0f} GiB; holds: the 15 s of today's pretraining"
             )
             item = f"longest_2027/{trend}/{size}"
