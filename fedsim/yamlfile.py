@@ -154,8 +154,19 @@ class _StrictDumper(yaml.SafeDumper):
 _StrictDumper.yaml_implicit_resolvers = _Strict.yaml_implicit_resolvers
 
 
-def dump(data: Any) -> str:
-    """Write plain data (dicts, lists, text, numbers) as YAML that :func:`parse` reads back equal."""
+def dump(data: Any, flow: bool = False) -> str:
+    """Write plain data (dicts, lists, text, numbers) as YAML that :func:`parse` reads back equal.
+
+    ``flow`` writes it on one line, with braces and brackets.
+    """
+    width = 1_000_000 if flow else None
     return str(
-        yaml.dump(data, Dumper=_StrictDumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+        yaml.dump(
+            data,
+            Dumper=_StrictDumper,
+            sort_keys=False,
+            allow_unicode=True,
+            default_flow_style=flow,
+            width=width,  # type: ignore[arg-type]
+        )
     )

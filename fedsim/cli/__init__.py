@@ -16,8 +16,12 @@ from fedsim import __version__
 from fedsim.errors import FedsimError
 
 VERBS = {
-    "run": "Run a scenario and write a run directory.",
+    "init": "Write a first scenario, every key explained.",
     "validate": "Check a scenario and say what it will need.",
+    "describe": "Say what a scenario will do before it does it.",
+    "run": "Run a scenario and write a run directory.",
+    "sweep": "Run a scenario at many points and write one table.",
+    "finetune": "Fine-tune a run's model for speech recognition.",
     "report": "Make the figures and the report of a run again.",
     "devices": "List the devices, or show one with its sources.",
     "cost": "Price one training step on one device.",
@@ -26,6 +30,7 @@ VERBS = {
     "trace": "Trace a model's layers and write its layer trace.",
     "calibrate": "Measure this machine and write a device file for it.",
     "reproduce": "Hold fedsim against every figure of the paper.",
+    "schema": "Print the JSON schema of scenarios, for editors.",
 }
 
 

@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedsim.cli.complete import DEVICE, MODEL
+
 if TYPE_CHECKING:
     from fedsim.cost import Pricer
 
 
 @click.command(name="cost")
-@click.option("--device", "-d", required=True, help="A device of the catalogue, or a YAML file.")
-@click.option("--model", "-m", required=True, help="A layer trace of the catalogue, or a JSON file.")
+@click.option(
+    "--device", "-d", required=True, shell_complete=DEVICE, help="A device of the catalogue, or a YAML file."
+)
+@click.option(
+    "--model",
+    "-m",
+    required=True,
+    shell_complete=MODEL,
+    help="A layer trace of the catalogue, or a JSON file.",
+)
 @click.option("--batch", "-b", type=click.IntRange(1), default=1, show_default=True, help="Sentences a step.")
 @click.option("--seconds", "-s", type=float, default=5.5, show_default=True, help="Of the longest sentence.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32, mixed (fp16 autocast) or bf16.")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedsim.cli.complete import DEVICE, MODEL
+
 if TYPE_CHECKING:
     from fedsim.cost.fit import Fit, Longest, Option
     from fedsim.cost.technique import Technique
@@ -20,8 +22,12 @@ _LEGEND = (
 
 
 @click.command(name="fit")
-@click.option("--device", "-d", required=True, help="A device of the catalogue, or a YAML file.")
-@click.option("--model", "-m", required=True, help="A layer trace of the catalogue, or a JSON file.")
+@click.option(
+    "--device", "-d", required=True, shell_complete=DEVICE, help="A device of the catalogue, or a YAML file."
+)
+@click.option(
+    "--model", "-m", required=True, shell_complete=MODEL, help="A layer trace of the catalogue, or a JSON file."
+)
 @click.option("--seconds", "-s", type=float, required=True, help="Of the longest sentence.")
 @click.option(
     "--batch", "-b", type=click.IntRange(1, 65_536), default=4, show_default=True, help="Sentences a step."

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import click
 
+from fedsim.cli.complete import SCENARIO
 from fedsim.errors import ScenarioError
 
 
 @click.command(name="run", short_help="Run a scenario and write a run directory.")
-@click.argument("scenario", required=False)
+@click.argument("scenario", required=False, shell_complete=SCENARIO)
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory [default: runs/<name>].")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Use this seed instead of the scenario's.")
 @click.option(
@@ -29,6 +31,9 @@ from fedsim.errors import ScenarioError
 )
 @click.option("--no-report", is_flag=True, help="Write the data only, no figures and no report.")
 @click.option("--quiet", is_flag=True, help="Print the path of the run directory and nothing else.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the path and the summary as JSON and nothing else."
+)
 def command(
     scenario: str | None,
     out: Path | None,
@@ -38,6 +43,7 @@ def command(
     resume_dir: Path | None,
     no_report: bool,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Run SCENARIO: a YAML file, or a name from scenarios/ such as quickstart.
 
@@ -52,7 +58,7 @@ def command(
 
     if (scenario is None) == (resume_dir is None):
         raise ScenarioError("give either a scenario to run or --resume DIR to go on with one")
-    progress = choose(quiet)
+    progress = choose(quiet or as_json)
     if resume_dir is not None:
         if out or seed is not None or overrides:
             raise ScenarioError(
@@ -66,10 +72,13 @@ def command(
         directory = execute.run(
             loaded, out, workers=workers, progress=progress, command=["fedsim", *sys.argv[1:]]
         )
-    if quiet:
+    if quiet or as_json:
         if not no_report:
             build.write(directory)
-        click.echo(directory)
+        if as_json:
+            click.echo(json.dumps({"run": str(directory), "summary": load_run(directory).summary}, indent=1))
+        else:
+            click.echo(directory)
     elif no_report:
         terminal.show(digest(load_run(directory)))
     else:

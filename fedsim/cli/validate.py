@@ -7,9 +7,11 @@ from dataclasses import asdict
 
 import click
 
+from fedsim.cli.complete import SCENARIO
+
 
 @click.command(name="validate", short_help="Check a scenario and say what it will need.")
-@click.argument("scenario")
+@click.argument("scenario", shell_complete=SCENARIO)
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the scenario."
 )

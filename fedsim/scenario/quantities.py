@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from fedsim import units
 
@@ -42,25 +42,40 @@ def _positive(parse: Callable[[object], float]) -> Callable[[object], object]:
     return read
 
 
+def _text_or_number(*examples: str, word: str | None = None) -> WithJsonSchema:
+    """What an editor is told: a number above zero in SI, or text with a unit."""
+    pattern = r"^[0-9.]+([eE][-+]?[0-9]+)? ?[A-Za-zµ/]+$"
+    if word is not None:
+        pattern = f"^{word}$|{pattern}"
+    number = {"type": "number", "exclusiveMinimum": 0}
+    return WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": pattern}, number], "examples": list(examples)}
+    )
+
+
 Duration = Annotated[
     float,
     BeforeValidator(_positive(units.parse_duration_s)),
     PlainSerializer(_writer({"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}, units.parse_duration_s)),
+    _text_or_number("90s", "6h"),
 ]
 Size = Annotated[
     float,
     BeforeValidator(_positive(units.parse_bytes)),
     PlainSerializer(_writer({"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}, units.parse_bytes)),
+    _text_or_number("380MB", "4GiB"),
 ]
 Energy = Annotated[
     float,
     BeforeValidator(_positive(units.parse_j)),
     PlainSerializer(_writer({"J": 1.0, "Wh": 3600.0}, units.parse_j)),
+    _text_or_number("15Wh"),
 ]
 Power = Annotated[
     float,
     BeforeValidator(_positive(units.parse_w)),
     PlainSerializer(_writer({"W": 1.0}, units.parse_w)),
+    _text_or_number("10W"),
 ]
 
 
@@ -75,5 +90,6 @@ Rate = Annotated[
     Field(allow_inf_nan=True),
     BeforeValidator(_positive(_rate)),
     PlainSerializer(lambda value: "unlimited" if value == math.inf else _write_rate(value)),
+    _text_or_number("20Mbps", "1Gbps", word="unlimited"),
 ]
 """Bytes per second; ``unlimited`` is infinite."""

@@ -1,0 +1,153 @@
+"""``fedsim describe``: in words and figures, what a scenario will do before it does it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fedsim.cli.complete import SCENARIO
+
+if TYPE_CHECKING:
+    from fedsim.run.forecast import Forecast
+    from fedsim.run.outlook import DeviceOutlook
+    from fedsim.scenario import Scenario
+
+
+@click.command(name="describe")
+@click.argument("scenario", shell_complete=SCENARIO)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the scenario."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(scenario: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Say what SCENARIO will do: who is in the fleet, who fits, how long rounds take, what they cost.
+
+    The first rounds are simulated for about three seconds, without training, and carried on.
+    """
+    from rich.console import Console
+
+    from fedsim.run import compose
+    from fedsim.run.forecast import forecast
+    from fedsim.run.outlook import outlook
+    from fedsim.scenario import load
+
+    loaded = load(scenario, overrides)
+    composition = compose(loaded.scenario)
+    rows, seen = outlook(composition), forecast(composition)
+    if as_json:
+        devices = [asdict(row) for row in rows]
+        click.echo(json.dumps({"name": loaded.scenario.name, "devices": devices, "forecast": asdict(seen)}))
+        return
+    console = Console(highlight=False)
+    console.print(loaded.scenario.name, style="bold", markup=False)
+    console.print(loaded.scenario.description, markup=False)
+    console.print(_who(loaded.scenario), markup=False)
+    console.print(_mix(loaded.scenario), "", _fit(rows), sep="\n")
+    for line in _words(seen):
+        console.print(line, markup=False)
+
+
+def _who(scenario: Scenario) -> str:
+    from fedsim.units import format_duration
+
+    training, rounds = scenario.training, scenario.rounds
+    close = {
+        "wait-all": "each waits for all",
+        "deadline": f"each closes after {format_duration(rounds.close.after or 0.0)}",
+        "quorum": "each closes when enough have delivered",
+        "async": f"every {rounds.close.buffer} updates make a new model",
+    }[rounds.close.policy]
+    return (
+        f"{scenario.fleet.clients:,} clients train {training.model} ({training.precision}, batches of "
+        f"{training.batch_size}) in {rounds.count:,} rounds of {rounds.cohort:,}, chosen by "
+        f"{rounds.select}; {close}; {rounds.aggregate}."
+    )
+
+
+def _mix(scenario: Scenario) -> Any:
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for entry in scenario.fleet.mix:
+        life = [
+            entry.link,
+            entry.availability.kind if entry.availability.kind != "always" else "",
+            f"memory of a {entry.pressure.kind}" if entry.pressure.kind in ("phone", "laptop") else "",
+            "on battery" if entry.battery is not None else "",
+        ]
+        table.add_row(f"  {entry.share:.0%}", entry.device, ", ".join(word for word in life if word))
+    return table
+
+
+def _fit(rows: list[DeviceOutlook]) -> Any:
+    from rich.table import Table
+
+    from fedsim.units import format_bytes, format_duration
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("device", no_wrap=True, overflow="ellipsis", max_width=22)
+    for heading in ("clients", "fit", "needs", "has", "transfers", "training"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.device,
+            f"{row.clients:,}",
+            f"{row.fit:.0%}",
+            format_bytes(row.footprint_bytes),
+            format_bytes(row.room_bytes),
+            format_duration(row.download_s + row.upload_s),
+            format_duration(row.compute_s),
+        )
+    return table
+
+
+def _words(seen: Forecast) -> list[str]:
+    from fedsim.units import format_bytes, format_duration, format_j
+
+    if not seen.looked_at:
+        return [f"No round can take place: {seen.ended}."]
+    some = "all rounds" if seen.looked_at == seen.rounds else f"{seen.looked_at:,} of {seen.rounds:,} rounds"
+    total = sum(seen.outcomes.values())
+    fates = ", ".join(
+        f"{count / total:.0%} {_FATES[name]}"
+        for name, count in sorted(seen.outcomes.items(), key=lambda item: -item[1])
+    )
+    lost = [
+        f"{device} ({counts['oom'] / sum(counts.values()):.0%})"
+        for device, counts in seen.by_device.items()
+        if counts.get("oom")
+    ]
+    never = [device for device, counts in seen.by_device.items() if counts and not counts.get("completed")]
+    wasted = seen.wasted_j / seen.energy_j if seen.energy_j else 0.0
+    lines = [
+        f"\nFrom {some}, simulated just now:",
+        f"  time      a round takes {format_duration(seen.round_s)}, at most"
+        f" {format_duration(seen.longest_s)}; {seen.rounds:,} rounds take"
+        f" {format_duration(seen.round_s * seen.rounds)}",
+        f"  clients   {fates}",
+        f"  memory    {'runs out on ' + ', '.join(lost) if lost else 'suffices everywhere'}",
+        f"  bytes     {format_bytes(seen.downloaded_bytes)} out and {format_bytes(seen.uploaded_bytes)} back"
+        f" a round; {format_bytes((seen.downloaded_bytes + seen.uploaded_bytes) * seen.rounds)} in all",
+        f"  energy    {format_j(seen.energy_j)} a round, {wasted:.0%} of it for nothing;"
+        f" {format_j(seen.energy_j * seen.rounds)} in all",
+        f"  this run  about {format_duration(seen.real_s * seen.rounds)} here, without real training",
+    ]
+    if never:
+        lines.insert(3, f"            nobody completes on {', '.join(never)}")
+    if seen.ended not in (None, "rounds") and seen.looked_at < seen.rounds:
+        lines.append(f"  It ends after {seen.looked_at:,} rounds: {seen.ended}.")
+    return lines
+
+
+_FATES = {
+    "completed": "complete",
+    "late": "come too late",
+    "oom": "run out of memory",
+    "offline": "go offline",
+    "battery": "run out of battery",
+    "rejected": "are rejected",
+    "failed": "crash",
+}

@@ -1,0 +1,31 @@
+"""``fedsim init``: write a first scenario, every key explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(name="init")
+@click.argument("file", type=click.Path(path_type=Path), default="my-fleet.yaml")
+@click.option("--learning", is_flag=True, help="With real training, not only its time and memory.")
+def command(file: Path, learning: bool) -> None:
+    """Write a commented scenario to FILE (my-fleet.yaml by default), to be edited.
+
+    An existing file is never overwritten.
+    """
+    import re
+
+    from fedsim.errors import ScenarioError
+    from fedsim.scenario.example import example
+
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", file.stem).lstrip("._-")[:80] or "my-fleet"
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(example(name, learning))
+    except FileExistsError:
+        raise ScenarioError("exists already; give another name", file=file) from None
+    except OSError as fault:
+        raise ScenarioError(f"cannot be written: {fault.strerror}", file=file) from None
+    click.echo(f"wrote {file}; next: fedsim describe {file}")
