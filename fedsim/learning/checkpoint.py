@@ -9,12 +9,14 @@ strings: ``format``, ``rounds_done``, ``model``, ``seed``, ``fingerprint`` (of t
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,19 +58,35 @@ def save(folder: Path, rounds_done: int, tensors: Mapping[str, NDArray[np.generi
 
     folder.mkdir(parents=True, exist_ok=True)
     place = path(folder, rounds_done)
-    handle, name = tempfile.mkstemp(prefix=f".{place.name}-", dir=folder)
+    handle, name = tempfile.mkstemp(prefix=f".{place.name}-", suffix=".tmp", dir=folder)
     os.close(handle)
     work = Path(name)
     try:
         whole = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
         save_file(whole, work, {"format": FORMAT, "rounds_done": str(rounds_done), **metadata})
         with work.open("rb+") as file:
+            _put_in_order(file)
             os.fsync(file.fileno())
         work.chmod(0o644)
         work.replace(place)
     finally:
         work.unlink(missing_ok=True)
     return place
+
+
+def _put_in_order(file: BinaryIO) -> None:
+    """Sort the keys of a safetensors header, which come in no fixed order: the same state, the same bytes.
+
+    The file begins with the length of its header, 8 bytes little-endian, and the header, which is
+    JSON padded with spaces.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    header = json.dumps(
+        json.loads(file.read(length)), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    file.seek(8)
+    file.write(header.encode("utf-8").ljust(length))
+    file.flush()
 
 
 def read(file: Path) -> Checkpoint:

@@ -16,6 +16,7 @@ from typing import Any
 from fedsim import results
 from fedsim.engine import Learner, RoundRecord, Simulation, simulate
 from fedsim.errors import RunError
+from fedsim.results import atomic
 from fedsim.run import state
 from fedsim.run.compose import Composition, compose
 from fedsim.run.progress import Progress, Silent
@@ -95,6 +96,7 @@ def resume(
     states = state.available(directory / "checkpoints")
     at = states[-1] if states else 0
     with results.RunWriter.resume(directory, at, composition.devices) as writer:
+        atomic.sweep(directory / "checkpoints")
         return _finish(composition, writer, workers, progress, at)
 
 
@@ -109,6 +111,7 @@ def _finish(
         if composition.learner is not None:
             progress.note("preparing the speech corpus and the workers")
             learner = composition.learner(workers, checkpoints)
+            _say_corpus(learner, writer, progress)
             _begin_learning(learner, writer, at, progress, composition.pretrains)
         engine_state = state.read(checkpoints, at) if at else None
         _simulate(composition, learner, writer, engine_state, progress, began)
@@ -117,6 +120,14 @@ def _finish(
         if learner is not None:
             learner.close()
     return writer.path
+
+
+def _say_corpus(learner: Any, writer: results.RunWriter, progress: Progress) -> None:
+    """Tell what the speech corpus holds and what of it was skipped, and keep it with the run."""
+    for sentence in getattr(learner, "notes", ()):
+        progress.note(sentence)
+    if (account := getattr(learner, "account", None)) is not None:
+        writer.note("corpus", account)
 
 
 def _begin_learning(

@@ -184,9 +184,7 @@ class FleetWorld:
     @cached_property
     def _room_bytes(self) -> Floats:
         device = self.device
-        return np.asarray(
-            self.memory_bytes[device] - self.system_bytes[device] * self.fleet.system_factor
-        )
+        return np.asarray(self.memory_bytes[device] - self.system_bytes[device] * self.fleet.system_factor)
 
     def technique(self, clients: Ints, available_bytes: Floats) -> Ints:
         """int64[n]: position of the first technique that fits into what is available, else the last."""

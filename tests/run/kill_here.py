@@ -1,0 +1,81 @@
+"""Runs the fedsim command and kills the process at one exact moment of its work on files.
+
+    python kill_here.py DIRECTORY MOMENT ARGUMENT...
+
+MOMENT is ``op:N`` (just before the N-th file operation in DIRECTORY: opening for writing, renaming,
+removing, making a folder), ``journal:N`` (when half of the N-th record of the journal is written),
+``file:N`` (when half of the N-th text or JSON file is written) or ``count:FILE`` (never; the number of
+operations is written to FILE).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+OPERATIONS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(directory: str, moment: str, arguments: list[str]) -> None:
+    kind, _, value = moment.partition(":")
+    done = 0
+
+    def hook(event: str, details: tuple[object, ...]) -> None:
+        nonlocal done
+        if event == "open":
+            path, _, flags = details
+            if not isinstance(flags, int) or not flags & (os.O_WRONLY | os.O_RDWR):
+                return
+        elif event not in OPERATIONS:
+            return
+        else:
+            path = details[0]
+        if isinstance(path, str | bytes | os.PathLike) and os.fsdecode(path).startswith(directory):
+            done += 1
+            if kind == "op" and done == int(value):
+                die()
+
+    sys.addaudithook(hook)
+    if kind in ("journal", "file"):
+        from fedsim.results import atomic, journal
+
+        left = int(value)
+        encode, replacing = journal.encode, atomic.replacing
+
+        def append(self, record):
+            nonlocal left
+            left -= 1
+            data = encode(record)
+            self._file.write(data if left else data[: len(data) // 2])
+            if not left:
+                die()
+
+        def write_bytes(path: Path, data: bytes) -> None:
+            nonlocal left
+            left -= 1
+            with replacing(path) as temporary:
+                temporary.write_bytes(data if left else data[: len(data) // 2])
+                if not left:
+                    die()
+
+        if kind == "journal":
+            journal.Journal.append = append
+        else:
+            atomic.write_bytes = write_bytes
+    from fedsim.cli import main as command
+
+    try:
+        command(arguments)
+    finally:
+        if kind == "count":
+            Path(value).write_text(str(done))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])
