@@ -42,6 +42,7 @@ class SpeechLearner:
 
     Attributes:
         notes: sentences about the corpus for a person to read: what it holds, what was skipped.
+        account: the same in figures; see :meth:`~fedsim.learning.corpus.Corpus.account`.
         parameters: of the model.
         rounds_done: rounds so far.
 
@@ -58,7 +59,7 @@ class SpeechLearner:
         self.rounds_done = 0
         speech = corpus.load(spec.corpus)
         partition.divide(speech, spec, seed)  # refuses what cannot be divided before workers are made
-        self.notes = speech.summary()
+        self.notes, self.account = speech.summary(), speech.account()
         for split in spec.splits:
             if not len(speech.of_split(split)):
                 raise CorpusError(f"the corpus has no speakers in the {split} split", key="learning.corpus")

@@ -160,6 +160,15 @@ def learning_sentence(digest: Digest) -> str:
     return said[:1].upper() + said[1:] + "." if said else ""
 
 
+def corpus_sentence(digest: Digest) -> str:
+    """Which recordings could not be used; empty if all could."""
+    skipped, files = (dig(digest.summary, "corpus", key) for key in ("skipped", "skipped_files"))
+    if not isinstance(skipped, int) or not skipped or not isinstance(files, list):
+        return ""
+    named = listed([name(file, 80) for file in files if isinstance(file, str)], most=4)
+    return f"{plural(skipped, 'recording')} of the speech corpus skipped: {named}."
+
+
 def cost_sentence(digest: Digest) -> str:
     """Energy and bytes."""
     summary = digest.summary
@@ -179,6 +188,7 @@ def answer(digest: Digest) -> list[str]:
         ending_sentence(digest),
         device_sentence(digest),
         learning_sentence(digest),
+        corpus_sentence(digest),
         cost_sentence(digest),
     ]
     return [f"{time_sentence(digest)} {outcome_sentence(digest)}", *filter(None, rest)]

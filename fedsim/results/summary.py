@@ -1,7 +1,8 @@
 """``summary.json``: a run in figures, computed from its tables in one bounded pass.
 
-Everything here adds up with the Parquet files, because it is computed from them and from nothing
-else but the size of the fleet. The keys are defined in :data:`fedsim.results.columns.SUMMARY`.
+Everything here adds up with the Parquet files, because it is computed from them; only the size of
+the fleet and the account of the corpus come from the manifest. The keys are defined in
+:data:`fedsim.results.columns.SUMMARY`.
 """
 
 from __future__ import annotations
@@ -276,6 +277,8 @@ def survey(run: Run, ended: str = "not finished yet") -> tuple[dict[str, Any], C
         "devices": devices,
         "metrics": metrics(run),
     }
+    if isinstance(corpus := run.manifest.get("corpus"), dict):
+        summary["corpus"] = corpus
     result = finite(summary)
     assert isinstance(result, dict)
     return result, sums

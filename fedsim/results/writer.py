@@ -202,6 +202,17 @@ class RunWriter:
             if self._pending_bytes > SEGMENT_BYTES:
                 self.compact()
 
+    def note(self, key: str, value: Any) -> None:
+        """Put something that became known only now into the manifest, in place of what it said.
+
+        Raises:
+            FedsimError: if the disk refuses.
+        """
+        with self._disk():
+            manifest = read_json(self.path / "manifest.json")
+            if manifest.get(key) != value:
+                atomic.write_json(self.path / "manifest.json", {**manifest, key: value})
+
     def compact(self) -> None:
         """Turn the journal into a Parquet segment; happens by itself as the journal grows."""
         if not self._pending:

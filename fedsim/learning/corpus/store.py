@@ -9,12 +9,14 @@ its pages.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,8 @@ from fedsim.errors import CorpusError
 SAMPLE_RATE_HZ = 16_000
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("speaker", "text", "offset", "samples", "split", "client")
-NAMED = 5  # skipped recordings that a summary names
+NAMED = 5  # skipped recordings that a sentence names
+LISTED = 1000  # skipped recordings that an account lists
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,25 @@ class Corpus:
             more = f" and {rest} more" if rest else ""
             lines.append(f"{len(self.skipped)} recordings skipped: {'; '.join(named)}{more}")
         return lines
+
+    def account(self) -> dict[str, Any]:
+        """The same in figures, for the manifest and the summary of a run.
+
+        Keys are those of ``corpus`` in :data:`fedsim.results.columns.SUMMARY`; ``sha256`` is that
+        of the list of utterances, not of the sound.
+        """
+        digest = hashlib.sha256()
+        for row in zip(self.speaker, self.text, self.samples.tolist(), self.split, self.client, strict=True):
+            digest.update(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
+        held = {name: self.of_split(name) for name in SPLITS}
+        return {
+            "utterances": len(self),
+            "speakers": len(set(self.speaker)),
+            "seconds": {n: float(self.samples[held[n]].sum()) / SAMPLE_RATE_HZ for n in SPLITS},
+            "skipped": len(self.skipped),
+            "skipped_files": [f"{file} {why}" for file, why in self.skipped[:LISTED]],
+            "sha256": digest.hexdigest(),
+        }
 
     @property
     def seconds(self) -> float:
