@@ -1,0 +1,128 @@
+"""``fedsim sweep``: many scenarios that differ in a few keys, and one table of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fedsim.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from fedsim.sweep import Conclusion
+    from fedsim.sweep.executors import Executor
+
+
+@click.command(name="sweep", short_help="Run a scenario at many points and write one table.")
+@click.argument("file", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Sweep directory [default: runs/<name>].")
+@click.option(
+    "--workers", type=click.IntRange(1, 512), default=2, show_default=True, help="Points computed at once."
+)
+@click.option(
+    "--executor",
+    type=click.Choice(["processes", "ray"]),
+    default="processes",
+    show_default=True,
+    help="Where points are computed; the result does not depend on it.",
+)
+@click.option("--address", help="A Ray cluster to join, as host:port [default: one on this machine].")
+@click.option(
+    "--resume", "resume_dir", type=click.Path(path_type=Path), help="Go on with an interrupted sweep."
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the scenario."
+)
+@click.option("--no-cache", is_flag=True, help="Use and keep nothing of other sweeps.")
+@click.option("--json", "as_json", is_flag=True, help="Print what it came to as JSON.")
+@click.option("--quiet", is_flag=True, help="Print the path of the sweep directory and nothing else.")
+def command(
+    file: str | None,
+    out: Path | None,
+    workers: int,
+    executor: str,
+    address: str | None,
+    resume_dir: Path | None,
+    overrides: tuple[str, ...],
+    no_cache: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run the sweep in FILE: a scenario with a sweep block, or a name from scenarios/sweeps/.
+
+    Writes a run directory for each point, sweep.parquet with a row a point, and pictures. A point
+    that fails is recorded and the rest goes on; the exit code is then 1.
+    """
+    from fedsim import sweep
+    from fedsim.report import sweeps as pictures
+    from fedsim.scenario.sweep import load
+    from fedsim.sweep.progress import choose
+    from fedsim.sweep.store import Store
+
+    if (file is None) == (resume_dir is None):
+        raise ScenarioError("give either a sweep file or --resume DIR to go on with a sweep")
+    if address is not None and executor != "ray":
+        raise ScenarioError("--address is the address of a Ray cluster; give --executor ray with it")
+    store = None if no_cache else Store()
+
+    def make() -> Executor:
+        return _executor(executor, workers, address)
+
+    if executor == "ray":  # before anything is written: is there one?
+        from fedsim.sweep import ray_cluster
+
+        ray_cluster.require(address)
+    progress = choose(quiet or as_json)
+    try:
+        if resume_dir is not None:
+            if out is not None or overrides:
+                raise ScenarioError("--resume goes on with the sweep as it is; --out and --set do not apply")
+            found = sweep.resume(resume_dir, make, store=store, progress=progress)
+        else:
+            assert file is not None
+            asked = load(file, overrides)
+            typed = ["fedsim", *sys.argv[1:]]
+            found = sweep.start(asked, out, make, store=store, progress=progress, command=typed)
+    finally:
+        progress.end()
+    made = pictures.write(found.directory)
+    if quiet:
+        click.echo(found.directory)
+    elif as_json:
+        said = {"directory": str(found.directory), "points": found.points, "failed": found.failed}
+        click.echo(json.dumps({**said, **found.reuse(), "figures": [str(path) for path in made]}, indent=1))
+    else:
+        _show(found, len(made))
+    return 1 if found.failed else 0
+
+
+def _executor(kind: str, workers: int, address: str | None) -> Executor:
+    if kind == "ray":
+        from fedsim.sweep.ray_cluster import RayCluster
+
+        return RayCluster(workers, address)
+    from fedsim.sweep.processes import Processes
+
+    return Processes(workers)
+
+
+def _show(found: Conclusion, pictures: int) -> None:
+    from fedsim.units import format_duration
+
+    parts = [f"{found.computed} computed"]
+    parts += [f"{found.stored} known from an earlier sweep"] if found.stored else []
+    parts += [f"{found.kept} kept from before"] if found.kept else []
+    click.echo(f"{found.points} points in {format_duration(found.wall_s)}: {', '.join(parts)}")
+    if found.learned_rounds or found.recalled_rounds:
+        click.echo(
+            f"rounds of real training: {found.learned_rounds} trained, {found.recalled_rounds} known "
+            "from a point where the same clients delivered"
+        )
+    if found.failed:
+        click.echo(f"{found.failed} failed; the column message says why")
+    click.echo(
+        f"table: {found.directory / 'sweep.parquet'}; pictures: {pictures}, in {found.directory / 'figures'}"
+    )

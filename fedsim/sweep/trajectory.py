@@ -1,0 +1,249 @@
+"""A learner that remembers: what was learned once is not learned again.
+
+What a learner answers is a function of what it is made of (its origin) and of the calls so far: who
+delivered an update, in which order, from which model, on how many examples. A chain of hashes,
+begun by the origin and continued by every call, names each answer. :class:`Remembering` stands
+between the engine and the real learner: an answer that is known is given at once; at the first one
+that is not, the real learner is made, brought to where the run is, and trains from there on. What it
+gives is therefore always what really training gives, also where the engine's choice of clients
+depends on losses.
+
+Each run keeps its answers in ``checkpoints/answers.jsonl``, the first line being the evaluation of
+the initial model; floats are written in full precision, so an answer that is read is the answer
+that was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.engine import Learner
+from fedsim.errors import RunError
+from fedsim.learning import RoundLearning
+from fedsim.learning import checkpoint as checkpoints_
+
+FILE = "answers.jsonl"
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+def link(before: str, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> str:
+    """The name of the answer to a call that follows the answer named ``before``."""
+    chain = hashlib.blake2b(before.encode(), digest_size=20)
+    chain.update(np.array([round_index, len(clients)], dtype="<i8").tobytes())
+    for values, kind in ((clients, "<i8"), (base_round, "<i8"), (examples, "<f8")):
+        chain.update(np.ascontiguousarray(values, dtype=kind).tobytes())
+    return chain.hexdigest()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of a learner: its name, the call, and what was said, as one line of JSON."""
+
+    name: str
+    line: str
+
+    @staticmethod
+    def read(line: str) -> Answer | None:
+        """An answer from its line; None if the line is torn."""
+        try:
+            name = json.loads(line)["name"]
+        except (ValueError, KeyError, TypeError):
+            return None
+        return Answer(str(name), line)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The fields of the line."""
+        found: dict[str, Any] = json.loads(self.line)
+        return found
+
+    def learning(self) -> RoundLearning:
+        """What the learner said of a round."""
+        data = self.data
+        return RoundLearning(
+            np.array(data["loss"], dtype=np.float64),
+            np.array(data["weight"], dtype=np.float64),
+            np.array(data["accepted"], dtype=np.bool_),
+            self.metrics(),
+        )
+
+    def metrics(self) -> list[tuple[str, str, float]]:
+        """The evaluations: (metric, split, value)."""
+        return [(str(metric), str(split), float(value)) for metric, split, value in self.data["metrics"]]
+
+    def call(self) -> tuple[int, Ints, Ints, Floats]:
+        """What the learner was asked: round, clients, base rounds, examples."""
+        data = self.data
+        return (
+            int(data["round"]),
+            np.array(data["clients"], dtype=np.int64),
+            np.array(data["base_round"], dtype=np.int64),
+            np.array(data["examples"], dtype=np.float64),
+        )
+
+
+def _plain(values: Any) -> list[Any]:
+    found: list[Any] = np.asarray(values).tolist()
+    return found
+
+
+@dataclass(eq=False)
+class Listener:
+    """A learner that only listens: it learns nothing, and keeps the names of the answers it would give."""
+
+    origin: str
+    names: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.names.append(self.origin)
+
+    def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
+        """Say what a timing-only run has: no loss, no weight, everything accepted."""
+        self.names.append(link(self.names[-1], round_index, clients, base_round, examples))
+        nothing = np.full(len(clients), np.nan)
+        return RoundLearning(nothing, nothing, np.ones(len(clients), dtype=np.bool_), [])
+
+
+class Remembering:
+    """Gives known answers, and really learns the others.
+
+    Args:
+        make: makes the real learner, which keeps its checkpoints in ``folder``.
+        origin: the hash of what that learner is made of.
+        known: answers by name, as lines.
+        folder: of the run's checkpoints; holds this learner's answers, too.
+
+    Attributes:
+        learned: how many rounds were really trained for an answer.
+        recalled: how many were known.
+    """
+
+    def __init__(self, make: Callable[[], Any], origin: str, known: Mapping[str, str], folder: Path) -> None:
+        self._make, self._origin, self._known, self._folder = make, origin, known, folder
+        self._real: Any = None
+        self._so_far: list[Answer] = []
+        self.learned = 0
+        self.recalled = 0
+
+    def initial_metrics(self) -> list[tuple[str, str, float]]:
+        """The evaluation of the initial model."""
+        if self._origin in self._known:
+            answer = Answer(self._origin, self._known[self._origin])
+        else:
+            self._real = self._make()
+            found = self._real.initial_metrics()
+            answer = Answer(self._origin, _line(self._origin, metrics=list(found)))
+        self._keep(answer)
+        return answer.metrics()
+
+    def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
+        """One round, known or really trained."""
+        name = link(self._so_far[-1].name, round_index, clients, base_round, examples)
+        if self._real is None and name in self._known:
+            answer = Answer(name, self._known[name])
+            self.recalled += 1
+        else:
+            found = self._learner().train(round_index, clients, base_round, examples)
+            self.learned += 1
+            answer = Answer(
+                name,
+                _line(
+                    name,
+                    round=int(round_index),
+                    clients=_plain(clients),
+                    base_round=_plain(base_round),
+                    examples=_plain(examples),
+                    loss=_plain(found.loss),
+                    weight=_plain(found.weight),
+                    accepted=_plain(found.accepted),
+                    metrics=list(found.metrics),
+                ),
+            )
+        self._keep(answer)
+        return answer.learning()
+
+    def restore(self, rounds_done: int) -> int:
+        """Go on after ``rounds_done`` rounds: later answers are dropped, the real learner waits.
+
+        Raises:
+            RunError: if the run keeps no answers, or those of another learner.
+        """
+        found = read(self._folder)
+        kept = [a for i, a in enumerate(found) if i == 0 or a.call()[0] < rounds_done]
+        if not kept or kept[0].name != self._origin:
+            raise RunError("does not hold the answers of this learner", file=self._file)
+        self._so_far = []
+        self._file.unlink()
+        for answer in kept:
+            self._keep(answer)
+        return rounds_done
+
+    def close(self) -> None:
+        """End the real learner, if there is one."""
+        if self._real is not None:
+            self._real.close()
+
+    def _learner(self) -> Learner:
+        """The real learner, brought to where the run is."""
+        if self._real is None:
+            self._real = self._make()
+            calls = [answer.call() for answer in self._so_far[1:]]
+            first = self._restored(calls[-1][0] + 1) if calls else 0
+            for call in calls:
+                if call[0] >= first:
+                    self._real.train(*call)
+        learner: Learner = self._real
+        return learner
+
+    def _restored(self, most: int) -> int:
+        """Restore the real learner from a checkpoint of this run; the rounds that it then has behind it.
+
+        A checkpoint after r rounds holds what all calls of earlier rounds made of the model.
+        """
+        found = max((n for n in checkpoints_.available(self._folder) if n <= most), default=0)
+        if found:
+            try:
+                self._real.restore(found)
+            except RunError:  # damaged: all of it is learned again
+                self._real.close()
+                self._real, found = self._make(), 0
+        return found
+
+    @property
+    def _file(self) -> Path:
+        return self._folder / FILE
+
+    def _keep(self, answer: Answer) -> None:
+        self._so_far.append(answer)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(answer.line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _line(name: str, **fields: Any) -> str:
+    return json.dumps({"name": name, **fields})
+
+
+def read(folder: Path) -> list[Answer]:
+    """The answers that a run keeps in its checkpoints folder; a torn line ends them."""
+    file = folder / FILE
+    answers: list[Answer] = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+        answer = Answer.read(line)
+        if answer is None:
+            break
+        answers.append(answer)
+    return answers
