@@ -176,5 +176,8 @@ def test_a_yardstick_runs_from_the_command_line(tmp_path: Path) -> None:
     words = ["run", str(tmp_path / "it.yaml"), "--set", "learning.yardstick=no-pretraining", "--workers", "1"]
     done = CliRunner().invoke(fedsim, [*words, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert "fresh weights are fine-tuned, and nothing is pretrained" in said
+    assert "Word error rate on test speakers is" in said
     assert (tmp_path / "out" / "summary.json").is_file()
     assert (tmp_path / "out" / "report.html").is_file()
