@@ -241,8 +241,9 @@ def _availability(spec: AvailabilitySpec, inputs: dict[str, Path]) -> availabili
         return availability.Markov(spec.mean_online, spec.mean_offline)
     if spec.kind == "trace":
         assert spec.file is not None
-        _note_file(inputs, "availability", spec.file)
-        return availability.Replay.load(spec.file)
+        was_there = availability.Replay.load(spec.file, spec.period)
+        _note_file(inputs, "availability", was_there.spans.file)
+        return was_there
     return availability.Overnight() if spec.kind == "overnight" else availability.Always()
 
 
@@ -252,8 +253,9 @@ def _pressure(spec: PressureSpec, inputs: dict[str, Path]) -> pressure.Pressure:
         return pressure.Constant(spec.bytes)
     if spec.kind == "trace":
         assert spec.file is not None
-        _note_file(inputs, "pressure", spec.file)
-        return pressure.Replay.load(spec.file)
+        was_held = pressure.Replay.load(spec.file, spec.period)
+        _note_file(inputs, "pressure", was_held.spans.file)
+        return was_held
     if spec.kind == "phone":
         return pressure.phone()
     return pressure.laptop() if spec.kind == "laptop" else pressure.dedicated()

@@ -65,12 +65,16 @@ def price(pricer: Pricer, work: batches.Batches, local_epochs: int) -> Prices:
     return Prices(local_epochs * np.add.reduceat(step_s, starts), levels)
 
 
-def throttled_s(device: Device, compute_s: Floats) -> Floats:
-    """Seconds that work of ``compute_s`` at full speed takes on a device that may slow down."""
-    if device.throttle_after_s is None:
-        return compute_s
-    hot = np.maximum(compute_s - device.throttle_after_s, 0.0)
-    return compute_s - hot + hot / device.sustained
+def throttled_s(compute_s: Floats, after_s: Floats, sustained: Floats) -> Floats:
+    """Seconds that work takes on devices that slow down once hot.
+
+    Args:
+        compute_s: float64[n], seconds at the client's full speed.
+        after_s: float64[n], when it is hot; infinite if never.
+        sustained: float64[n], share of its full speed that is left then.
+    """
+    hot = np.maximum(compute_s - after_s, 0.0)
+    return np.asarray(compute_s - hot + hot / sustained)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +86,11 @@ class FleetWorld:
         devices: names of the device models, by position.
         device: int64[clients], each client's position in ``devices``.
         workloads: the distinct workloads and who has which.
-        compute_s: float64[techniques, devices, workloads], seconds of a round's training, throttling
-            included.
+        compute_s: float64[techniques, devices, workloads], seconds of a round's training at the
+            device's full speed.
         footprint_bytes: float64[techniques, devices, workloads, LEVELS], see :class:`Prices`.
         memory_bytes, system_bytes, idle_w, active_w: float64[devices].
+        throttle_after_s, sustained: float64[devices], see :func:`throttled_s`.
         radio_w, latency_s: float64[groups], of the groups' links.
         model_bytes: size of the model as sent to a client.
         update_bytes: size of an update as sent back, compressed if it is.
@@ -101,6 +106,8 @@ class FleetWorld:
     system_bytes: Floats
     idle_w: Floats
     active_w: Floats
+    throttle_after_s: Floats
+    sustained: Floats
     radio_w: Floats
     latency_s: Floats
     model_bytes: float
@@ -138,17 +145,16 @@ class FleetWorld:
             devices=names,
             device=per_group[fleet.group],
             workloads=workloads,
-            compute_s=np.array(
-                [
-                    [throttled_s(model, one.compute_s) for model, one in zip(models, row, strict=True)]
-                    for row in prices
-                ]
-            ),
+            compute_s=np.array([[one.compute_s for one in row] for row in prices]),
             footprint_bytes=np.array([[one.footprint_bytes for one in row] for row in prices]),
             memory_bytes=np.array([model.memory_bytes for model in models]),
             system_bytes=np.array([model.system_bytes for model in models]),
             idle_w=np.array([model.idle_w for model in models]),
             active_w=np.array([model.active_w for model in models]),
+            throttle_after_s=np.array(
+                [np.inf if model.throttle_after_s is None else model.throttle_after_s for model in models]
+            ),
+            sustained=np.array([model.sustained for model in models]),
             radio_w=np.array([group.link.radio_w for group in fleet.groups]),
             latency_s=np.array([group.link.latency_s for group in fleet.groups]),
             model_bytes=float(pricers[names[0]][0].weights_bytes),
@@ -201,6 +207,7 @@ class FleetWorld:
         n = clients.size
         available = self.room_bytes(clients) - self.fleet.pressure_bytes(clients, time_s)
         how = self.technique(clients, available)
+        compute_s = self.compute_s[how, device, work] / self.fleet.speed[clients]
         return Quote(
             client=clients,
             download_bytes=np.full(n, self.model_bytes),
@@ -208,7 +215,7 @@ class FleetWorld:
             down_bytes_per_s=self.fleet.down_bytes_per_s[clients],
             up_bytes_per_s=self.fleet.up_bytes_per_s[clients],
             latency_s=self.latency_s[group],
-            compute_s=self.compute_s[how, device, work] / self.fleet.speed[clients],
+            compute_s=throttled_s(compute_s, self.throttle_after_s[device], self.sustained[device]),
             footprint_bytes=self.footprint_bytes[how, device, work, -1],
             available_bytes=available,
             examples=self.workloads.utterances[work].astype(np.float64),

@@ -47,7 +47,8 @@ def _needs(
         if needed and not given:
             raise ValueError(f"{kind!r} needs the key {option!r} beside it")
         if given and not needed and option not in (may or {}).get(kind, ()):
-            owners = [name for name, taken in wanted.items() if option in taken]
+            taking = (*wanted.items(), *(may or {}).items())
+            owners = [name for name, taken in taking if option in taken]
             raise ValueError(f"the key {option!r} belongs to {' or '.join(owners)}, not to {kind!r}")
 
 
@@ -71,11 +72,13 @@ class AvailabilitySpec(Block):
     mean_online: Duration | None = Field(None, description="markov: mean length of an online spell")
     mean_offline: Duration | None = Field(None, description="markov: mean length of an offline spell")
     file: str | None = Field(None, description="trace: CSV or Parquet with client, start_s, end_s")
+    period: Duration | None = Field(None, description="trace: it repeats after so long; none: it does not")
 
     @model_validator(mode="after")
     def _options(self) -> AvailabilitySpec:
         wanted = {"markov": ("mean_online", "mean_offline"), "trace": ("file",)}
-        _needs(self, self.kind, wanted, ("mean_online", "mean_offline", "file"))
+        options = ("mean_online", "mean_offline", "file", "period")
+        _needs(self, self.kind, wanted, options, {"trace": ("period",)})
         return self
 
 
@@ -86,11 +89,13 @@ class PressureSpec(Block):
         "dedicated", description="the model of background memory"
     )
     bytes: Size | None = Field(None, description="constant: how much is held, always")
-    file: str | None = Field(None, description="trace: CSV or Parquet with client, start_s, bytes")
+    file: str | None = Field(None, description="trace: CSV or Parquet with client, start_s, end_s, bytes")
+    period: Duration | None = Field(None, description="trace: it repeats after so long; none: it does not")
 
     @model_validator(mode="after")
     def _options(self) -> PressureSpec:
-        _needs(self, self.kind, {"constant": ("bytes",), "trace": ("file",)}, ("bytes", "file"))
+        wanted, options = {"constant": ("bytes",), "trace": ("file",)}, ("bytes", "file", "period")
+        _needs(self, self.kind, wanted, options, {"trace": ("period",)})
         return self
 
 

@@ -116,5 +116,24 @@ def test_a_client_that_runs_out_of_memory_stops_before_the_batch_that_is_too_lon
 
 
 def test_a_hot_device_slows_down_to_its_sustained_share():
-    device = replace(hardware.load_device("raspberry-pi-4"), throttle_after_s=600.0, sustained=0.5)
-    assert throttled_s(device, np.array([100.0, 600.0, 700.0])).tolist() == [100.0, 600.0, 800.0]
+    work_s = np.array([100.0, 600.0, 700.0])
+    assert throttled_s(work_s, np.full(3, 600.0), np.full(3, 0.5)).tolist() == [100.0, 600.0, 800.0]
+    assert throttled_s(work_s, np.full(3, np.inf), np.full(3, 0.5)).tolist() == work_s.tolist()
+
+
+@pytest.mark.parametrize("epochs", [1, 100])
+def test_long_training_on_a_passively_cooled_phone_slows_down(epochs):
+    phone = hardware.load_device("a15-bionic")
+    assert phone.throttle_after_s is not None
+    assert phone.sustained < 1.0
+    work = loads([4.0, 4.0])  # one batch of two clips of 4 s: 8 s an epoch at full speed
+    group = Group(device=phone.name, share=1.0, link=hardware.load_link("instant"))
+    fleet = Fleet.build([group], 2, seed=1)
+    made = batches.make(work, 2, "sorted", seed=1)
+    cool = replace(phone, memory_bytes=64 * GB, throttle_after_s=200.0, sustained=0.5)
+    it = FleetWorld.build(fleet, {phone.name: cool}, {phone.name: [Pricer()]}, work, made, epochs)
+    it = replace(it, fleet=replace(fleet, speed=np.array([1.0, 0.5])))
+    # 800 s at full speed: 200 s cool, then 600 s of work at half speed. At half the speed to begin
+    # with: 1600 s, of which 200 s cool and 1400 s of work at half of that.
+    expected = [8.0, 16.0] if epochs == 1 else [200.0 + 1200.0, 200.0 + 2800.0]
+    assert it.quote(np.arange(2), 0, 0.0).compute_s.tolist() == expected
