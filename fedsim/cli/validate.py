@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from fedsim.cli.complete import SCENARIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fedsim.run.host import LearningOutlook
 
 
 @click.command(name="validate", short_help="Check a scenario and say what it will need.")
@@ -15,25 +21,42 @@ from fedsim.cli.complete import SCENARIO
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the scenario."
 )
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    help="Device that would train for real, a name or a file; repeatable [default: server.device].",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(scenario: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def command(scenario: str, overrides: tuple[str, ...], hosts: tuple[str, ...], as_json: bool) -> None:
     """Check SCENARIO and show, device by device, who fits and how long a round takes.
 
-    Times are medians over clients, each alone on its link; footprints leave other programs out.
+    Times are medians over clients, each alone on its link; footprints leave other programs out. If
+    models are really trained, also what that will ask of the machine that does it; the speech
+    corpus need not be there yet.
     """
     from rich.console import Console
     from rich.table import Table
 
     from fedsim.run import compose
+    from fedsim.run.host import learning_outlook
     from fedsim.run.outlook import outlook
     from fedsim.scenario import load
     from fedsim.units import format_bytes, format_duration
 
     loaded = load(scenario, overrides)
     rows = outlook(compose(loaded.scenario))
+    real = learning_outlook(loaded.scenario, hosts)
     if as_json:
         click.echo(
-            json.dumps({"name": loaded.scenario.name, "devices": [asdict(row) for row in rows]}, indent=1)
+            json.dumps(
+                {
+                    "name": loaded.scenario.name,
+                    "devices": [asdict(row) for row in rows],
+                    "learning": [asdict(row) for row in real],
+                },
+                indent=1,
+            )
         )
         return
     table = Table(box=None, pad_edge=False)
@@ -54,3 +77,37 @@ def command(scenario: str, overrides: tuple[str, ...], as_json: bool) -> None:
     console = Console(highlight=False)
     console.print(f"{loaded.file}: a valid scenario", soft_wrap=True)
     console.print(table)
+    if real:
+        _show_learning(console, real)
+
+
+def _show_learning(console: Console, rows: list[LearningOutlook]) -> None:
+    from rich.table import Table
+
+    from fedsim.units import format_bytes, format_duration
+
+    first = rows[0]
+    console.print(f"\nReal training of {first.model}, {first.steps:,} optimizer steps, on:")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("machine", no_wrap=True, overflow="ellipsis", max_width=20)
+    for heading in ("a step", "training", "testing", "a worker", "has"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.machine,
+            f"{format_duration(row.step_s)} ({row.precision})",
+            format_duration(row.training_s),
+            format_duration(row.evaluation_s + row.downstream_s),
+            format_bytes(row.worker_bytes),
+            format_bytes(row.room_bytes) if row.fits else f"only {format_bytes(row.room_bytes)}",
+        )
+    console.print(table)
+    disk = "" if first.disk_bytes is None else f" and {format_bytes(first.disk_bytes)} of disk"
+    console.print(f"Beside the workers: {format_bytes(first.shared_bytes)} of main memory{disk}.")
+    if first.corpus_missing is not None:
+        console.print(
+            f"The corpus {first.corpus_missing} is not there; say where it is:"
+            " --set learning.corpus.path=PATH",
+            markup=False,
+            soft_wrap=True,
+        )

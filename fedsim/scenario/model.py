@@ -326,7 +326,22 @@ class Learning(Block):
         "fresh", description="fresh in every round, or averaged by the server with the weights"
     )
     precision: Literal["fp32", "mixed"] = Field("fp32", description="of the real training; mixed needs a GPU")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where real training happens; auto: on a GPU if there is one"
+    )
     crop_seconds: float = Field(2.0, ge=0.5, le=60, description="longest piece of an utterance in a batch")
+    feature_gradient_scale: float = Field(
+        1.0, ge=0, le=1, description="factor on the gradient that reaches the convolutions"
+    )
+    proximal: float = Field(0.01, ge=0, description="fedprox: strength mu of the pull to the global model")
+    server_rate: float = Field(3e-3, gt=0, description="fedadam, fedyogi: the server's learning rate")
+    trim: float = Field(0.1, ge=0, lt=0.5, description="trimmed-mean: share left out at each end")
+    staleness_exponent: float = Field(
+        0.5, ge=0, description="async: an update s rounds late weighs (1 + s)**-exponent as much"
+    )
+    checkpoint_every: int = Field(
+        10, ge=1, description="rounds between checkpoints that are kept; the newest two always are"
+    )
     evaluation_seconds: float = Field(60.0, gt=0, description="held-out speech evaluated at most")
     downstream: Downstream | None = Field(None, description="fine-tune for recognition, for WER and CER")
     yardstick: Literal["centralised", "local-only", "no-pretraining"] | None = Field(
