@@ -24,7 +24,7 @@ FLOPS, PUBLISHED, FEDERATED = "#0072B2", "#E69F00", "#D55E00"
 # %% Data: V100 hours on LibriSpeech from FLOPs and as published; days on Common Voice Italian
 def data() -> dict[str, list[tuple[str, float, float | None]]]:
     rate = figure1.BASE.training_flops / figure1.BASE.gpu_hours
-    hours = [
+    hours: list[tuple[str, float, float | None]] = [
         (f"wav2vec 2.0\n{run.size}", run.training_flops / rate, run.gpu_hours)
         for run in (figure1.LARGE, figure1.BASE)
     ]
