@@ -27,3 +27,4 @@ def names(folder: str, suffix: str) -> Complete:
 SCENARIO = names("scenarios", ".yaml")
 DEVICE = names("hardware", ".yaml")
 MODEL = names("traces", ".json")
+TREND = names("hardware/trends", ".yaml")

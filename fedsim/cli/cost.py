@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fedsim.cli.complete import DEVICE, MODEL
+from fedsim.cli.complete import DEVICE, MODEL, TREND
 
 if TYPE_CHECKING:
     from fedsim.cost import Pricer
@@ -31,8 +31,21 @@ if TYPE_CHECKING:
 @click.option("--checkpointing", default="none", show_default=True, help="none, transformer, cnn or both.")
 @click.option("--freeze-cnn", is_flag=True, help="Do not train the CNN encoder.")
 @click.option("--accumulate", type=int, default=1, show_default=True, help="Micro-batches a step.")
+@click.option("--year", type=int, help="Of a later year, by a trend; without it, as sold.")
+@click.option(
+    "--trend", "-t", default="gao2022", show_default=True, shell_complete=TREND, help="Growth up to --year."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(device: str, model: str, batch: int, seconds: float, as_json: bool, **technique: Any) -> None:
+def command(
+    device: str,
+    model: str,
+    batch: int,
+    seconds: float,
+    year: int | None,
+    trend: str,
+    as_json: bool,
+    **technique: Any,
+) -> None:
     """Price one training step: FLOPs, memory by part, seconds by part, and whether it fits."""
     import json
 
@@ -40,6 +53,11 @@ def command(device: str, model: str, batch: int, seconds: float, as_json: bool, 
     from fedsim.cost.answer import pricer_of
 
     pricer, samples = pricer_of(device, model, seconds, **technique)
+    if year is not None:
+        from fedsim.cost import Pricer
+        from fedsim.hardware import load_trend, project
+
+        pricer = Pricer(project(pricer.device, year, load_trend(trend)), pricer.trace, pricer.technique)
     answer = price(pricer, batch, samples)
     if as_json:
         click.echo(json.dumps(answer, indent=1))
@@ -56,7 +74,8 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, seconds: float) ->
     console = Console(highlight=False)
     device, technique = pricer.device, pricer.technique
     batches = f"{batch} x {seconds:g} s"
-    console.print(f"[bold]{pricer.trace.name}[/bold] on [bold]{device.title}[/bold], {batches}")
+    grown = f" of {device.growth.year} by {device.growth.trend}" if device.growth.year else ""
+    console.print(f"[bold]{pricer.trace.name}[/bold] on [bold]{device.title}[/bold]{grown}, {batches}")
     console.print(f"[dim]{_technique(technique)}[/dim]\n")
     facts = Table.grid(padding=(0, 2))
     facts.add_row("parameters", f"{answer['parameters'] / 1e6:.2f} million")

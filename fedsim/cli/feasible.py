@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fedsim.cli.complete import DEVICE, MODEL, TREND
+
 if TYPE_CHECKING:
     from fedsim.cost import Technique
     from fedsim.feasible.grid import Grid
@@ -17,12 +19,18 @@ _MOST_DRAWS = 1_000_000
 
 
 @click.command(name="feasible", short_help="Find the year in which training becomes practical.")
-@click.option("--device", "-d", multiple=True, help="Repeatable.  [default: the paper's four]")
-@click.option("--model", "-m", multiple=True, default=["wav2vec2-base"], show_default=True)
+@click.option(
+    "--device", "-d", multiple=True, shell_complete=DEVICE, help="Repeatable.  [default: the paper's four]"
+)
+@click.option(
+    "--model", "-m", multiple=True, default=["wav2vec2-base"], show_default=True, shell_complete=MODEL
+)
 @click.option("--seconds", "-s", multiple=True, type=float, default=[5.5], help="Of an average sentence.")
 @click.option("--longest", type=float, help="Seconds of the longest one, which decides memory.")
 @click.option("--batch", "-b", type=click.IntRange(1, 65_536), default=4, show_default=True)
-@click.option("--trend", "-t", multiple=True, default=["gao2022", "epoch"], show_default=True)
+@click.option(
+    "--trend", "-t", multiple=True, default=["gao2022", "epoch"], show_default=True, shell_complete=TREND
+)
 @click.option("--precision", multiple=True, default=["fp32"], help="fp32, mixed, bf16; repeatable.")
 @click.option("--optimizer", multiple=True, default=["adam"], help="As for fedsim cost; repeatable.")
 @click.option("--attention", multiple=True, default=["eager"], help="eager, sdpa; repeatable.")
@@ -30,7 +38,13 @@ _MOST_DRAWS = 1_000_000
 @click.option("--freeze-cnn", is_flag=True, help="Do not train the CNN encoder.")
 @click.option("--accumulate", type=int, default=1, show_default=True, help="Micro-batches a step.")
 @click.option("--best", is_flag=True, help="Of all techniques that learn the same, the earliest.")
-@click.option("--parity", default="nvidia-a40", show_default=True, help="A device to equal, or none.")
+@click.option(
+    "--parity",
+    default="nvidia-a40",
+    show_default=True,
+    shell_complete=DEVICE,
+    help="A device to equal, or none.",
+)
 @click.option("--pressure", default="usual", show_default=True, help="dedicated, laptop, phone, none, 2GB.")
 @click.option("--within", type=float, metavar="DAYS", help="In which the procedure has to finish.")
 @click.option("--budget", metavar="ENERGY", help="A client's for the procedure, such as 20kWh.")

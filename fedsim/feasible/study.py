@@ -1,4 +1,8 @@
-"""A study: every cell of a grid answered under every trend, with or without draws."""
+"""A study: every cell of a grid answered under every trend, with or without draws.
+
+Where a cell has several techniques, the earliest by the trend's own doubling times is taken, and the
+draws are of that one.
+"""
 
 from __future__ import annotations
 

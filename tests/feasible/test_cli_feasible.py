@@ -40,20 +40,28 @@ def test_the_papers_question_under_both_trends(fedsim):
     assert (epoch["binds"], epoch["binds_by"]) == ("memory", "parity_memory")
 
 
-def test_a_year_agrees_with_fedsim_cost_of_that_year(fedsim):
-    """The same device in the same year through a scenario's own words: project, then price."""
-    from fedsim.cost import Pricer, Technique, load_trace
-    from fedsim.hardware import load_device, load_trend, project
+@pytest.mark.parametrize("trend", ["gao2022", "epoch"])
+def test_a_year_agrees_with_fedsim_cost_of_that_year(fedsim, trend):
+    how = ("--precision", "mixed", "--checkpointing", "transformer", "-s", 15, "-t", trend, "--json")
+    (found,) = results(fedsim(*NX, *how))
+    cost = fedsim("cost", *NX[1:], *how, "-b", 4, "--year", found["year"])
+    assert cost.returncode == 0, cost.stderr
+    price = json.loads(cost.stdout)
+    at = found["at_year"]
+    assert at["step_s"] == pytest.approx(price["step_s"], rel=1e-12)
+    assert at["footprint_bytes"] == price["footprint_bytes"]
+    assert at["memory_bytes"] == pytest.approx(price["memory_bytes"], rel=1e-12)
+    assert at["step"]["launch"] == pytest.approx(price["step"]["launches"], rel=1e-12)
+    compute = sum(price["step"][part] for part in ("convolution", "matmul", "attention"))
+    assert at["step"]["compute"] == pytest.approx(compute, rel=1e-12)
 
-    (found,) = results(
-        fedsim(
-            *NX, "-t", "epoch", "--precision", "mixed", "--checkpointing", "transformer", "-s", 15, "--json"
-        )
-    )
-    device = project(load_device("jetson-xavier-nx"), found["year"], load_trend("epoch"))
-    pricer = Pricer(device, load_trace("wav2vec2-base"), Technique("mixed", checkpointing="transformer"))
-    assert found["at_year"]["step_s"] == pytest.approx(float(pricer.step_s(4, 240_000)), rel=1e-12)
-    assert found["at_year"]["footprint_bytes"] == float(pricer.footprint_bytes(4, 240_000))
+
+def test_fedsim_cost_says_the_year(fedsim):
+    done = fedsim("cost", *NX[1:], "--year", 2027)
+    assert "of 2027 by gao2022" in done.stdout.replace("\n", " ")
+    early = fedsim("cost", *NX[1:], "--year", 2019)
+    assert early.returncode == 2
+    assert "cannot be projected to 2019" in early.stderr
 
 
 def test_as_sold_it_is_what_fedsim_cost_prints(fedsim):
