@@ -104,9 +104,10 @@ def _executor(kind: str, workers: int, address: str | None) -> Executor:
         from fedsim.sweep.ray_cluster import RayCluster
 
         return RayCluster(workers, address)
+    from fedsim.sweep.here import Here
     from fedsim.sweep.processes import Processes
 
-    return Processes(workers)
+    return Processes(workers) if workers > 1 else Here()
 
 
 def _show(found: Conclusion, pictures: int) -> None:

@@ -175,10 +175,14 @@ class SpeechLearner:
         return update
 
     def _choose(self, clients: NDArray[np.int64], able: NDArray[np.bool_], round_index: int) -> list[int]:
-        """Positions of those trained for real, in order of arrival: a seeded draw by client."""
+        """Positions of those trained for real, in order of client: a seeded draw by client.
+
+        Sums are taken in that order, so that the order of arrival does not change the model's last bits.
+        """
         draws = rng.uniforms(rng.key(self.seed, "trained"), clients, round_index)
         ranked = sorted(np.flatnonzero(able).tolist(), key=lambda position: (draws[position], position))
-        return sorted(ranked[: self.spec.clients_per_round])
+        chosen = ranked[: self.spec.clients_per_round]
+        return sorted(chosen, key=lambda position: (int(clients[position]), position))
 
     def _jobs(
         self, clients: NDArray[np.int64], base_round: NDArray[np.int64], chosen: list[int], round_index: int

@@ -1,8 +1,9 @@
 """A learner that remembers: what was learned once is not learned again.
 
 What a learner answers is a function of what it is made of (its origin) and of the calls so far: who
-delivered an update, in which order, from which model, on how many examples. A chain of hashes,
-begun by the origin and continued by every call, names each answer. :class:`Remembering` stands
+delivered updates, from which models, on how many examples. The order of arrival counts only among
+updates of one client, since the learner adds them up by client. A chain of hashes, begun by the
+origin and continued by every call, names each answer. :class:`Remembering` stands
 between the engine and the real learner: an answer that is known is given at once; at the first one
 that is not, the real learner is made, brought to where the run is, and trains from there on. What it
 gives is therefore always what really training gives, also where the engine's choice of clients
@@ -37,8 +38,13 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
+def by_client(clients: Ints) -> NDArray[np.intp]:
+    """The positions of clients in the order that calls are known by."""
+    return np.argsort(clients, kind="stable")
+
+
 def link(before: str, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> str:
-    """The name of the answer to a call that follows the answer named ``before``."""
+    """The name of the answer to a call, in order of clients, that follows the answer named ``before``."""
     chain = hashlib.blake2b(before.encode(), digest_size=20)
     chain.update(np.array([round_index, len(clients)], dtype="<i8").tobytes())
     for values, kind in ((clients, "<i8"), (base_round, "<i8"), (examples, "<f8")):
@@ -48,7 +54,7 @@ def link(before: str, round_index: int, clients: Ints, base_round: Ints, example
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of a learner: its name, the call, and what was said, as one line of JSON."""
+    """One answer of a learner: its name, the call by client, and what was said, as one line of JSON."""
 
     name: str
     line: str
@@ -68,13 +74,13 @@ class Answer:
         found: dict[str, Any] = json.loads(self.line)
         return found
 
-    def learning(self) -> RoundLearning:
-        """What the learner said of a round."""
-        data = self.data
+    def learning(self, order: NDArray[np.intp]) -> RoundLearning:
+        """What the learner said of a round, to a call whose clients come in the order ``order`` by client."""
+        data, place = self.data, np.argsort(order)
         return RoundLearning(
-            np.array(data["loss"], dtype=np.float64),
-            np.array(data["weight"], dtype=np.float64),
-            np.array(data["accepted"], dtype=np.bool_),
+            np.array(data["loss"], dtype=np.float64)[place],
+            np.array(data["weight"], dtype=np.float64)[place],
+            np.array(data["accepted"], dtype=np.bool_)[place],
             self.metrics(),
         )
 
@@ -110,7 +116,10 @@ class Listener:
 
     def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
         """Say what a timing-only run has: no loss, no weight, everything accepted."""
-        self.names.append(link(self.names[-1], round_index, clients, base_round, examples))
+        order = by_client(clients)
+        self.names.append(
+            link(self.names[-1], round_index, clients[order], base_round[order], examples[order])
+        )
         nothing = np.full(len(clients), np.nan)
         return RoundLearning(nothing, nothing, np.ones(len(clients), dtype=np.bool_), [])
 
@@ -149,7 +158,9 @@ class Remembering:
 
     def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
         """One round, known or really trained."""
-        name = link(self._so_far[-1].name, round_index, clients, base_round, examples)
+        order = by_client(clients)
+        call = (clients[order], base_round[order], examples[order])
+        name = link(self._so_far[-1].name, round_index, *call)
         if self._real is None and name in self._known:
             answer = Answer(name, self._known[name])
             self.recalled += 1
@@ -161,17 +172,15 @@ class Remembering:
                 _line(
                     name,
                     round=int(round_index),
-                    clients=_plain(clients),
-                    base_round=_plain(base_round),
-                    examples=_plain(examples),
-                    loss=_plain(found.loss),
-                    weight=_plain(found.weight),
-                    accepted=_plain(found.accepted),
+                    **dict(zip(("clients", "base_round", "examples"), map(_plain, call), strict=True)),
+                    loss=_plain(found.loss[order]),
+                    weight=_plain(found.weight[order]),
+                    accepted=_plain(found.accepted[order]),
                     metrics=list(found.metrics),
                 ),
             )
         self._keep(answer)
-        return answer.learning()
+        return answer.learning(order)
 
     def restore(self, rounds_done: int) -> int:
         """Go on after ``rounds_done`` rounds: later answers are dropped, the real learner waits.

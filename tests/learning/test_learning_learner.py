@@ -235,7 +235,7 @@ def test_a_worker_that_dies_is_one_error_that_names_the_client(small: LearnerSpe
         return original(busy)
 
     learner._pool._await = kill_then_wait  # type: ignore[union-attr, method-assign]
-    with pytest.raises(FedsimError, match=r"died while training client 4 in round 0 \(exit code -?\d+\)"):
+    with pytest.raises(FedsimError, match=r"died while training client 0 in round 0 \(exit code -?\d+\)"):
         _round(learner, 0, [4, 1, 0])
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
     with pytest.raises(FedsimError, match="have ended"):
