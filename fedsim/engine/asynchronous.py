@@ -46,7 +46,8 @@ class Asynchronous:
     Attributes:
         flights: who is at work.
         arrived: who ended by now and was not taken in yet.
-        turn: number of the next occasion on which clients are chosen.
+        ticket: of the client that ended alone at this instant; None if there is none, or it is used.
+        turn: number of the next turn that has no ticket for its number.
         retry_s: when to fill free places next; ``-inf`` if there was no shortage when last tried.
     """
 
@@ -59,6 +60,7 @@ class Asynchronous:
         self.flights: PricedFlights | SharedFlights = PricedFlights(desk) if wide else SharedFlights(desk)
         self.windows = Windows(self, self.flights) if isinstance(self.flights, PricedFlights) else None
         self.arrived = ClientRounds.none()
+        self.ticket: int | None = None
         self.turn = 0
         self.retry_s = -math.inf
         self.wait_s = FIRST_RETRY_S
@@ -103,7 +105,8 @@ class Asynchronous:
                 return
             yield clock.until(min(end_s, retry_s))
             if end_s <= clock.now_s:
-                self.arrived = self.flights.pop_ended(clock.now_s)
+                self.arrived, tickets = self.flights.pop_ended(clock.now_s)
+                self.ticket = int(tickets[0]) if tickets.size == 1 else None
         clock.finish(ALL_DONE)
 
     def take_in(self) -> bool:
@@ -153,6 +156,7 @@ class Asynchronous:
         """Fill the free places if it is time to; the reason for ending if nobody will ever come."""
         desk, now_s = self.desk, self.desk.clock.now_s
         free = self.places - len(self.flights)
+        ticket, self.ticket = self.ticket, None
         if not free or now_s < self.retry_s:
             return None
         self.refills = self.refills + 1 if now_s == self.filled_s else 0
@@ -161,11 +165,15 @@ class Asynchronous:
             self.retry_s = now_s + self.wait_s
             self.wait_s = min(2.0 * self.wait_s, LAST_RETRY_S)
             return None
-        turn = Turn(self.turn, desk.next_round, now_s, free, self.flights.clients())
+        number = self.turn
+        if ticket is not None and free == 1:
+            number = ticket
+        else:
+            self.turn += 1
+        turn = Turn(number, desk.next_round, now_s, free, self.flights.clients())
         chosen = desk.selector.choose(turn)
-        self.turn += 1
         if chosen.size:
-            self.flights.dispatch(chosen, desk.next_round, now_s)
+            self.flights.dispatch(chosen, desk.next_round, now_s, number)
         if chosen.size == free:
             self.retry_s = -math.inf
             return None
@@ -189,6 +197,7 @@ class Asynchronous:
         return {
             "flights": flights,
             "arrived": self.arrived.arrays(),
+            "ticket": -1 if self.ticket is None else self.ticket,
             "turn": self.turn,
             "retry_s": self.retry_s,
             "wait_s": self.wait_s,
@@ -202,6 +211,7 @@ class Asynchronous:
         """Go on from what :meth:`state` gave."""
         self.flights.restore(state["flights"])
         self.arrived = ClientRounds(**{name: np.array(column) for name, column in state["arrived"].items()})
+        self.ticket = None if int(state["ticket"]) < 0 else int(state["ticket"])
         self.turn = int(state["turn"])
         self.retry_s, self.wait_s = float(state["retry_s"]), float(state["wait_s"])
         self.waited_s, self.start_s = float(state["waited_s"]), float(state["start_s"])

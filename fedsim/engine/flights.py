@@ -7,33 +7,42 @@ dispatched, and the clients at work are a table in order of their ends.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fedsim.engine.desk import Desk, State, rows_of
 from fedsim.engine.records import COMPLETED, LATE, ClientRounds
-from fedsim.engine.world import Floats, Ints
+from fedsim.engine.ticket import tickets
+from fedsim.engine.world import Bools, Floats, Ints
 
 
 @dataclass
 class Table:
-    """Client-rounds, with the charge of each client at dispatch and at its end (nan without batteries)."""
+    """Client-rounds, with tickets, and the charge at dispatch and at the end (nan without batteries)."""
 
     rows: ClientRounds
+    ticket: Ints
     charge_j: Floats
     after_j: Floats
 
-    def take(self, rows: slice | Ints) -> Table:
+    def take(self, rows: slice | Ints | Bools) -> Table:
         """Some of them."""
-        return Table(self.rows.take(rows), self.charge_j[rows], self.after_j[rows])
+        return Table(self.rows.take(rows), self.ticket[rows], self.charge_j[rows], self.after_j[rows])
 
-    def with_more(self, other: Table) -> Table:
-        """These and others, in order of their ends, then of clients."""
-        rows = ClientRounds.join([self.rows, other.rows])
-        charge = np.concatenate([self.charge_j, other.charge_j])
-        after = np.concatenate([self.after_j, other.after_j])
-        return Table(rows, charge, after).take(np.lexsort((rows.client, rows.ended_s)))
+    @staticmethod
+    def join(parts: Sequence[Table]) -> Table:
+        """Several tables (at least one), one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        rows = ClientRounds.join([part.rows for part in parts])
+        others = ("ticket", "charge_j", "after_j")
+        return Table(rows, *(np.concatenate([getattr(part, name) for part in parts]) for name in others))
+
+    def in_order(self) -> Table:
+        """The same in order of their ends, then of clients."""
+        return self.take(np.lexsort((self.rows.client, self.rows.ended_s)))
 
 
 class PricedFlights:
@@ -46,7 +55,7 @@ class PricedFlights:
 
     def __init__(self, desk: Desk):
         self.desk = desk
-        self.table = Table(ClientRounds.none(), np.zeros(0), np.zeros(0))
+        self.table = Table(ClientRounds.none(), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
         self.busy_until_s = np.full(desk.world.clients, -np.inf)
 
     def __len__(self) -> int:
@@ -61,21 +70,25 @@ class PricedFlights:
         ends = self.table.rows.ended_s
         return float(ends[0]) if ends.size else math.inf
 
-    def pop_ended(self, now_s: float) -> ClientRounds:
-        """Take off the clients that end by ``now_s``, in order of their ends, then of their numbers."""
+    def pop_ended(self, now_s: float) -> tuple[ClientRounds, Ints]:
+        """Take off the clients that end by ``now_s``, in order of their ends, then of their numbers.
+
+        Returns:
+            Their rows and their tickets.
+        """
         count = int(np.searchsorted(self.table.rows.ended_s, now_s, side="right"))
-        ended, self.table = self.table.rows.take(slice(0, count)), self.table.take(slice(count, None))
-        return ended
+        ended, self.table = self.table.take(slice(0, count)), self.table.take(slice(count, None))
+        return ended.rows, ended.ticket
 
-    def dispatch(self, clients: Ints, base_round: int, time_s: float) -> None:
-        """Clients start now, with the model of ``base_round``."""
+    def dispatch(self, clients: Ints, base_round: int, time_s: float, number: int) -> None:
+        """Clients chosen in the turn ``number`` start now, with the model of ``base_round``."""
         base = np.full(clients.size, base_round, dtype=np.int64)
-        fresh = self.price(clients, base, np.full(clients.size, time_s))
+        fresh = self.price(clients, base, np.full(clients.size, time_s), number)
         self.note(fresh)
-        self.table = self.table.with_more(fresh)
+        self.table = Table.join([self.table, fresh]).in_order()
 
-    def price(self, clients: Ints, base_round: Ints, time_s: Floats) -> Table:
-        """How clients dispatched at those instants would end."""
+    def price(self, clients: Ints, base_round: Ints, time_s: Floats, number: int | Ints) -> Table:
+        """How clients dispatched at those instants, chosen in turns of that number, would end."""
         desk = self.desk
         quote = desk.world.quote(clients, base_round, time_s)
         charge = desk.ledger.charge_j(clients, time_s)
@@ -83,7 +96,7 @@ class PricedFlights:
         rows = rows_of(quote, fates, time_s, base_round, base_round.copy())
         unknown = np.full(clients.size, np.nan)
         after = unknown if fates.charge_j is None else fates.charge_j
-        return Table(rows, unknown if charge is None else charge, after)
+        return Table(rows, tickets(number, clients), unknown if charge is None else charge, after)
 
     def note(self, fresh: Table) -> None:
         """These clients are at work from now on."""
@@ -105,16 +118,18 @@ class PricedFlights:
         rows.ended_s[:] = now_s
         return rows.take(np.argsort(rows.client))
 
-    def state(self, consumed: int = 0, fresh: Table | None = None) -> State:
-        """Who is at work; with the first ``consumed`` of the table gone already, and others come."""
-        table = self.table.take(slice(consumed, None))
+    def state(self, now_s: float = -math.inf, fresh: Table | None = None) -> State:
+        """Who is at work; at ``now_s`` within a window in which others have come."""
+        table = self.table
         if fresh is not None:
-            table = table.with_more(fresh)
+            table = Table.join([table, fresh])
+            table = table.take(table.rows.ended_s > now_s).in_order()
         rows = table.rows
         return {
             "client": rows.client,
             "base_round": rows.base_round,
             "dispatched_s": rows.dispatched_s,
+            "ticket": table.ticket,
             "charge_j": table.charge_j,
         }
 
@@ -129,5 +144,5 @@ class PricedFlights:
         fates = desk.price(quote, dispatched, None if desk.ledger.battery is None else charge, math.inf)
         rows = rows_of(quote, fates, dispatched, base, base.copy())
         after = np.full(client.size, np.nan) if fates.charge_j is None else fates.charge_j
-        self.table = Table(rows, charge, after)
+        self.table = Table(rows, np.array(state["ticket"], np.int64), charge, after)
         self.busy_until_s[client] = rows.ended_s

@@ -18,6 +18,7 @@ import numpy as np
 from fedsim.engine.desk import Desk, State
 from fedsim.engine.fluid import FairLink
 from fedsim.engine.records import BATTERY, COMPLETED, FAILED, LATE, OFFLINE, OOM, ClientRounds
+from fedsim.engine.ticket import tickets
 from fedsim.engine.world import Ints, Quote
 
 ASKING, DOWN, TRAINING, ANSWERING, UP = range(5)  # latency, download, training, latency, upload
@@ -29,6 +30,7 @@ class _Flight:
 
     client: int
     base_round: int
+    ticket: int
     dispatched_s: float
     stop_s: float  # when it is stopped at the latest, and by what
     stop_why: int
@@ -67,14 +69,14 @@ class SharedFlights:
         """Who is at work, ascending."""
         return np.array(sorted(self._flights), dtype=np.int64)
 
-    def dispatch(self, clients: Ints, base_round: int, time_s: float) -> None:
-        """Clients start now, with the model of ``base_round``."""
-        desk, times = self.desk, np.full(clients.size, time_s)
+    def dispatch(self, clients: Ints, base_round: int, time_s: float, number: int) -> None:
+        """Clients chosen in the turn ``number`` start now, with the model of ``base_round``."""
+        desk, times, given = self.desk, np.full(clients.size, time_s), tickets(number, clients).tolist()
         quote = desk.world.quote(clients, base_round, time_s)
         charge = desk.ledger.charge_j(clients, times)
         offline = desk.presence.until_s(clients, times)
         for k, client in enumerate(clients.tolist()):
-            flight = _Flight(client, base_round, time_s, math.inf, LATE, math.nan)
+            flight = _Flight(client, base_round, given[k], time_s, math.inf, LATE, math.nan)
             self._quotes[client] = quote.take(slice(k, k + 1))
             flight.stop_s, flight.stop_why = float(offline[k]), OFFLINE
             if quote.crash_from_s is not None and quote.crash_from_s[k] <= flight.stop_s:
@@ -97,10 +99,14 @@ class SharedFlights:
             self._work(at)
         return self._ended[0][2]
 
-    def pop_ended(self, now_s: float) -> ClientRounds:
-        """The clients that ended by ``now_s``, in order of their ends, then of their numbers."""
+    def pop_ended(self, now_s: float) -> tuple[ClientRounds, Ints]:
+        """The clients that ended by ``now_s``, in order of their ends, then of their numbers.
+
+        Returns:
+            Their rows and their tickets.
+        """
         ended, self._ended = sorted(self._ended, key=lambda e: (e[2], e[0].client)), []
-        return self._rows(ended)
+        return self._rows(ended), np.array([flight.ticket for flight, _, _ in ended], dtype=np.int64)
 
     def stop_all(self, now_s: float) -> ClientRounds:
         """Tell everyone to stop now; they are late."""
@@ -303,7 +309,7 @@ class SharedFlights:
     def restore(self, state: State) -> None:
         """Go on from what :meth:`state` gave; what clients were quoted is asked again."""
         columns = {name: np.asarray(values).tolist() for name, values in state["flights"].items()}
-        whole = ("client", "base_round", "stop_why", "phase", "limit_why")
+        whole = ("client", "base_round", "ticket", "stop_why", "phase", "limit_why")
         for row in zip(*columns.values(), strict=True):
             values: dict[str, Any] = dict(zip(columns, row, strict=True))
             for name in values:

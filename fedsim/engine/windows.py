@@ -1,10 +1,11 @@
 """Many ends at a time for an asynchronous server, with the result of taking them one by one.
 
-While every place is taken, each end frees one place, which is filled at once. So the next ends of
-the table are taken together: their replacements are chosen and priced in one pass, each at its own
-instant, on the assumption that no replacement ends within the window. The first that does, or that
-is chosen twice, or two ends at one instant, cuts the window short; what lies beyond is simply
-worked out again in the next one. Choices are draws by number of the turn, so nothing shifts.
+While every place is taken, each end frees one place, which is filled at once. So the ends up to some
+instant, the horizon, are taken together: their replacements are chosen and priced in one pass, each
+at its own instant; replacements that end before the horizon are replaced in a further pass, and so
+on. What a pass cannot know (a client chosen twice, two ends at one instant, an end that closes a
+round sooner than was thought) moves the horizon to before that instant: all that lies before is as
+it would have been one by one, and what lies beyond is worked out again in the next window.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from fedsim.engine.clock import Process
 from fedsim.engine.desk import State
 from fedsim.engine.flights import PricedFlights, Table
-from fedsim.engine.records import COMPLETED
-from fedsim.engine.selection.base import Turns
+from fedsim.engine.records import COMPLETED, ClientRounds
+from fedsim.engine.selection.base import Choices, Turns
 from fedsim.engine.world import Bools, Floats, Ints
 
 if TYPE_CHECKING:
@@ -27,86 +28,60 @@ NARROWEST = 64
 
 
 class Windows:
-    """Works through the ends of ``flights`` for ``server``."""
+    """Works through the ends of ``flights`` for ``server``.
+
+    Attributes:
+        worked_through: ends taken in windows so far.
+    """
 
     def __init__(self, server: Asynchronous, flights: PricedFlights):
         self.server = server
         self.flights = flights
+        self.worked_through = 0
         self._width = NARROWEST
-        self._inside: tuple[int, Table] | None = None  # how far into a window: ends taken, replacements
+        self._inside: tuple[float, Table] | None = None  # within a window: the instant, and replacements
 
     def work_through(self) -> Process:
         """Take in ends and fill their places as long as it can be done many at a time."""
         server, desk, flights = self.server, self.server.desk, self.flights
         while True:
-            ends = flights.table.take(slice(0, self._width)).rows
-            count = _leading(self._alone(ends.ended_s))
+            ends, fresh = self._window()
+            count = len(ends.rows)
             if not count:
                 return
-            done = ends.outcome[:count] == COMPLETED
-            count = _leading(~self._hopeless(ends.ended_s[:count], done))
-            version = desk.next_round + (server.buffered + np.cumsum(done[:count])) // server.size
-            count = _leading(version < desk.plan.rounds)  # the last close is left to be taken by itself
-            fresh = self._replace(ends.ended_s[:count], version[:count])
-            count = len(fresh.rows)
-            if not count:
-                return
-            self._width = max(NARROWEST, count + count // 2)
-            closes = np.flatnonzero(np.diff(version[:count], prepend=desk.next_round))
-            taken, first_turn = 0, server.turn
+            closes = np.flatnonzero(np.diff(fresh.rows.base_round, prepend=desk.next_round))
+            taken = 0
             for close in [*closes.tolist(), count]:
                 flights.note(fresh.take(slice(max(taken - 1, 0), close)))
-                server.gather(ends.take(slice(taken, min(close + 1, count))))
+                server.gather(ends.rows.take(slice(taken, min(close + 1, count))))
                 taken = close + 1
                 if close == count:
                     break
-                server.turn = first_turn + close
-                self._inside = (taken, fresh.take(slice(0, close)))
-                yield desk.clock.until(float(ends.ended_s[close]))
+                now_s = float(ends.rows.ended_s[close])
+                self._inside = (now_s, fresh.take(slice(0, close)))
+                server.ticket = int(ends.ticket[close])
+                yield desk.clock.until(now_s)
                 yield desk.clock.hand_over(server.close())
-            self._inside = None
-            server.turn = first_turn + count
-            server.filled_s, server.refills = float(ends.ended_s[count - 1]), 0
-            yield desk.clock.until(float(ends.ended_s[count - 1]))
-            flights.table = flights.table.take(slice(count, None)).with_more(fresh)
+            self._inside = server.ticket = None
+            self.worked_through += count
+            last_s = float(ends.rows.ended_s[-1])
+            server.filled_s, server.refills = last_s, 0
+            yield desk.clock.until(last_s)
+            both = Table.join([flights.table, fresh])
+            flights.table = both.take(both.rows.ended_s > last_s).in_order()
 
-    def _hopeless(self, ended_s: Floats, done: Bools) -> Bools:
-        """At which of the next ends the server would give up."""
-        nth = np.arange(done.size)
-        last = np.maximum.accumulate(np.where(done, nth, -1))
-        futile = np.where(last >= 0, nth - last, self.server.futile + nth + 1)
-        since_s = np.where(last >= 0, ended_s[np.maximum(last, 0)], self.server.last_update_s)
-        return np.asarray(self.server.hopeless(futile, ended_s, since_s))
-
-    def _alone(self, ended_s: Floats) -> Bools:
-        """Which of the next ends are at an instant of their own (the very last of the table left out)."""
-        following = self.flights.table.rows.ended_s[1 : ended_s.size + 1]
-        count = following.size
-        alone = np.isfinite(ended_s[:count]) & (ended_s[:count] < following)
-        alone[1:] &= ended_s[1:count] > ended_s[: max(count - 1, 0)]
-        return np.asarray(alone)
-
-    def _replace(self, time_s: Floats, version: Ints) -> Table:
-        """Replacements for clients that end at those instants, as many as are certain."""
-        server, flights = self.server, self.flights
-        none = flights.table.take(slice(0, 0))
-        if not time_s.size:
-            return none
-        turns = Turns(server.turn + np.arange(time_s.size), version, time_s, flights.busy_until_s)
-        chosen = server.desk.selector.choose_each(turns)
-        if chosen is None:
-            return none
-        chosen = chosen[: _leading(chosen >= 0)]
-        twice = np.ones(chosen.size, dtype=np.bool_)
-        twice[np.unique(chosen, return_index=True)[1]] = False
-        chosen = chosen[: _leading(~twice)]
-        if not chosen.size:
-            return none
-        fresh = flights.price(chosen, version[: chosen.size], time_s[: chosen.size])
-        soonest = np.minimum.accumulate(fresh.rows.ended_s)
-        certain = np.ones(chosen.size, dtype=np.bool_)
-        certain[1:] = time_s[1 : chosen.size] < soonest[:-1]
-        return fresh.take(slice(0, _leading(certain)))
+    def _window(self) -> tuple[Table, Table]:
+        """The next ends, in order, and the replacement for each; none if they cannot be taken so."""
+        table = self.flights.table
+        first = max(min(self._width, len(table.rows) - 1), 0)
+        passes = _Passes(self, float(table.rows.ended_s[first]))
+        passes.run()
+        passes.look_back()
+        ends, fresh = passes.certain()
+        count = len(ends.rows)
+        self._width = max(NARROWEST, 2 * self._width if count >= first else count + count // 2)
+        self._width = min(self._width, max(NARROWEST, len(table.rows) // 4))
+        return ends, fresh
 
     def state(self) -> State:
         """Who is at work, in the middle of a window too."""
@@ -115,6 +90,90 @@ class Windows:
         return self.flights.state(*self._inside)
 
 
-def _leading(good: Bools) -> int:
-    """How many are true before the first that is not."""
-    return int(good.size if good.all() else good.argmin())
+class _Passes:
+    """One window: ends and their replacements, pass after pass, and the horizon up to which they hold."""
+
+    def __init__(self, windows: Windows, horizon_s: float):
+        self.server, self.flights = windows.server, windows.flights
+        self.horizon_s = horizon_s
+        self.ends = [self.flights.table.take(slice(0, 0))]
+        self.fresh = [self.flights.table.take(slice(0, 0))]
+        self.choices: list[Choices] = []
+        none = np.zeros(0)
+        self.taken: tuple[Ints, Floats, Floats] = (none.astype(np.int64), none, none)
+
+    def stop_before(self, times_s: Floats) -> None:
+        """Nothing from the first of these instants on is certain."""
+        if times_s.size:
+            self.horizon_s = min(self.horizon_s, float(times_s.min()))
+
+    def run(self) -> None:
+        """Find a replacement for every end before the horizon."""
+        server, desk, flights = self.server, self.server.desk, self.flights
+        count = int(np.searchsorted(flights.table.rows.ended_s, self.horizon_s))
+        ending = flights.table.take(slice(0, count))
+        done_s = ending.rows.ended_s[ending.rows.outcome == COMPLETED]
+        while len(ending.rows):
+            time_s = ending.rows.ended_s
+            done = server.buffered + np.searchsorted(done_s, time_s, side="right")
+            version = desk.next_round + done // server.size
+            choices = desk.selector.choose_each(Turns(ending.ticket, version, time_s, self.free))
+            if choices is None:
+                self.horizon_s = -np.inf
+                return
+            self.stop_before(time_s[choices.client < 0])
+            rows = np.flatnonzero(time_s < self.horizon_s)
+            ending, chosen = ending.take(rows), choices.client[rows]
+            fresh = flights.price(chosen, version[rows], time_s[rows], ending.ticket)
+            self.ends.append(ending)
+            self.fresh.append(fresh)
+            self.choices.append(choices)
+            self.taken = _by_client(Table.join(self.fresh).rows)
+            ending = fresh.take(fresh.rows.ended_s < self.horizon_s)
+
+    def free(self, clients: Ints, time_s: Floats) -> Bools:
+        """Whether clients were not at work at those instants, by what was known before this pass."""
+        free = self.flights.busy_until_s[clients] <= time_s
+        return np.asarray(free & ~self.at_work(clients, time_s))
+
+    def at_work(self, clients: Ints, time_s: Floats) -> Bools:
+        """Whether a dispatch of this window had clients at work at those instants."""
+        who, since_s, until_s = self.taken
+        if not who.size:
+            return np.zeros(clients.size, dtype=np.bool_)
+        at = np.minimum(np.searchsorted(who, clients), who.size - 1)
+        return np.asarray((who[at] == clients) & (since_s[at] < time_s) & (time_s < until_s[at]))
+
+    def look_back(self) -> None:
+        """Move the horizon to before whatever did not come as the passes assumed."""
+        server, desk = self.server, self.server.desk
+        rows = Table.join(self.fresh).rows
+        who, since_s, _ = _by_client(rows)
+        self.stop_before(since_s[1:][who[1:] == who[:-1]])  # chosen twice: the later is not certain
+        for choices in self.choices:  # passed over for an earlier turn, but already back from that
+            self.stop_before(choices.passed_s[~self.at_work(choices.passed, choices.passed_s)])
+        order = np.argsort(rows.dispatched_s, kind="stable")
+        time_s, version = rows.dispatched_s[order], rows.base_round[order]
+        self.stop_before(time_s[1:][time_s[1:] == time_s[:-1]])
+        done = Table.join(self.ends).rows.outcome[order] == COMPLETED
+        right = desk.next_round + (server.buffered + np.cumsum(done)) // server.size
+        self.stop_before(time_s[(version != right) | (right >= desk.plan.rounds)])
+        nth = np.arange(done.size)
+        last = np.maximum.accumulate(np.where(done, nth, -1))
+        futile = np.where(last >= 0, nth - last, server.futile + nth + 1)
+        update_s = np.where(last >= 0, time_s[np.maximum(last, 0)], server.last_update_s)
+        self.stop_before(time_s[server.hopeless(futile, time_s, update_s)])
+
+    def certain(self) -> tuple[Table, Table]:
+        """The ends before the horizon in order, and the replacement for each."""
+        ends, fresh = Table.join(self.ends), Table.join(self.fresh)
+        time_s = ends.rows.ended_s
+        rows = np.flatnonzero(time_s < self.horizon_s)
+        rows = rows[np.argsort(time_s[rows], kind="stable")]
+        return ends.take(rows), fresh.take(rows)
+
+
+def _by_client(rows: ClientRounds) -> tuple[Ints, Floats, Floats]:
+    """Clients in order of their number and dispatch, since when and until when each was at work."""
+    order = np.lexsort((rows.dispatched_s, rows.client))
+    return rows.client[order], rows.dispatched_s[order], rows.ended_s[order]

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import simpy
-from naive_parts import REFILLS, Asked, Link, given_up
+from naive_parts import PHASES, REFILLS, ZEROS, Asked, Link, given_up, tickets
 
 from fedsim.engine import Buffered, Quorum, Turn
-
-PHASES = ("download", "compute", "upload")
-ZEROS = dict.fromkeys(("download_s", "compute_s", "upload_s", "downloaded_bytes", "uploaded_bytes"), 0.0)
 
 
 class Naive:
@@ -21,6 +18,7 @@ class Naive:
         self.news, self.links = self.env.event(), {"download": Link(self.env, plan.server_down_bytes_per_s)}
         self.links["upload"] = Link(self.env, plan.server_up_bytes_per_s)
         self.rounds, self.ended, self.working, self.turn, self.charge = [], [], {}, 0, {}
+        self.just, self.ticket = [], {}
         self.wait, self.futile, self.since = 600.0, 0, 0.0
         self.env.process(self.buffered() if isinstance(plan.close, Buffered) else self.cohorts())
         self.env.run()
@@ -75,6 +73,7 @@ class Naive:
         done = row["outcome"] == "completed"
         self.futile, self.since = (0, env.now) if done else (self.futile + 1, self.since)
         self.ended.append(row)
+        self.just.append(c)
         if not self.news.triggered:
             self.news.succeed()
 
@@ -87,9 +86,10 @@ class Naive:
         if time < np.inf:
             self.env.process(killer(self.env.active_process))
 
-    def choose(self, base, count):
+    def choose(self, number, base, count):
         busy = np.array(sorted(self.working), dtype=np.int64)
-        chosen = self.selector.choose(Turn(self.turn, base, self.env.now, count, busy))
+        chosen = self.selector.choose(Turn(number, base, self.env.now, count, busy))
+        self.ticket.update(zip(chosen.tolist(), tickets(number, chosen).tolist(), strict=True))
         quote = self.world.quote(chosen, base, self.env.now)
         for k, c in enumerate(chosen.tolist()):
             self.working[c] = self.env.process(self.work(c, base, quote.take(slice(k, k + 1))))
@@ -106,7 +106,7 @@ class Naive:
     def cohorts(self):
         env, plan, close = self.env, self.plan, self.plan.close
         for self.turn in range(plan.rounds):
-            while not self.choose(self.turn, min(close.invited(plan.cohort), self.world.clients)):
+            while not self.choose(self.turn, self.turn, min(close.invited(plan.cohort), self.world.clients)):
                 pause = self.world.next_online_s(env.now) - env.now
                 if pause == np.inf or env.now > 30 * 86400.0:
                     return
@@ -132,12 +132,14 @@ class Naive:
                 continue
             if given_up(self.futile, plan.close.size + places, env.now - self.since):
                 return
-            free = places - len(self.working)
+            free, just, self.just = places - len(self.working), self.just, []
+            alone = free == len(just) == 1
             if free and env.now >= retry:
                 again = (env.now, again[1] + 1 if env.now == again[0] and self.turn else 0)
                 many = again[1] > REFILLS
-                found = 0 if many else self.choose(len(self.rounds), free)
-                self.turn, retry = self.turn + (not many), -np.inf
+                number = self.ticket[just[0]] if alone else self.turn
+                found = 0 if many else self.choose(number, len(self.rounds), free)
+                self.turn, retry = self.turn + (not (many or alone)), -np.inf
                 if found < free:
                     pause = 0 if self.working or many else self.world.next_online_s(env.now) - env.now
                     if pause == np.inf or env.now > 30 * 86400.0:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from fedsim.engine import asynchronous as rules
+from fedsim.engine.ticket import tickets as tickets
 
 REFILLS = rules.REFILLS
+PHASES = ("download", "compute", "upload")
+ZEROS = dict.fromkeys(("download_s", "compute_s", "upload_s", "downloaded_bytes", "uploaded_bytes"), 0.0)
 
 
 def given_up(futile, wanted, waited_s):

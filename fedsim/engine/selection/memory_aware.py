@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedsim import rng
 from fedsim.engine.presence import Presence
-from fedsim.engine.selection.base import Memoryless, Sampler, Selector, Turn, Turns
+from fedsim.engine.selection.base import Choices, Memoryless, Sampler, Selector, Turn, Turns
 from fedsim.engine.world import Bools, Ints, World
 
 
@@ -37,7 +37,7 @@ class _MemoryAware(Memoryless):
 
         return self.sampler.sample(turn, fits)
 
-    def choose_each(self, turns: Turns) -> Ints | None:
+    def choose_each(self, turns: Turns) -> Choices | None:
         def fits(clients: Ints, rows: NDArray[np.intp]) -> Bools:
             quote = self.world.quote(clients, turns.round_index[rows], turns.time_s[rows])
             return quote.footprint_bytes <= quote.available_bytes
