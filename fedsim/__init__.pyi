@@ -3,6 +3,7 @@
 from fedsim.api import cost as cost
 from fedsim.api import load as load
 from fedsim.api import run as run
+from fedsim.api import sweep as sweep
 from fedsim.errors import FedsimError as FedsimError
 from fedsim.errors import InputError as InputError
 

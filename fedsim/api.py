@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fedsim.results import Run
     from fedsim.scenario import Loaded
 
@@ -98,6 +100,52 @@ def cost(
         raise InputError(f"a batch of {batch} sentences is none; give at least 1")
     pricer, samples = pricer_of(device, model, seconds, **technique)
     return answer(pricer, batch, samples)
+
+
+def sweep(
+    file: str | Path,
+    out: str | Path | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    workers: int = 2,
+) -> pd.DataFrame:
+    """Run a sweep with processes of this machine, and give its table.
+
+    Args:
+        file: a scenario with a ``sweep`` block, or a name from ``scenarios/sweeps/``.
+        out: the sweep's directory; by default ``runs/<name>``, or ``<name>-2``, ... if that exists.
+        changes: values by key path, for keys that are no axis.
+        workers: points computed at once. They are spawned, so a script calls this below
+            ``if __name__ == "__main__":``.
+
+    Returns:
+        ``sweep.parquet``: a row a point, its parameters and every figure of its summary. Its
+        directory is ``attrs["directory"]``.
+
+    Raises:
+        InputError: anything in the file is wrong, or ``out`` holds something already.
+    """
+    import pandas as pd
+
+    import fedsim.sweep as conduct
+    from fedsim import yamlfile
+    from fedsim.scenario.sweep import load as load_sweep
+    from fedsim.sweep.processes import Processes
+    from fedsim.sweep.store import Store
+
+    texts = [
+        f"{key}={yamlfile.dump([value], flow=True).strip()[1:-1]}" for key, value in (changes or {}).items()
+    ]
+    found = conduct.start(
+        load_sweep(file, texts),
+        None if out is None else Path(out),
+        lambda: Processes(workers),
+        store=Store(),
+        command=["fedsim.sweep"],
+    )
+    frame = pd.read_parquet(found.directory / "sweep.parquet")
+    frame.attrs["directory"] = str(found.directory)
+    return frame
 
 
 def _loaded(scenario: str | Path | Mapping[str, Any], changes: Mapping[str, Any], folder: str) -> Loaded:

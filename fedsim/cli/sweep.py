@@ -56,7 +56,7 @@ def command(
     Writes a run directory for each point, sweep.parquet with a row a point, and pictures. A point
     that fails is recorded and the rest goes on; the exit code is then 1.
     """
-    from fedsim import sweep
+    import fedsim.sweep as sweep
     from fedsim.report import sweeps as pictures
     from fedsim.scenario.sweep import load
     from fedsim.sweep.progress import choose

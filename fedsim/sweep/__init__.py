@@ -8,6 +8,9 @@ learning by who delivered what, in which order (:mod:`fedsim.sweep.trajectory`).
 
 from __future__ import annotations
 
+from fedsim.rooms import make_callable
 from fedsim.sweep.conduct import Conclusion, resume, start
 
 __all__ = ["Conclusion", "resume", "start"]
+
+make_callable(__name__)

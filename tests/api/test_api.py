@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import fedsim
-from fedsim import api
+from fedsim import api, yamlfile
 from fedsim.cli import main
 
 SCENARIO = {
@@ -37,7 +37,7 @@ def test_the_stub_names_what_is_public():
     assert named == set(fedsim.__all__)
 
 
-@pytest.mark.parametrize("name", ["run", "cost"])
+@pytest.mark.parametrize("name", ["run", "cost", "sweep"])
 def test_a_room_is_its_function_and_stays_a_package(name):
     room = getattr(fedsim, name)
     assert inspect.signature(room) == inspect.signature(getattr(api, name))
@@ -74,3 +74,14 @@ def test_cost_is_what_the_verb_prints(capsys):
     assert json.loads(capsys.readouterr().out) == fedsim.cost("raspberry-pi-4", "wav2vec2-base", batch=4)
     with pytest.raises(fedsim.InputError, match="at least 1"):
         fedsim.cost("raspberry-pi-4", "wav2vec2-base", batch=0)
+
+
+def test_a_sweep_is_its_table(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEDSIM_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "two.yaml"
+    file.write_text(yamlfile.dump({**SCENARIO, "sweep": {"seed": [1, 2]}}), encoding="utf-8")
+    table = fedsim.sweep(file, tmp_path / "two", changes={"rounds.count": 2}, workers=1)
+    assert list(table["seed"]) == [1, 2]
+    run = fedsim.run(SCENARIO, tmp_path / "one", changes={"rounds.count": 2}, seed=2)
+    assert table["end_s"][1] == run.summary["end_s"]
+    assert table.attrs["directory"] == str(tmp_path / "two")
