@@ -56,7 +56,15 @@ def write(run_dir: str | Path, out: str | Path | None = None) -> Report:
             light, dark = (render(chart.draw(found, theme)) for theme in (LIGHT, DARK))
             write_bytes(path, light.whole)
             pictures.append(
-                Picture(chart.name, chart.heading, chart.title(found), chart.caption(found), light, dark)
+                Picture(
+                    chart.name,
+                    chart.heading,
+                    chart.title(found),
+                    chart.caption(found),
+                    light,
+                    dark,
+                    chart.live(found),
+                )
             )
             paths.append(path)
         write_text(where / "report.html", page.html(found, pictures))

@@ -1,7 +1,8 @@
 """``report.html``: one page that carries everything with it.
 
-Pictures are inlined, once for light and once for dark; nothing is loaded from anywhere, and the
-page's own policy forbids it. Every text from a run is escaped by the template.
+Pictures are inlined, once for light and once for dark, and so are the scripts that make them
+interactive; nothing is loaded from anywhere, and the page's own policy forbids it, and any script but
+these two. Every text from a run is escaped by the template, or lies in the charts' data block.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from itertools import combinations
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
-from fedsim.report import words
+from fedsim.report import live, words
 from fedsim.report.digest import Digest
 from fedsim.report.style import DARK, LIGHT, Rendered
 from fedsim.report.text import count, dig, name, share
@@ -29,7 +31,7 @@ _WORDS_PX = 260
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with its words, in both themes."""
+    """A picture with its words, in both themes, and its interactive chart."""
 
     name: str
     heading: str
@@ -37,6 +39,7 @@ class Picture:
     caption: str
     light: Rendered
     dark: Rendered
+    live: dict[str, Any]
 
 
 @cache
@@ -115,6 +118,17 @@ def _inputs(digest: Digest) -> list[tuple[str, str]]:
     return [(str(label), str(dig(entry, "sha256"))) for label, entry in inputs.items()]
 
 
+def live_parts(charts: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a template needs for its interactive charts; scripts and data are safe as they are."""
+    return {
+        "data": Markup(live.block(charts)),
+        "scripts": [Markup(script) for script in live.scripts()],
+        "policy": Markup(live.policy()),
+        "uplot_style": Markup(live.style()),
+        "colours": [("light", live.colours(LIGHT)), ("dark", live.colours(DARK))],
+    }
+
+
 def html(digest: Digest, pictures: list[Picture]) -> str:
     """The page as text."""
     answer = words.answer(digest)
@@ -124,6 +138,7 @@ def html(digest: Digest, pictures: list[Picture]) -> str:
         .render(
             name=name(digest.name, 80),
             question=words.question(digest),
+            description=words.description(digest),
             headline=answer[0],
             sentences=answer[1:],
             cards=words.cards(digest),
@@ -140,5 +155,6 @@ def html(digest: Digest, pictures: list[Picture]) -> str:
             version=dig(digest.run.manifest, "versions", "fedsim") or "",
             light=LIGHT,
             dark=DARK,
+            **live_parts([picture.live for picture in pictures]),
         )
     )

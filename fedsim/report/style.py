@@ -32,6 +32,8 @@ from fedsim.results.outcomes import OUTCOMES
 WIDTH_IN = 5.0
 DPI = 180
 _TITLE_CHARS = 56
+#: How many colours there are for things of a kind.
+SERIES = 8
 
 
 @dataclass(frozen=True)

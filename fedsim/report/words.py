@@ -63,6 +63,12 @@ def question(digest: Digest) -> str:
     return f"Can {who} train {what}{how}, how long does it take, and what breaks?"
 
 
+def description(digest: Digest) -> str:
+    """What the scenario's author says about it, on one line; may be empty."""
+    said = dig(digest.run.scenario, "description")
+    return name(said, 600) if isinstance(said, str) and said.strip() else ""
+
+
 def fleet(digest: Digest) -> str:
     """Who the clients are: ``50% jetson-xavier-nx (wifi), 30% snapdragon-870 (lte)``; may be empty."""
     mix = dig(digest.run.scenario, "fleet", "mix")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fedsim.report.digest import Digest
 from fedsim.report.style import Canvas, Theme
@@ -20,6 +21,7 @@ class Chart:
         title: the finding, in one sentence.
         caption: how to read it, in one or two sentences.
         draw: the drawing in a theme, under that title.
+        live: the same for the scripts of the page; see :mod:`fedsim.report.live`.
     """
 
     name: str
@@ -28,3 +30,4 @@ class Chart:
     title: Callable[[Digest], str]
     caption: Callable[[Digest], str]
     draw: Callable[[Digest, Theme], Canvas]
+    live: Callable[[Digest], dict[str, Any]]

@@ -5,11 +5,14 @@ Time runs along the bottom, rounds along the top. Train curves, where there are 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 
 from fedsim.report.digest import Digest, Series
 from fedsim.report.figures.chart import Chart
+from fedsim.report.live import ROUNDS, by_time, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas
 from fedsim.report.text import duration, figure, share, time_unit
 
@@ -132,6 +135,34 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         return frame
 
 
+def live(digest: Digest) -> dict[str, Any]:
+    """The curves, by simulated time or by rounds done."""
+    shades = {"validation": "blue", "test": "test", "train": "soft"}
+    made = []
+    for metric, label in panels(digest):
+        factor = 100.0 if metric in _PERCENT else 1.0
+        lines = []
+        for split in (s for s in _SPLITS if (s, metric) in digest.series):
+            series = _thin(digest.series[split, metric])
+            lines.append(
+                {
+                    "label": split,
+                    "colour": shades[split],
+                    "thin": split == "train",
+                    "width": 1 if split == "train" else 2,
+                    "x": {"time": figures(series.time_s, 9), "round": (series.round + 1).tolist()},
+                    "y": figures(series.value * factor),
+                }
+            )
+        shape = "percent" if metric in _PERCENT else "number"
+        made.append(
+            {"kind": "lines", "ylabel": label, "format": shape, "zero": metric in _PERCENT, "series": lines}
+        )
+    latest = max(float(s.time_s.max()) for s in digest.series.values())
+    modes = [by_time(*time_unit(latest)), {**ROUNDS, "label": "rounds done"}]
+    return chart("convergence", modes, *made)
+
+
 CHART = Chart(
     name="convergence",
     heading="Convergence",
@@ -142,4 +173,5 @@ CHART = Chart(
         "at the simulated time at which that model existed."
     ),
     draw=draw,
+    live=live,
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
+from fedsim.report.live import by, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas, legend
 from fedsim.report.text import energy, energy_unit, name, share
 
@@ -67,6 +70,31 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         return frame
 
 
+def live(digest: Digest) -> dict[str, Any]:
+    """One stacked row for each device, its sum behind it."""
+    devices = digest.summary["devices"]
+    shown = sorted(devices, key=lambda d: (-devices[d]["energy_j"], d))[:MOST_DEVICES]
+    joule, unit = energy_unit(devices[shown[0]]["energy_j"])
+    rows = []
+    for device in shown:
+        total, lost = devices[device]["energy_j"], devices[device]["wasted_j"]
+        bits = [[at, *figures([part])] for at, part in enumerate((total - lost, lost))]
+        rows.append({"label": name(device, 22), "bits": bits, "note": energy(total)})
+    panel = {
+        "kind": "rows",
+        "stacked": True,
+        "divisor": joule,
+        "format": "j",
+        "notes": True,
+        "series": [
+            {"label": "went into the model", "colour": "completed"},
+            {"label": "wasted", "colour": "phase-lost"},
+        ],
+        "rows": rows,
+    }
+    return chart("energy", by(f"energy over the whole run ({unit})"), panel)
+
+
 CHART = Chart(
     name="energy",
     heading="Energy",
@@ -77,4 +105,5 @@ CHART = Chart(
         "update never went into the model."
     ),
     draw=draw,
+    live=live,
 )

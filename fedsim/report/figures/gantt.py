@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from matplotlib.axes import Axes
 
 from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
+from fedsim.report.live import by, chart, figures
 from fedsim.report.moment import Moment
 from fedsim.report.style import Canvas, Theme, canvas, legend
 from fedsim.report.text import duration, name, plural, time_unit
@@ -116,6 +118,48 @@ def caption(digest: Digest) -> str:
     )
 
 
+def live(digest: Digest) -> dict[str, Any]:
+    """The round's spans, in seconds since its start."""
+    moment = digest.moment
+    assert moment is not None
+    origin = min(moment.start_s, float(moment.dispatched_s.min()))
+    until = max(moment.end_s, float(moment.ended_s.max()))
+    second, unit = time_unit(until - origin)
+    rows = []
+    for at in range(moment.client.size):
+        start = float(moment.dispatched_s[at]) - origin
+        bits = []
+        for place, phase in enumerate((moment.download_s, moment.compute_s, moment.upload_s)):
+            bits.append([place, *figures([start, start + float(phase[at])])])
+            start += float(phase[at])
+        word, end = OUTCOMES[moment.outcome[at]], float(moment.ended_s[at]) - origin
+        if word == "completed":
+            bits.append([3, *figures([end, max(end, moment.end_s - origin)])])
+        row: dict[str, Any] = {
+            "label": name(moment.device[at], 20),
+            "tag": str(moment.client[at]),
+            "bits": bits,
+        }
+        if word != "completed":
+            row["marks"] = [{"x": figures([end])[0], "text": OUTCOME_WORDS[word], "colour": word}]
+        if at == moment.straggler:
+            row["strong"] = True
+        rows.append(row)
+    series: list[dict[str, Any]] = [
+        {"label": phase, "colour": f"phase-{phase}"} for phase in ("download", "compute", "upload", "waiting")
+    ]
+    series[3]["low"] = True
+    panel = {
+        "kind": "rows",
+        "divisor": second,
+        "format": "s",
+        "series": series,
+        "rows": rows,
+        "line": {"x": figures([moment.end_s - origin])[0]},
+    }
+    return chart("round", by(f"time since the start ({unit})"), panel)
+
+
 CHART = Chart(
     name="round",
     heading="One round",
@@ -123,4 +167,5 @@ CHART = Chart(
     title=title,
     caption=caption,
     draw=draw,
+    live=live,
 )

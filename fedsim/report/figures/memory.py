@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
-from fedsim.report.style import Canvas, Theme, canvas, legend, legend_in
+from fedsim.report.live import by, chart, figures
+from fedsim.report.style import SERIES, Canvas, Theme, canvas, legend, legend_in
 from fedsim.report.text import name, share, size
 from fedsim.results.outcomes import OUTCOMES
 
@@ -115,6 +118,32 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         return frame
 
 
+def live(digest: Digest) -> dict[str, Any]:
+    """The marks, thinned so that all devices together stay few, with those that ran out kept apart."""
+    drawn = [d for d in digest.devices if d in digest.memory][:MOST_DEVICES]
+    footprints = np.concatenate([digest.memory[d].footprint_bytes for d in drawn])
+    floor = float(footprints.min()) / 8
+    left = np.concatenate([np.maximum(digest.memory[d].available_bytes, floor) for d in drawn])
+    panel = {
+        "kind": "points",
+        "floor": figures([floor])[0],
+        "x": figures([min(left.min(), footprints.min()) / 1.5, max(left.max(), footprints.min()) * 1.5]),
+        "y": figures([footprints.min() / 2.2, footprints.max() * 2.2]),
+        "ylabel": "footprint of a training step",
+        "series": [
+            {
+                "label": name(device, 22),
+                "colour": f"series-{at % SERIES}",
+                "x": figures(digest.memory[device].available_bytes, 4),
+                "y": figures(digest.memory[device].footprint_bytes, 4),
+                "oom": (digest.memory[device].outcome == _OOM).astype(int).tolist(),
+            }
+            for at, device in enumerate(drawn)
+        ],
+    }
+    return chart("memory", by("memory available to training at dispatch"), panel)
+
+
 CHART = Chart(
     name="memory",
     heading="Memory",
@@ -126,4 +155,5 @@ CHART = Chart(
         "it fits ran out later."
     ),
     draw=draw,
+    live=live,
 )

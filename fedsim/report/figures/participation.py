@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
-from fedsim.report.style import Canvas, Theme, canvas, legend, legend_in, whole_numbers
+from fedsim.report.live import by, chart, figures
+from fedsim.report.style import SERIES, Canvas, Theme, canvas, legend, legend_in, whole_numbers
 from fedsim.report.text import count, name, plural, share
 
 MOST_BARS = 30
@@ -41,10 +45,27 @@ def title(digest: Digest) -> str:
     return f"{who} at least one round, the busiest {count(part['most'])} (Gini {gini:.2f})"
 
 
+def stacks(digest: Digest, border: NDArray[np.int64]) -> list[tuple[str, str, NDArray[np.int64]]]:
+    """Clients in each bar by device: label, name of its colour, and heights."""
+    sums = digest.sums
+    completed, device = sums.completed[: sums.width], sums.device_of[: sums.width]
+    order = [d for d in digest.devices if d in sums.devices.names]
+    groups = [
+        (name(d, 22), device == sums.devices.names.index(d), f"series-{i % SERIES}")
+        for i, d in enumerate(order[:MOST_DEVICES])
+    ]
+    rest = [sums.devices.names.index(d) for d in order[MOST_DEVICES:]]
+    if rest:
+        groups.append(("other devices", np.isin(device, rest), "soft"))
+    groups.append(("never chosen", device < 0, "phase-waiting"))
+    made = [(label, shade, np.histogram(completed[who], border)[0]) for label, who, shade in groups]
+    return [entry for entry in made if entry[2].any()]
+
+
 def draw(digest: Digest, theme: Theme) -> Canvas:
     """Draw a histogram, stacked by device."""
     sums = digest.sums
-    completed, device = sums.completed[: sums.width], sums.device_of[: sums.width]
+    completed = sums.completed[: sums.width]
     border = edges(int(completed.min()), int(completed.max()))
     bar = int(border[1] - border[0])
     centre = border[:-1] + (bar - 1) / 2
@@ -52,20 +73,11 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
     with canvas(theme, title(digest), 2.9 + legend_in([*names, "never chosen"], _BESIDE)) as frame:
         (ax,) = frame.axes()
         base = np.zeros(centre.size)
-        order = [d for d in digest.devices if d in sums.devices.names]
-        groups = [
-            (name(d, 22), device == sums.devices.names.index(d), theme.series[i % len(theme.series)])
-            for i, d in enumerate(order[:MOST_DEVICES])
-        ]
-        rest = [sums.devices.names.index(d) for d in order[MOST_DEVICES:]]
-        if rest:
-            groups.append(("other devices", np.isin(device, rest), theme.soft))
-        groups.append(("never chosen", device < 0, theme.wait))
-        for label, chosen, colour in groups:
-            heights = np.histogram(completed[chosen], border)[0]
-            if heights.any():
-                ax.bar(centre, heights, width=0.86 * bar, bottom=base, color=colour, label=label)
-                base += heights
+        for label, shade, heights in stacks(digest, border):
+            at = shade.removeprefix("series-")
+            colour = theme.series[int(at)] if at != shade else {"soft": theme.soft}.get(shade, theme.wait)
+            ax.bar(centre, heights, width=0.86 * bar, bottom=base, color=colour, label=label)
+            base += heights
         ax.axvline(float(completed.mean()), color=theme.ink, linewidth=1.0, linestyle=(0, (4, 2)))
         ax.set_ylabel("clients")
         ax.set_xlabel("rounds completed (dashed: the mean)")
@@ -74,6 +86,30 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         whole_numbers(ax, "y")
         legend(frame, ax, beside=_BESIDE)
         return frame
+
+
+def live(digest: Digest) -> dict[str, Any]:
+    """The histogram's bars."""
+    sums = digest.sums
+    completed = sums.completed[: sums.width]
+    border = edges(int(completed.min()), int(completed.max()))
+    spans = [(int(a), int(b) - 1) for a, b in pairwise(border)]
+    panel = {
+        "kind": "stack",
+        "height": 300,
+        "whole": True,
+        "ylabel": "clients",
+        "format": "count",
+        "from": {"value": (border[:-1] - 0.5).tolist()},
+        "to": {"value": (border[1:] - 0.5).tolist()},
+        "names": [f"{plural(b, 'round')}" if a == b else f"{a} to {b} rounds" for a, b in spans],
+        "series": [
+            {"label": label, "colour": shade, "y": heights.tolist()}
+            for label, shade, heights in stacks(digest, border)
+        ],
+        "line": {"x": figures([float(completed.mean())])[0]},
+    }
+    return chart("participation", by("rounds completed (dashed: the mean)"), panel)
 
 
 CHART = Chart(
@@ -86,4 +122,5 @@ CHART = Chart(
         "and 1 if one client did all."
     ),
     draw=draw,
+    live=live,
 )

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
+from fedsim.report.live import by, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas, legend
 from fedsim.report.text import duration, name, share, time_unit
 
@@ -87,6 +88,28 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         return frame
 
 
+def live(digest: Digest) -> dict[str, Any]:
+    """One stacked row for each device."""
+    rows = table(digest)
+    second, unit = time_unit(max(sum(row.values()) for row in rows.values()))
+    present = [phase for phase in PHASES if any(row[phase] for row in rows.values())]
+    panel = {
+        "kind": "rows",
+        "stacked": True,
+        "divisor": second,
+        "format": "s",
+        "series": [{"label": LABELS.get(phase, phase), "colour": f"phase-{phase}"} for phase in present],
+        "rows": [
+            {
+                "label": name(device, 22),
+                "bits": [[at, *figures([row[phase]])] for at, phase in enumerate(present)],
+            }
+            for device, row in rows.items()
+        ],
+    }
+    return chart("phases", by(f"mean time of a client-round ({unit})"), panel)
+
+
 CHART = Chart(
     name="phases",
     heading="Where the time goes",
@@ -97,4 +120,5 @@ CHART = Chart(
         "update and the end of its round; lost is what clients did that did not complete."
     ),
     draw=draw,
+    live=live,
 )

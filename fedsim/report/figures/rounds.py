@@ -5,17 +5,21 @@ Of long runs, neighbouring rounds are put together, so that a bar stays wide eno
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
+from fedsim.report.live import ROUNDS, by_time, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas, legend, whole_numbers
 from fedsim.report.text import duration, plural, share, time_unit
 from fedsim.report.words import OUTCOME_WORDS
 from fedsim.results.outcomes import OUTCOMES
 
 _MOST_BARS = 100
+_MOST_LIVE = 1500
 
 
 def bins(size: int, most: int = _MOST_BARS) -> NDArray[np.int64]:
@@ -82,6 +86,37 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         return frame
 
 
+def live(digest: Digest) -> dict[str, Any]:
+    """Bars as drawn, but narrower ones: by round, or each as wide as its rounds took."""
+    table = digest.rounds
+    edges = bins(table["round"].size, _MOST_LIVE)
+    sizes = np.diff(edges)
+    first, last = table["round"][edges[:-1]], table["round"][edges[1:] - 1]
+    begin, end = table["start_s"][edges[:-1]], table["end_s"][edges[1:] - 1]
+    length = np.add.reduceat(table["end_s"] - table["start_s"], edges[:-1]) / sizes
+    second, unit = time_unit(float((table["end_s"] - table["start_s"]).max()))
+    spans = {
+        "from": {"round": (first - 0.5).tolist(), "time": figures(begin, 9)},
+        "to": {"round": (last + 0.5).tolist(), "time": figures(end, 9)},
+        "names": [f"round {a}" if a == b else f"rounds {a} to {b}" for a, b in zip(first, last, strict=True)],
+    }
+    outcomes = [
+        {
+            "label": OUTCOME_WORDS[word],
+            "colour": word,
+            "y": figures(np.add.reduceat(table[word].astype(float), edges[:-1]) / sizes),
+        }
+        for word in OUTCOMES
+        if table[word].any()
+    ]
+    upper = {"kind": "stack", "ylabel": f"round length ({unit})", "format": "s", "divisor": second, **spans}
+    lower = {"kind": "stack", "ylabel": "clients a round", "format": "count", "height": 230, **spans}
+    modes = [ROUNDS, by_time(*time_unit(float(end.max())))]
+    bars = {"label": "length", "colour": "blue", "y": figures(length)}
+    panels = [{**upper, "series": [bars]}, *([{**lower, "series": outcomes}] if outcomes else [])]
+    return chart("rounds", modes, *panels)
+
+
 CHART = Chart(
     name="rounds",
     heading="Rounds and outcomes",
@@ -91,4 +126,5 @@ CHART = Chart(
         "Above, how long each round lasted on the simulated clock; below, how its client-rounds ended."
     ),
     draw=draw,
+    live=live,
 )

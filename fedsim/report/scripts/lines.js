@@ -1,0 +1,62 @@
+// Curves over time or rounds: each series has points of its own.
+KINDS.lines = function (panel, chart) {
+  const mode = chart.mode(), by = mode.divisor || 1;
+  const tables = panel.series.map(s => [s.x[mode.name].map(value => value / by), s.y]);
+  const data = uPlot.join(tables);
+  const shown = i => !chart.off.has(panel.series[i].label);
+  const all = tables.flatMap(t => t[0]);
+  const end = Math.max(...all.slice(0, 1), all.reduce((a, b) => Math.max(a, b), 0));
+
+  return {
+    data,
+    height: panel.height || 190,
+    series: panel.series.map(s => ({
+      stroke: () => colour(s.colour), width: s.width || 2, dash: s.dash, spanGaps: true,
+      points: {show: s.x[mode.name].length <= 60 && !s.thin, size: 6, fill: () => colour(s.colour)},
+    })),
+    extent: () => [0, (end || 1) * 1.015],
+    yrange(low, high) {
+      let least = Infinity, most = -Infinity;
+      panel.series.forEach((s, i) => {
+        if (shown(i)) tables[i][0].forEach((x, at) => {
+          if (x >= low && x <= high) {
+            least = Math.min(least, s.y[at]);
+            most = Math.max(most, s.y[at]);
+          }
+        });
+      });
+      if (panel.target && least < Infinity) {
+        least = Math.min(least, panel.target.y);
+        most = Math.max(most, panel.target.y);
+      }
+      if (least === Infinity) return [0, 1];
+      const room = (most - least || Math.abs(most) || 1) * 0.08;
+      return [panel.zero ? 0 : least - room, most + room];
+    },
+    draw(u) {
+      if (panel.target) paint(u, (ctx, at) => {
+        const y = at.y(panel.target.y);
+        dashed(ctx, at.left, y, at.left + at.width, y);
+        ctx.fillStyle = colour("soft");
+        ctx.fillText(panel.target.label, at.left + 6, y - 8);
+      });
+    },
+    // Of every visible curve the point nearest to the pointer.
+    tip(u, x) {
+      const lines = [];
+      panel.series.forEach((s, i) => {
+        if (!shown(i) || !tables[i][0].length) return;
+        const xs = tables[i][0];
+        let near = 0;
+        for (let at = 1; at < xs.length; at++) if (Math.abs(xs[at] - x) < Math.abs(xs[near] - x)) near = at;
+        const rounds = s.x.round ? s.x.round[near] : null, time = s.x.time ? s.x.time[near] : null;
+        const where = [
+          time === null ? "" : FORMAT.s(time),
+          rounds === null ? "" : rounds === 0 ? "before round 0" : digits(rounds, 9) + (rounds === 1 ? " round" : " rounds"),
+        ];
+        lines.push([s.colour, `${s.label}: ${FORMAT[panel.format](s.y[near])}`, where.filter(Boolean).join(", ")]);
+      });
+      return lines.length ? {lines} : null;
+    },
+  };
+};
