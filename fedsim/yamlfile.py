@@ -167,6 +167,6 @@ def dump(data: Any, flow: bool = False) -> str:
             sort_keys=False,
             allow_unicode=True,
             default_flow_style=flow,
-            width=width,  # type: ignore[arg-type]
+            width=width,
         )
     )
