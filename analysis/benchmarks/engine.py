@@ -197,6 +197,16 @@ def everything(fleets: list[int], cohorts: list[int], seconds: float) -> Iterato
         yield result(name, fresh(kind, clients, cohort, seconds)["rate"], rate)
 
 
+def noise(results: list[dict[str, Any]], cohorts: list[int]) -> Iterator[dict[str, Any]]:
+    """How far the same naive simulation differs from one process to the next: trust no ratio further."""
+    for cohort in cohorts:
+        rates = [r["value"] for r in results if r["name"].startswith("(a)")
+                 and r["name"].endswith(f"cohort {cohort}")]  # fmt: skip
+        if len(rates) > 1:
+            name = f"noise: fastest naive SimPy at cohort {cohort} against the slowest"
+            yield result(name, max(rates), "client-rounds/s", min(rates))
+
+
 # %% Main
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -215,6 +225,9 @@ if __name__ == "__main__":
         results.append(one)
         beside = "" if one["ratio"] is None else f"   {one['ratio']:.3g} of {one['reference']:.4g}"
         print(f"{one['name']}: {one['value']:.4g} {one['unit']}{beside}", flush=True)
+    for one in noise(results, sorted(given.cohorts)):
+        results.append(one)
+        print(f"{one['name']}: {one['ratio']:.3g}")
     print(f"goals: (b) {SYNCHRONOUS_GOAL:g} times (a), (c) {ASYNCHRONOUS_GOAL:g} times (a)")
     print(f"a client-round in a large fleet at most {FLEET_GOAL:g} times one in a small fleet")
     if given.json is not None:

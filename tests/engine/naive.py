@@ -17,8 +17,8 @@ class Naive:
         self.selector = plan.select.begin(world, Asked(world), plan.seed)
         self.news, self.links = self.env.event(), {"download": Link(self.env, plan.server_down_bytes_per_s)}
         self.links["upload"] = Link(self.env, plan.server_up_bytes_per_s)
-        self.rounds, self.ended, self.working, self.turn, self.charge = [], [], {}, 0, {}
-        self.just, self.ticket = [], {}
+        self.rounds, self.ended, self.just = [], [], []
+        self.working, self.turn, self.charge, self.ticket = {}, 0, {}, {}
         self.wait, self.futile, self.since = 600.0, 0, 0.0
         self.env.process(self.buffered() if isinstance(plan.close, Buffered) else self.cohorts())
         self.env.run()
@@ -72,8 +72,7 @@ class Naive:
         self.wait = 600.0 if env.now > row["dispatched_s"] else self.wait
         done = row["outcome"] == "completed"
         self.futile, self.since = (0, env.now) if done else (self.futile + 1, self.since)
-        self.ended.append(row)
-        self.just.append(c)
+        self.ended, self.just = [*self.ended, row], [*self.just, c]
         if not self.news.triggered:
             self.news.succeed()
 
@@ -133,10 +132,10 @@ class Naive:
             if given_up(self.futile, plan.close.size + places, env.now - self.since):
                 return
             free, just, self.just = places - len(self.working), self.just, []
-            alone = free == len(just) == 1
             if free and env.now >= retry:
                 again = (env.now, again[1] + 1 if env.now == again[0] and self.turn else 0)
                 many = again[1] > REFILLS
+                alone = free == len(just) == 1
                 number = self.ticket[just[0]] if alone else self.turn
                 found = 0 if many else self.choose(number, len(self.rounds), free)
                 self.turn, retry = self.turn + (not (many or alone)), -np.inf
