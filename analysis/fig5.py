@@ -4,7 +4,8 @@ python analysis/fig5.py [--runs runs/fig5] [--seeds 3] [--workers 2] [--only-dra
 
 Each point is a run of analysis/fig5.yaml with other settings and has a run directory of its own: one that
 is finished is not run again, and one that was interrupted goes on. The table and the picture are made of
-what is finished. All points take HOURS of one core; with two workers a little more than half of that.
+what is finished. The 36 points take about 80 minutes of one quiet core, 1 to 3 minutes each, and about 40
+with two workers on two cores.
 """
 
 # %% Setup
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -37,6 +39,9 @@ HERE = Path(__file__).resolve().parent
 SCENARIO = HERE / "fig5.yaml"
 HOUR_S, DAY_S = 3600.0, 86400.0
 DRAWS = 4000  # of the bootstrap
+TUNED = 0  # the seed on which sizes and rates were chosen, looking at its validation loss and once at its WER
+CHANCE = math.log(31)  # nats; the contrastive loss of a guess among one true code and 30 distractors
+LEARNT = 0.1  # nats below chance from which on a model is said to have learnt the task at all
 TEN = ("rounds.count=40", "learning.local_steps=4", "learning.warmup_rounds=5")
 HUNDRED = (  # less speech a client, so fewer steps a round; more rounds
     "rounds.count=70", "learning.local_steps=2", "learning.warmup_rounds=10", "learning.evaluate_every=10",
@@ -232,6 +237,7 @@ def table(found: dict[str, dict[int, Point]], bootstrap: Bootstrap) -> pd.DataFr
         less, less_low, less_high, _ = bootstrap.less(point, found["none-clean"])
         rows.append({
             "kind": kind.name, "quality": quality, "seeds": len(seeds),
+            "seeds_that_learnt": int((loss < CHANCE - LEARNT).sum()),
             "validation_loss": loss.mean(),
             "validation_loss_sd": loss.std(ddof=1) if len(loss) > 1 else np.nan,
             "wer": rate(point, seeds), "wer_low": low, "wer_high": high,
@@ -261,10 +267,13 @@ def orders(found: dict[str, dict[int, Point]], bootstrap: Bootstrap) -> pd.DataF
             continue
         less, low, high, seeds = bootstrap.less(found[better], found[worse])
         loss = last_loss(found[better], seeds) - last_loss(found[worse], seeds)
+        others = {seed: point for seed, point in found[better].items() if seed != TUNED}
+        fresh = bootstrap.less(others, found[worse])[:3] if set(others) & set(seeds) else (math.nan,) * 3
         rows.append({
             "claim": claim, "better": better, "worse": worse, "seeds": len(seeds),
             "wer_difference": less, "low": low, "high": high,
             "holds": "yes" if high < 0 else "the contrary" if low > 0 else "undecided",
+            "untuned_difference": fresh[0], "untuned_low": fresh[1], "untuned_high": fresh[2],
             "loss_difference": loss.mean(), "loss_lower_in_seeds": int((loss < 0).sum()),
         })  # fmt: skip
     return pd.DataFrame(rows).round(4)
@@ -310,11 +319,12 @@ def draw_curves(axes: np.ndarray, found: dict[str, dict[int, Point]], clocks: di
             axes[0].plot(bad[0], bad[2].mean(axis=0), color=kind.colour, lw=1.0, ls=":")
     for ax, (label, title) in zip(axes, panels, strict=True):
         plain(ax, LIGHT)
+        ax.axhline(CHANCE, color=LIGHT.ink, lw=0.8, ls="--")
         ax.set_xlabel(label)
         ax.set_title(title, fontsize=10, loc="left")
     axes[0].set_ylabel("contrastive loss on other voices (nats)")
-    axes[0].legend(frameon=False, fontsize=8, labelcolor=LIGHT.ink, title="dotted: 30% record badly",
-                   title_fontsize=8, loc="lower left")  # fmt: skip
+    axes[0].legend(frameon=False, fontsize=8, labelcolor=LIGHT.ink, title_fontsize=8,
+                   title="dashed: a guess; dotted: 30% record badly", loc="lower left")  # fmt: skip
 
 
 def draw_bars(ax: plt.Axes, here: pd.DataFrame, top: float) -> None:
@@ -337,16 +347,19 @@ def draw(
 ) -> None:
     figure, axes = plt.subplots(2, 3, figsize=(13, 8), dpi=130, layout="constrained")
     none = numbers[numbers["kind"] == "none"].iloc[0]
-    clean = numbers[numbers["kind"].str.startswith("fl") & (numbers["quality"] == "clean")]
-    best = -100 * clean["wer_less_none"]
-    by = f"{best.min():.0f} to {best.max():.0f}" if len(best) > 1 else f"{best.max():.0f}"
+    fed = numbers[numbers["kind"].str.startswith("fl")]
+    wins = fed[fed["wer_less_none_high"] < 0].groupby("quality").size().reindex(QUALITIES, fill_value=0)
+    of = fed.groupby("quality").size().reindex(QUALITIES, fill_value=0)
     figure.suptitle(
-        f"Federated pretraining takes {by} points off a word error rate of {100 * none['wer']:.0f}%",
+        f"Federated pretraining beats none (WER {100 * none['wer']:.0f}%) beyond the interval in"
+        f" {wins['clean']} of {of['clean']} settings\nif all clients record well, and in {wins['low']}"
+        f" of {of['low']} if 30% record badly",
         fontsize=12.5, fontweight="bold", x=0.01, ha="left",
     )  # fmt: skip
     figure.supxlabel(
         "A small wav2vec 2.0 on synthetic Italian, on the clock of wav2vec 2.0 base. Intervals: 95%, over"
-        " test voices, their utterances and seeds. Bands: range of the seeds.",
+        " test voices, their utterances and seeds;\n"
+        "of three seeds that is a rough guide. Bands: range of the seeds.",
         fontsize=9, x=0.01, ha="left",
     )  # fmt: skip
     draw_curves(axes[0], found, clocks)
@@ -371,7 +384,7 @@ def draw(
     ]
     axes[1, 2].set_yticks(np.arange(len(others)), names, fontsize=8)
     axes[1, 2].axvline(0, color=LIGHT.ink, lw=0.8)
-    axes[1, 2].set_title("WER less that without pretraining (points, paired)", fontsize=10, loc="left")
+    axes[1, 2].set_title("WER less that of none (points, paired)", fontsize=10, loc="left")
     figure.savefig(path)
     plt.close(figure)
 
