@@ -7,13 +7,16 @@ from fedsim.learning.spec import CorpusSpec
 from fedsim.scenario import model
 
 
+ABOUT_THE_RUN = {"yardstick", "alone"}  # what is run at all, which is no matter of the learner
+
+
 def shared_defaults(block, spec):
     known = {field.name: field for field in fields(spec)}
     made = block.model_construct()
     return {
         name: (getattr(made, name), known[name].default)
         for name in block.model_fields
-        if name not in {"corpus", "downstream"}
+        if name not in {"corpus", "downstream", *ABOUT_THE_RUN}
     }
 
 
