@@ -212,7 +212,7 @@ def _line(
     firm = np.where(weak, np.nan, y)
     style = "-" if x.is_number else "none"
     ax.plot(at, firm, ls=style, marker=marker, color=colour, ms=4.5, lw=1.4, label=label)
-    ax.plot(at[weak], y[weak], ls="none", marker=marker, mfc="none", mec=colour, ms=4.5)
+    ax.plot(at[weak], y[weak], ls="none", marker=marker, color=colour, mfc="none", ms=4.5)
 
 
 def _title(data: Data, column: str) -> str:
