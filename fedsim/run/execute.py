@@ -90,6 +90,8 @@ def resume(
     file = directory / "scenario.yaml"
     if not file.is_file():
         raise RunError("holds no run to go on with: it has no scenario.yaml", file=directory)
+    if results.is_run(directory) and "flower" in results.Run(directory, finished=False).manifest:
+        raise RunError("is the run of a Flower app, and only the app can do its rounds", file=directory)
     composition = compose(load(str(file)).scenario)
     if adapt is not None:
         composition = adapt(composition)
