@@ -26,7 +26,7 @@ _LEGEND = (
     "--device", "-d", required=True, shell_complete=DEVICE, help="A device of the catalogue, or a YAML file."
 )
 @click.option(
-    "--model", "-m", required=True, shell_complete=MODEL, help="A layer trace of the catalogue, or a JSON file."
+    "--model", "-m", required=True, shell_complete=MODEL, help="A layer trace of the catalogue, or JSON."
 )
 @click.option("--seconds", "-s", type=float, required=True, help="Of the longest sentence.")
 @click.option(
