@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -29,6 +31,13 @@ from fedsim.errors import ScenarioError
 @click.option(
     "--resume", "resume_dir", type=click.Path(path_type=Path), help="Go on with an interrupted run."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["built-in", "flower"]),
+    default="built-in",
+    show_default=True,
+    help="What trains the clients; flower needs fedsim[flower] and gives the same weights.",
+)
 @click.option("--no-report", is_flag=True, help="Write the data only, no figures and no report.")
 @click.option("--quiet", is_flag=True, help="Print the path of the run directory and nothing else.")
 @click.option(
@@ -41,6 +50,7 @@ def command(
     workers: int,
     overrides: tuple[str, ...],
     resume_dir: Path | None,
+    engine: str,
     no_report: bool,
     quiet: bool,
     as_json: bool,
@@ -64,13 +74,18 @@ def command(
             raise ScenarioError(
                 "--resume goes on with the run as it is; --out, --seed and --set do not apply"
             )
-        directory = execute.resume(resume_dir, workers=workers, progress=progress)
+        directory = _on(
+            engine, workers, partial(execute.resume, resume_dir, workers=workers, progress=progress)
+        )
     else:
         assert scenario is not None
         changes = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
         loaded = load(scenario, changes)
-        directory = execute.run(
-            loaded, out, workers=workers, progress=progress, command=["fedsim", *sys.argv[1:]]
+        said = ["fedsim", *sys.argv[1:]]
+        directory = _on(
+            engine,
+            workers,
+            partial(execute.run, loaded, out, workers=workers, progress=progress, command=said),
         )
     if quiet or as_json:
         if not no_report:
@@ -84,3 +99,12 @@ def command(
     else:
         made = build.write(directory)
         terminal.show(made.digest, made.html)
+
+
+def _on(engine: str, workers: int, do: Callable[..., Path]) -> Path:
+    """The run directory of ``do``, which takes ``adapt``."""
+    if engine == "built-in":
+        return do()
+    from fedsim.flower.engine import on_flower
+
+    return on_flower(lambda adapt: do(adapt=adapt), workers)

@@ -14,14 +14,19 @@ from fedsim.learning.spec import CorpusSpec, FinetuneSpec, LearnerSpec, RoundLea
 
 if TYPE_CHECKING:
     from fedsim.learning.learner import SpeechLearner
+    from fedsim.learning.workers import MakePool
 
 __all__ = ["CorpusSpec", "FinetuneSpec", "LearnerSpec", "RoundLearning", "speech_learner"]
 
 
 def speech_learner(
-    spec: LearnerSpec, seed: int, workers: int = 1, checkpoints: Path | None = None
+    spec: LearnerSpec,
+    seed: int,
+    workers: int = 1,
+    checkpoints: Path | None = None,
+    make_pool: MakePool | None = None,
 ) -> SpeechLearner:
     """A :class:`~fedsim.learning.learner.SpeechLearner`; torch is imported only now."""
     from fedsim.learning.learner import SpeechLearner
 
-    return SpeechLearner(spec, seed, workers, checkpoints)
+    return SpeechLearner(spec, seed, workers, checkpoints, make_pool)

@@ -26,7 +26,7 @@ from fedsim.learning import aggregate, batches, checkpoint, corpus, model, parti
 from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob
 from fedsim.learning.spec import LearnerSpec, RoundLearning
 from fedsim.learning.tally import Metrics, Tally
-from fedsim.learning.workers import pool
+from fedsim.learning.workers import MakePool, pool
 
 _EVALUATION_CHUNK = 2
 
@@ -39,6 +39,7 @@ class SpeechLearner:
         seed: the run's seed.
         workers: processes that train; 1 trains in this process.
         checkpoints: folder for checkpoints, or None to keep none.
+        make_pool: makes the place where clients are trained; by default ``workers.pool``.
 
     Attributes:
         notes: sentences about the corpus for a person to read: what it holds, what was skipped.
@@ -53,7 +54,12 @@ class SpeechLearner:
     """
 
     def __init__(
-        self, spec: LearnerSpec, seed: int, workers: int = 1, checkpoints: Path | None = None
+        self,
+        spec: LearnerSpec,
+        seed: int,
+        workers: int = 1,
+        checkpoints: Path | None = None,
+        make_pool: MakePool | None = None,
     ) -> None:
         self.spec, self.seed, self.checkpoints = spec, seed, checkpoints
         self.rounds_done = 0
@@ -68,7 +74,7 @@ class SpeechLearner:
         self.parameters = model.size(net)
         self._length = state.length(self.parameters, spec)
         self._server = aggregate.make_server(spec.aggregate, self.parameters, spec.server_rate)
-        self._pool = pool(spec, seed, spec.max_staleness + 1, self._length, workers)
+        self._pool = (make_pool or pool)(spec, seed, spec.max_staleness + 1, self._length, workers)
         model.flatten(net, self._pool.versions[0][: self.parameters])
         self._batches = {split: len(batches.held_out(speech, split, spec)) for split in spec.splits}
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import shutil
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,6 +32,26 @@ from fedsim.learning.worker import serve
 
 Answer = tuple[Any, NDArray[np.float32]]
 _CLOSE_PATIENCE_S = 5.0
+
+
+class Pool(Protocol):
+    """Where clients are trained."""
+
+    @property
+    def versions(self) -> NDArray[np.float32]:
+        """float32[versions, size]: the global models, to be written into."""
+        ...
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Answer]:
+        """The results of ``jobs`` in order; the weights are valid until the next one is asked for."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+MakePool = Callable[[LearnerSpec, int, int, int, int], Pool]  # spec, seed, versions, size, workers
 
 
 class InProcess:

@@ -45,7 +45,7 @@ _SELECTIONS: Mapping[str, Callable[[], engine.Selection]] = {
     "oort": engine.Oort,
 }
 
-MakeLearner = Callable[[int, Path], Any]
+MakeLearner = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class Composition:
         devices: device names, by position; ``world.device`` holds each client's position.
         inputs: every file that was read, by the label under which the manifest lists it.
         notes: more that decides the result, for the manifest.
-        learner: makes the learner from a number of workers and a checkpoint folder; None for a
-            timing-only run.
+        learner: makes the learner from a number of workers, a checkpoint folder and perhaps what
+            makes its pool (see ``learning.workers``); None for a timing-only run.
         clients: how many clients the fleet has.
         alone: the client of the fleet who is client 0 of the world, where there is but one.
         pretrains: False for the yardstick without pretraining: the initial model is fine-tuned.
@@ -312,8 +312,8 @@ def _learner(scenario: Scenario) -> MakeLearner | None:
     if spec is None or block is None:
         return None
 
-    def make(workers: int, checkpoints: Path) -> Any:
+    def make(workers: int, checkpoints: Path, make_pool: Any = None) -> Any:
         learnt = yardsticks.of(block.yardstick, spec, scenario.rounds.cohort, scenario.seed, block.alone)
-        return speech_learner(learnt, scenario.seed, workers, checkpoints)
+        return speech_learner(learnt, scenario.seed, workers, checkpoints, make_pool)
 
     return make
