@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test check slow bench fig5 clean
+.PHONY: setup run test check slow bench flower fig5 clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,9 @@ slow: $(STAMP)
 
 bench: $(STAMP)
 	@for script in analysis/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+flower: $(STAMP)
+	$(BIN)/python -m pytest tests/flower -m 'slow or not slow' --timeout 600
 
 fig5: $(STAMP)
 	$(BIN)/python analysis/fig5.py
