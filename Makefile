@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test check slow bench flower fig5 clean
+.PHONY: setup run test check slow bench browser flower fig5 clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ slow: $(STAMP)
 
 bench: $(STAMP)
 	@for script in analysis/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# Chromium for the tests that look at pages; without one they are skipped.
+browser:
+	command -v chromium || { apt-get update && apt-get install --yes --no-install-recommends chromium; }
 
 flower: $(STAMP)
 	$(BIN)/python -m pytest tests/flower -m 'slow or not slow' --timeout 600

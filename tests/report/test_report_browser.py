@@ -1,0 +1,50 @@
+"""The report as a browser shows it: opened in headless Chromium, on a laptop and a phone, light and dark."""
+
+from __future__ import annotations
+
+import pytest
+from browser import LAPTOP, PHONE
+
+from fedsim.report import build
+
+CHARTS = ["convergence", "rounds", "phases", "round", "memory", "energy", "participation"]
+BAD = """<body style="margin:0"><p style="width:2000px">wide</p><script>
+alert("hello"); fetch("https://fedsim.invalid/x"); console.error("said"); undefined.thrown;</script>"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, make_run):
+    return build.write(make_run(tmp_path_factory.mktemp("browser") / "usual", rounds=12)).html
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_every_chart_is_drawn_and_nothing_goes_wrong(browser, report, size, dark):
+    with browser.open(report, size, dark=dark) as seen:
+        assert seen.clean, (seen.errors, seen.requests, seen.dialogs)
+        assert seen.too_wide_px <= 0
+        drawn = seen.page.evaluate(
+            "[...document.querySelectorAll('figure.live')].filter(f => {"
+            " const c = f.querySelector('.chart canvas'); return c && c.width > 200 && c.height > 100;"
+            "}).map(f => f.id)"
+        )
+        assert sorted(drawn) == sorted(CHARTS)
+        back = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert back == ("rgb(14, 17, 22)" if dark else "rgb(244, 245, 247)")
+
+
+def test_what_goes_wrong_in_a_page_is_seen(browser, tmp_path):
+    (tmp_path / "bad.html").write_text(BAD)
+    with browser.open(tmp_path / "bad.html", PHONE) as seen:
+        assert seen.dialogs == ["hello"]
+        assert seen.requests == ["https://fedsim.invalid/x"]
+        assert "said" in seen.errors
+        assert any("thrown" in error for error in seen.errors)
+        assert seen.too_wide_px == 2000 - PHONE[0]
+        assert not seen.clean
+
+
+def test_without_scripts_the_pictures_stand(browser, report):
+    with browser.open(report, scripts=False) as seen:
+        assert seen.page.locator("figure picture img").count() == len(CHARTS)
+        assert all(image.is_visible() for image in seen.page.locator("figure picture img").all())
