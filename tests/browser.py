@@ -1,4 +1,4 @@
-"""A page opened in headless Chromium, and what went wrong in it; the fixture ``browser`` is in ``conftest.py``.
+"""A page opened in headless Chromium, and what went wrong in it; ``conftest.py`` has the fixture ``browser``.
 
 Chromium is the machine's own (Debian: ``apt-get install chromium``, or ``make browser``), or the one that
 the variable ``CHROMIUM`` names; Playwright only drives it.

@@ -20,7 +20,7 @@ settings.load_profile("fedsim")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium: ``with browser.open(file) as seen: assert seen.clean``; skips where there is none."""
+    """Headless Chromium: ``with browser.open(file) as seen: assert seen.clean``; skips if there is none."""
     executable = chromium()
     if executable is None:
         pytest.skip("no Chromium here: apt-get install chromium, or name one in the variable CHROMIUM")
