@@ -33,6 +33,7 @@ from fedsim.engine.records import COMPLETED, LATE, ClientRounds, RoundRecord
 from fedsim.engine.selection import Turn
 from fedsim.engine.shared_flights import SharedFlights
 from fedsim.engine.windows import Windows
+from fedsim.engine.world import Bools, Floats, Ints
 
 REFILLS = 16  # times that places are filled again at one instant, before the server waits a while
 # Client-rounds, for each place and each update wanted, and seconds that may go by without an update.
@@ -92,7 +93,10 @@ class Asynchronous:
                     return
             short = len(self.flights) < self.places and self.retry_s > -math.inf
             retry_s = self.retry_s if short else math.inf
-            end_s = self.flights.next_end_s(retry_s)
+            if short and isinstance(self.flights, PricedFlights):
+                end_s = self._next_that_matters_s(self.flights, retry_s)
+            else:
+                end_s = self.flights.next_end_s(retry_s)
             if reason is None and math.isinf(min(end_s, retry_s)):
                 reason = (
                     f"round {self.desk.next_round} can never close: "
@@ -108,6 +112,31 @@ class Asynchronous:
                 self.arrived, tickets = self.flights.pop_ended(clock.now_s)
                 self.ticket = int(tickets[0]) if tickets.size == 1 else None
         clock.finish(ALL_DONE)
+
+    def _next_that_matters_s(self, flights: PricedFlights, retry_s: float) -> float:
+        """While places stay free until ``retry_s``, ends by then change nothing but the buffer.
+
+        Returns:
+            The end that fills the buffer or makes the server give up, else the last one before
+            ``retry_s``, else the next one.
+        """
+        rows = flights.table.rows
+        count = int(np.searchsorted(rows.ended_s, retry_s))
+        if count < 2:
+            return flights.next_end_s(retry_s)
+        ended_s, done = rows.ended_s[:count], rows.outcome[:count] == COMPLETED
+        _, hopeless = self.forecast(done, ended_s)
+        matters = hopeless | (np.cumsum(done) == self.size - self.buffered)
+        return float(ended_s[matters.argmax() if matters.any() else -1])
+
+    def forecast(self, done: Bools, ended_s: Floats) -> tuple[Ints, Bools]:
+        """What ends in order of time lead to: the number of the round after each, and if it is hopeless."""
+        nth = np.arange(done.size)
+        last = np.maximum.accumulate(np.where(done, nth, -1))
+        futile = np.where(last >= 0, nth - last, self.futile + nth + 1)
+        update_s = np.where(last >= 0, ended_s[np.maximum(last, 0)], self.last_update_s)
+        version = self.desk.next_round + (self.buffered + np.cumsum(done)) // self.size
+        return version, self.hopeless(futile, ended_s, update_s)
 
     def take_in(self) -> bool:
         """Take in who arrived, up to the one whose update fills the buffer; whether one did."""

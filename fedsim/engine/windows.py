@@ -156,13 +156,8 @@ class _Passes:
         time_s, version = rows.dispatched_s[order], rows.base_round[order]
         self.stop_before(time_s[1:][time_s[1:] == time_s[:-1]])
         done = Table.join(self.ends).rows.outcome[order] == COMPLETED
-        right = desk.next_round + (server.buffered + np.cumsum(done)) // server.size
-        self.stop_before(time_s[(version != right) | (right >= desk.plan.rounds)])
-        nth = np.arange(done.size)
-        last = np.maximum.accumulate(np.where(done, nth, -1))
-        futile = np.where(last >= 0, nth - last, server.futile + nth + 1)
-        update_s = np.where(last >= 0, time_s[np.maximum(last, 0)], server.last_update_s)
-        self.stop_before(time_s[server.hopeless(futile, time_s, update_s)])
+        right, hopeless = server.forecast(done, time_s)
+        self.stop_before(time_s[(version != right) | (right >= desk.plan.rounds) | hopeless])
 
     def certain(self) -> tuple[Table, Table]:
         """The ends before the horizon in order, and the replacement for each."""
