@@ -38,16 +38,24 @@ def find(name_or_path: str, folder: str, suffix: str) -> Path | None:
         suffix: the file suffix of the catalogue's files, with its dot.
     """
     path = Path(name_or_path)
-    if path.is_file():
+    if is_file(path):
         return path
     if not name_or_path or path.is_absolute() or ".." in path.parts:
         return None
     head, *rest = folder.split("/")
     shipped = data_dir(head).joinpath(*rest, name_or_path)
     for candidate in (shipped, shipped.with_name(shipped.name + suffix)):
-        if candidate.is_file():
+        if is_file(candidate):
             return candidate
     return None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; whatever cannot even be looked for (too long, a NUL in it) is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def names(folder: str, suffix: str) -> list[str]:

@@ -5,13 +5,12 @@ A trace is plain JSON, so reading one imports neither torch nor networkx.
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fedsim import paths
+from fedsim import files, paths
 from fedsim.cost.layers import (
     ARITHMETIC,
     COUNTS,
@@ -28,6 +27,8 @@ from fedsim.cost.layers import (
 from fedsim.cost.polynomial import Axis, Polynomial
 from fedsim.errors import TraceError
 
+MOST_BYTES = 8 * files.MB  # twenty times the largest of the catalogue
+
 __all__ = ["Layer", "LayerTrace", "load_trace", "parse_trace"]
 
 
@@ -43,15 +44,12 @@ def load_trace(name_or_path: str | Path) -> LayerTrace:
     if found is None:
         known = ", ".join(paths.names("traces", ".json")) or "none yet"
         raise TraceError(f"there is no layer trace {str(name_or_path)!r}; the catalogue has {known}")
-    try:
-        return _parsed(found.read_text(encoding="utf-8"), str(found))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise TraceError(f"is not JSON that can be read ({error})", file=found) from None
+    return _parsed(files.read_text(found, TraceError, MOST_BYTES), str(found))
 
 
 @lru_cache(maxsize=8)
 def _parsed(text: str, file: str) -> LayerTrace:
-    return parse_trace(json.loads(text), file=file)
+    return parse_trace(files.parse_json(text, file, TraceError), file=file)
 
 
 def parse_trace(content: Any, file: str = "") -> LayerTrace:

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fedsim import paths
+from fedsim import files, paths
 from fedsim.errors import TraceError
 from fedsim.fleet.who import Floats, Ints, on_grid
+
+MOST_BYTES = 300 * files.MB
+MOST_SPANS = 10_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,26 +121,43 @@ def load(name_or_path: str, *, with_bytes: bool) -> Spans:
     numbers: dict[str, Floats] = {}
     for name in wanted[1:]:
         try:
-            numbers[name] = np.asarray(columns[name], dtype=np.float64)
-        except (TypeError, ValueError):
+            numbers[name] = np.asarray(columns[name].to_pylist(), dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
             raise TraceError("holds something that is not a number", file=path, key=name) from None
-    client = columns["client"]
+    client = columns["client"].to_pylist()
     if not all(isinstance(value, int) for value in client):
         client = [str(value) for value in client]
-    return build(np.asarray(client), numbers["start_s"], numbers["end_s"], numbers.get("bytes"), str(path))
+    try:
+        names = np.asarray(client)
+    except OverflowError:
+        raise TraceError("holds a number that is too large", file=path, key="client") from None
+    return build(names, numbers["start_s"], numbers["end_s"], numbers.get("bytes"), str(path))
 
 
-def _columns(path: Path, wanted: list[str]) -> dict[str, list[object]]:
+def _columns(path: Path, wanted: list[str]) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.csv as pc
     import pyarrow.parquet as pq
 
+    files.size_of(path, TraceError, MOST_BYTES)
+    table: Any = None
     try:
-        table = pq.read_table(path) if path.suffix == ".parquet" else pc.read_csv(path)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
-        raise TraceError(f"cannot be read: {str(fault).splitlines()[0]}", file=path) from None
+        if path.suffix == ".parquet":
+            with pq.ParquetFile(path) as opened:
+                rows, names = opened.metadata.num_rows, opened.schema_arrow.names
+                table = (
+                    opened.read([name for name in wanted if name in names]) if rows <= MOST_SPANS else None
+                )
+        else:
+            table = pc.read_csv(path)
+            rows, names = table.num_rows, table.column_names
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as fault:
+        reason = next(iter(str(fault).splitlines()), "it is damaged")
+        raise TraceError(f"cannot be read: {reason}", file=path) from None
+    if rows > MOST_SPANS:
+        raise TraceError(f"has {rows:,} rows; {MOST_SPANS:,} is the most", file=path)
     for name in wanted:
-        if name not in table.column_names:
-            found = ", ".join(table.column_names)
+        if name not in names:
+            found = ", ".join(names)
             raise TraceError(f"has no column {name!r}; it has {found}", file=path)
-    return {name: table.column(name).to_pylist() for name in wanted}
+    return {name: table.column(name) for name in wanted}

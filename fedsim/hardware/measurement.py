@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from fedsim import paths
+from fedsim import files, paths
 from fedsim.errors import HardwareError
 from fedsim.hardware.device import TRAINING_PRECISIONS, Device
 from fedsim.hardware.section import shown
 
+MOST_BYTES = files.MB
 COLUMNS = ("device", "model", "batch_size", "seconds", "longest_seconds", "precision", "seconds_per_batch")
 
 
@@ -62,11 +63,11 @@ def measurements(device: str | Device | None = None) -> list[Measurement]:
     Raises:
         HardwareError: if a file has a fault.
     """
-    files = [_path(name) for name in paths.names("hardware/measurements", ".csv")]
+    found = [_path(name) for name in paths.names("hardware/measurements", ".csv")]
     if isinstance(device, Device):
-        files += [Path(f) for f in device.measurement_files]
+        found += [Path(f) for f in device.measurement_files]
     name = device.name if isinstance(device, Device) else device
-    rows = [row for file in files for row in _read(file)]
+    rows = [row for file in found for row in _read(file)]
     return [row for row in rows if name is None or row.device == name]
 
 
@@ -78,16 +79,14 @@ def _path(name: str) -> Path:
 
 
 def _read(file: Path) -> tuple[Measurement, ...]:
+    files.size_of(file, HardwareError, MOST_BYTES)
     stat = file.stat()
     return _parse(file, stat.st_mtime_ns, stat.st_size)
 
 
 @cache
 def _parse(file: Path, changed_ns: int, size: int) -> tuple[Measurement, ...]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise HardwareError("is not UTF-8 text", file=file) from None
+    lines = files.read_text(file, HardwareError, MOST_BYTES).splitlines()
     comments = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
     body = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     if not comments or not comments[0]:

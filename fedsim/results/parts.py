@@ -8,7 +8,6 @@ a segment already holds are skipped, so no round is lost and none is there twice
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fedsim import files
 from fedsim.errors import RunError
 from fedsim.results import atomic, journal
 from fedsim.results.columns import TABLES, schema
@@ -83,13 +83,11 @@ def read_index(parts: Path) -> Index:
         RunError: if it is missing or damaged.
     """
     path = parts / "index.json"
+    raw = files.read_json(path, RunError)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
         segments = [Segment(_plain_name(s["name"]), int(s["first"]), int(s["last"])) for s in raw["segments"]]
         return Index(segments, _plain_name(raw["journal"]), int(raw["serial"]))
-    except OSError as fault:
-        raise RunError(f"cannot be read: {fault.strerror}", file=path) from None
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise RunError("is damaged; this run cannot be read or continued", file=path) from None
 
 

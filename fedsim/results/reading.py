@@ -6,7 +6,6 @@ is a :class:`~fedsim.errors.RunError` of one sentence. No file is executed or un
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fedsim import yamlfile
+from fedsim import files, yamlfile
 from fedsim.errors import RunError
 from fedsim.results import parts as parts_
 from fedsim.results.columns import TABLES, schema
@@ -25,7 +24,6 @@ from fedsim.results.manifest import check_format
 if TYPE_CHECKING:
     import pandas as pd
 
-_MAX_JSON_BYTES = 64_000_000
 _TEXT = {table: [c.name for c in columns if c.dtype == "string"] for table, columns in TABLES.items()}
 BATCH_ROWS = 1 << 16
 
@@ -36,16 +34,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         RunError: if the file is missing, too large, or not one JSON object.
     """
-    try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise RunError("is too large for a file of a run", file=path)
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError("is missing; give the directory of a run", file=path) from None
-    except OSError as fault:
-        raise RunError(f"cannot be read: {fault.strerror}", file=path) from None
-    except (ValueError, RecursionError):
-        raise RunError("is damaged: it is not valid JSON", file=path) from None
+    if not path.exists():
+        raise RunError("is missing; give the directory of a run", file=path)
+    value = files.read_json(path, RunError)
     if not isinstance(value, dict):
         raise RunError("is damaged: it is not a JSON object", file=path)
     return value
@@ -126,10 +117,7 @@ class Run:
     @cached_property
     def scenario_text(self) -> str:
         """The resolved scenario as written."""
-        try:
-            return (self.path / "scenario.yaml").read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise RunError("cannot be read", file=self.path / "scenario.yaml") from None
+        return files.read_text(self.path / "scenario.yaml", RunError, yamlfile.MAX_BYTES)
 
     @cached_property
     def summary(self) -> dict[str, Any]:

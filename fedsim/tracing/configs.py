@@ -6,11 +6,10 @@ and the one which is trained are the same.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from fedsim import learning
+from fedsim import files, learning
 from fedsim.errors import TraceError
 
 _FOLDER = Path(learning.__file__).resolve().parent / "configs"
@@ -39,10 +38,7 @@ def read(path: Path) -> Any:
     Raises:
         TraceError: the file is not one, or not of a speech model with a convolutional encoder.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise TraceError(f"is not JSON that can be read ({error})", file=path) from None
+    content = files.read_json(path, TraceError, files.MB, finite=False)
     kind = content.get("model_type") if isinstance(content, dict) else None
     if not isinstance(kind, str):
         raise TraceError(

@@ -108,7 +108,7 @@ def test_no_torch_for_a_price():
         (["trace", "wav2vec9"], "there is no model 'wav2vec9'"),
         (["trace", "wav2vec2-base", "--config", "x.json"], "not both"),
         (["trace", "--name", "mine"], "--name names the model of --config"),
-        (["trace", "--config", "nowhere.json"], "nowhere.json: is not JSON that can be read"),
+        (["trace", "--config", "nowhere.json"], "nowhere.json: cannot be read: No such file"),
     ],
 )
 def test_bad_input_is_one_sentence(fedsim, arguments, sentence):

@@ -153,7 +153,7 @@ def test_unknown_names_and_broken_files(tmp_path):
         load_trace("wav2vec3")
     broken = tmp_path / "half.json"
     broken.write_text('{"graph": ')
-    with pytest.raises(TraceError, match="not JSON"):
+    with pytest.raises(TraceError, match="not valid JSON"):
         load_trace(broken)
     with pytest.raises(TraceError, match="no variant 'tpu/eager/fp32'"):
         load_trace("wav2vec2-tiny").names("tpu/eager/fp32")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from fedsim import files
 from fedsim.errors import CorpusError
 from fedsim.learning.corpus import listing, store
 from fedsim.learning.spec import CorpusSpec
@@ -57,31 +58,29 @@ def _list(folder: Path, name: str, split: str) -> list[listing.Recording]:
     recordings = []
     previous = csv.field_size_limit(_LONGEST_FIELD)
     try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            rows = csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
-            missing = [column for column in REQUIRED if column not in (rows.fieldnames or [])]
-            if missing:
-                raise CorpusError(f"lacks the column {missing[0]!r}", file=file)
-            for row in rows:
-                clip = (row["path"] or "").strip()
-                if not clip or not row["client_id"] or Path(clip).name != clip:
-                    raise CorpusError(
-                        f"has no usable client_id and path ({clip!r})", file=file, key=f"line {rows.line_num}"
-                    )
-                clip = clip if "." in clip else f"{clip}.mp3"
-                recordings.append(
-                    listing.Recording(
-                        folder / "clips" / clip,
-                        clip,
-                        row["client_id"],
-                        (row["sentence"] or "").strip(),
-                        split,
-                    )
+        text = files.lines(file, CorpusError, listing.MOST_BYTES, _LONGEST_FIELD)
+        rows = csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
+        missing = [column for column in REQUIRED if column not in (rows.fieldnames or [])]
+        if missing:
+            raise CorpusError(f"lacks the column {missing[0]!r}", file=file)
+        for row in rows:
+            clip = (row["path"] or "").strip()
+            if not clip or not row["client_id"] or Path(clip).name != clip:
+                raise CorpusError(
+                    f"has no usable client_id and path ({clip!r})", file=file, key=f"line {rows.line_num}"
                 )
-    except (UnicodeDecodeError, csv.Error) as fault:
+            clip = clip if "." in clip else f"{clip}.mp3"
+            recordings.append(
+                listing.Recording(
+                    folder / "clips" / clip,
+                    clip,
+                    row["client_id"],
+                    (row["sentence"] or "").strip(),
+                    split,
+                )
+            )
+    except csv.Error as fault:
         raise CorpusError(f"cannot be read: {fault}", file=file) from None
-    except OSError as fault:
-        raise CorpusError(f"cannot be read: {fault.strerror}", file=file) from None
     finally:
         csv.field_size_limit(previous)
     return recordings

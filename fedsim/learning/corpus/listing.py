@@ -22,6 +22,7 @@ from fedsim.learning.spec import CorpusSpec
 
 DECODER_VERSION = 1
 HELD_OUT_SHARE = 0.1
+MOST_BYTES = 800_000_000  # of a list: three million recordings
 
 
 @dataclass(frozen=True)

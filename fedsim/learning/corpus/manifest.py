@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from fedsim import files
 from fedsim.errors import CorpusError
 from fedsim.learning.corpus import listing, store
 from fedsim.learning.spec import CorpusSpec
@@ -29,15 +30,9 @@ def load(spec: CorpusSpec) -> store.Corpus:
 
 def read(file: Path, spec: CorpusSpec) -> list[listing.Recording]:
     """The recordings that a manifest lists, in order; see :func:`load`."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise CorpusError("is not UTF-8 text", file=file) from None
-    except OSError as fault:
-        raise CorpusError(f"cannot be read: {fault.strerror}", file=file) from None
     recordings = []
     try:
-        rows = csv.DictReader(text.splitlines(keepends=True), strict=True)
+        rows = csv.DictReader(files.lines(file, CorpusError, listing.MOST_BYTES), strict=True)
         columns = [name.strip() for name in rows.fieldnames or []]
         missing = [name for name in REQUIRED if name not in columns]
         if missing:

@@ -1,0 +1,147 @@
+"""The door for files that somebody else may have made: each is read whole, or one sentence says why not.
+
+Whatever a path leads to (a folder, a pipe, a device, a loop of links, a gigabyte of zeros, text in
+another encoding, JSON nested ten thousand deep), nothing here blocks, fills the memory or raises
+anything but the error that the caller names. Nothing that is read is ever executed or unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fedsim.errors import InputError
+
+MB = 1_000_000
+MOST_JSON_BYTES = 32 * MB
+"""JSON grows up to twenty times in memory, when it is all empty lists."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # half a character, or half of a pair
+Error = type[InputError]
+Hook = Callable[[dict[str, Any]], Any]
+
+
+def size_of(path: Path, error: Error, most_bytes: int) -> int:
+    """The size of a regular file, links followed.
+
+    Raises:
+        InputError: (of kind ``error``) if there is none that can be read, or it is larger than that.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError, RuntimeError) as fault:  # ValueError: a NUL in the name
+        raise error(f"cannot be read: {_reason(fault)}", file=path) from None
+    if not stat.S_ISREG(found.st_mode):
+        what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
+        raise error(f"cannot be read: it is {what}, not a file", file=path)
+    if found.st_size > most_bytes:
+        raise error(
+            f"is too large: {found.st_size / MB:,.0f} MB where {most_bytes / MB:,g} MB is the most",
+            file=path,
+        )
+    return found.st_size
+
+
+def read_text(path: Path, error: Error, most_bytes: int) -> str:
+    """A UTF-8 text file, with or without a byte order mark, newlines as they are.
+
+    Raises:
+        InputError: (of kind ``error``) if it cannot be read, is too large, or is not UTF-8 text.
+    """
+    size_of(path, error, most_bytes)
+    try:
+        raw = path.read_bytes()
+    except OSError as fault:
+        raise error(f"cannot be read: {_reason(fault)}", file=path) from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise error("is not UTF-8 text", file=path) from None
+    if "\0" in text:
+        raise error("is not text: it holds zero bytes", file=path)
+    return text
+
+
+def lines(path: Path, error: Error, most_bytes: int, longest: int = MB) -> Iterator[str]:
+    """The lines of a UTF-8 text file one by one, with their ends: a large table, in little memory.
+
+    Raises:
+        InputError: (of kind ``error``) as :func:`read_text`, or if a line is longer than ``longest``.
+    """
+    size_of(path, error, most_bytes)
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while raw := file.readline(longest + 1):
+                number += 1
+                where = f"line {number}"
+                if len(raw) > longest:
+                    raise error(f"is longer than {longest / MB:g} MB", file=path, key=where)
+                try:
+                    text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError:
+                    raise error("is not UTF-8 text", file=path, key=where) from None
+                if "\0" in text:
+                    raise error("is not text: it holds zero bytes", file=path, key=where)
+                yield text
+    except OSError as fault:
+        raise error(f"cannot be read: {_reason(fault)}", file=path) from None
+
+
+def read_json(
+    path: Path,
+    error: Error,
+    most_bytes: int = MOST_JSON_BYTES,
+    *,
+    finite: bool = True,
+    hook: Hook | None = None,
+) -> Any:
+    """What a JSON file says.
+
+    Args:
+        path: the file.
+        error: the kind of error to raise.
+        most_bytes: a larger file is not read.
+        finite: refuse ``NaN`` and ``Infinity``, which JSON does not know.
+        hook: what to make of each object.
+
+    Raises:
+        InputError: (of kind ``error``) if it cannot be read, is too large, or is not JSON.
+    """
+    return parse_json(read_text(path, error, most_bytes), path, error, finite=finite, hook=hook)
+
+
+def parse_json(
+    text: str, path: str | Path, error: Error, *, finite: bool = True, hook: Hook | None = None
+) -> Any:
+    """What JSON text says; see :func:`read_json`."""
+
+    def no_number(word: str) -> Any:
+        raise ValueError(f"{word} is not a number in JSON")
+
+    def once(pairs: list[tuple[str, Any]]) -> Any:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            twice = next(key for i, (key, _) in enumerate(pairs) if any(key == k for k, _ in pairs[:i]))
+            raise ValueError(f"the key {twice!r} is given twice")
+        return found if hook is None else hook(found)
+
+    try:
+        found = json.loads(text, parse_constant=no_number if finite else None, object_pairs_hook=once)
+        if _SURROGATE.search(text):
+            json.dumps(found, ensure_ascii=False, default=str).encode("utf-8")
+        return found
+    except RecursionError:
+        raise error(
+            "is damaged: it is not valid JSON that can be read: it is nested too deep", file=path
+        ) from None
+    except (ValueError, OverflowError) as fault:
+        raise error(f"is damaged: it is not valid JSON: {fault}", file=path) from None
+
+
+def _reason(fault: Exception) -> str:
+    return (getattr(fault, "strerror", None) or str(fault)).strip()
