@@ -14,7 +14,23 @@ accepted, in one sentence. The command line prints it and never shows a tracebac
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+MOST_CHARACTERS = 1000
+"""Of a sentence; what is longer is cut in the middle."""
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What steers a terminal, turns text around, breaks a line, or is half a character."""
+
+
+def one_line(text: object) -> str:
+    """Text that a terminal shows as it is: one line, control characters spelled out, of bounded length."""
+    whole = str(text)
+    if len(whole) > MOST_CHARACTERS:
+        half = MOST_CHARACTERS // 2
+        whole = f"{whole[:half]} ... {whole[-half:]}"
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), whole)
 
 
 class FedsimError(Exception):
@@ -38,7 +54,7 @@ class InputError(FedsimError):
         self.message = message
         self.file = str(file) if file is not None else None
         self.key = key
-        super().__init__(": ".join(part for part in (self.file, self.key, message) if part))
+        super().__init__(one_line(": ".join(part for part in (self.file, self.key, message) if part)))
 
 
 class ScenarioError(InputError):
@@ -59,3 +75,36 @@ class CorpusError(InputError):
 
 class RunError(InputError):
     """A run directory cannot be used."""
+
+
+_ways_on: list[str] = []
+
+
+def way_on() -> str:
+    """How to go on if the work that is being done now were stopped; empty if nobody said."""
+    return _ways_on[-1] if _ways_on else ""
+
+
+@contextmanager
+def going_on(sentence: str, place: Path) -> Iterator[None]:
+    """Whatever stops the work inside tells the user how to go on with it.
+
+    Args:
+        sentence: what is kept and how to go on, such as ``finished rounds are kept; go on with: ...``.
+        place: where the work is written.
+
+    Raises:
+        FedsimError: one that came from inside, with the sentence; or for a disk that refused.
+    """
+    _ways_on.append(sentence)
+    try:
+        yield
+    except FedsimError as fault:
+        fault.way_on = fault.way_on or sentence
+        raise
+    except OSError as fault:
+        error = FedsimError(f"{place}: cannot be written: {fault.strerror or fault}")
+        error.way_on = sentence
+        raise error from fault
+    finally:
+        _ways_on.pop()

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from fedsim import files
-from fedsim.errors import InputError
+from fedsim.errors import CONTROL, InputError
 
 MAX_BYTES = 500_000
 """Read in 2.5 s at worst; the largest sweep that fedsim accepts takes a third of it."""
@@ -57,7 +57,7 @@ def _build(loader: _Strict, node: yaml.Node, path: str, error: type[InputError],
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise error("has a key that is not plain text", file=file, key=path or None)
-            name = str(key_node.value)
+            name = _plain(str(key_node.value), path, error, file)
             where = f"{path}.{name}" if path else name
             if name in result:
                 line = key_node.start_mark.line + 1
@@ -76,13 +76,17 @@ def _build(loader: _Strict, node: yaml.Node, path: str, error: type[InputError],
         raise error(f"has the tag {node.tag!r}; tags are not used here", file=file, key=path or None)
     try:
         value = loader.construct_object(node, deep=True)
-        if isinstance(value, str):
-            value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise error(f"{node.value!r} is not Unicode text", file=file, key=path or None) from None
     except ValueError as fault:
         raise error(f"{node.value!r} cannot be read: {fault}", file=file, key=path or None) from None
-    return value
+    return _plain(value, path, error, file) if isinstance(value, str) else value
+
+
+def _plain(text: str, path: str, error: type[InputError], file: str) -> str:
+    """Text as it is, if it holds no control character but line ends and tabs."""
+    found = CONTROL.search(text.replace("\n", "").replace("\t", ""))
+    if found is not None:
+        raise error(f"{text!r} holds the control character {found[0]!r}", file=file, key=path or None)
+    return text
 
 
 def parse(text: str, file: str | Path, error: type[InputError] = InputError) -> Any:

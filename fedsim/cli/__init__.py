@@ -7,13 +7,14 @@ other :class:`~fedsim.errors.FedsimError` one line and exit code 1.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 
 import click
 
 from fedsim import __version__
-from fedsim.errors import FedsimError
+from fedsim.errors import FedsimError, one_line
 
 VERBS = {
     "init": "Write a first scenario, every key explained.",
@@ -65,24 +66,36 @@ def fedsim() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 0, 1 (a fault), 2 (bad input) or 130 (interrupted)."""
+    """Run the command line; exits with 0, 1 (a fault), 2 (bad input) or 128 + signal (130 for Ctrl-C)."""
     try:
-        result = fedsim.main(arguments, prog_name="fedsim", standalone_mode=False)
+        with listening():
+            result = fedsim.main(arguments, prog_name="fedsim", standalone_mode=False)
+            sys.stdout.flush()
         sys.exit(result if isinstance(result, int) else 0)
-    except click.exceptions.Abort:
-        print("fedsim: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        stopped = error.__cause__ if isinstance(error.__cause__, Stopped) else Stopped()
+        _say(stopped)
+        sys.exit(stopped.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message())
         sys.exit(error.exit_code)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         help_line = f"; see {context.command_path} --help" if context else ""
-        print(f"fedsim: {error.format_message().rstrip('.')}{help_line}", file=sys.stderr)
+        _say(f"{error.format_message().rstrip('.')}{help_line}")
         sys.exit(error.exit_code)
     except FedsimError as error:
-        print(f"fedsim: {error}", file=sys.stderr)
+        _say(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        _say(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
+        sys.exit(1)
+
+
+def _say(what: object) -> None:
+    """One line on standard error, if anybody listens."""
+    with contextlib.suppress(OSError):
+        print(f"fedsim: {what}", file=sys.stderr, flush=True)

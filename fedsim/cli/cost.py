@@ -67,6 +67,7 @@ def command(
 
 def _show(pricer: Pricer, answer: dict[str, Any], batch: int, seconds: float) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from fedsim.units import format_bytes, format_duration, format_flops
@@ -74,8 +75,9 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, seconds: float) ->
     console = Console(highlight=False)
     device, technique = pricer.device, pricer.technique
     batches = f"{batch} x {seconds:g} s"
-    grown = f" of {device.growth.year} by {device.growth.trend}" if device.growth.year else ""
-    console.print(f"[bold]{pricer.trace.name}[/bold] on [bold]{device.title}[/bold]{grown}, {batches}")
+    grown = f" of {device.growth.year} by {escape(str(device.growth.trend))}" if device.growth.year else ""
+    what, where = escape(pricer.trace.name), escape(device.title)
+    console.print(f"[bold]{what}[/bold] on [bold]{where}[/bold]{grown}, {batches}")
     console.print(f"[dim]{_technique(technique)}[/dim]\n")
     facts = Table.grid(padding=(0, 2))
     facts.add_row("parameters", f"{answer['parameters'] / 1e6:.2f} million")
@@ -102,7 +104,8 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, seconds: float) ->
             f"[red]does not fit[/red]: {short} more than the {format_bytes(free)} that the system leaves"
         )
     console.print(f"\n{verdict}")
-    inherited = f" from {answer['calibration']['relative']}" if answer["calibration"]["relative"] else ""
+    relative = answer["calibration"]["relative"]
+    inherited = f" from {escape(relative)}" if relative else ""
     console.print(f"[dim]rates: {answer['calibration']['status']}{inherited}[/dim]")
 
 

@@ -68,6 +68,7 @@ def _who(scenario: Scenario) -> str:
 
 
 def _mix(scenario: Scenario) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
@@ -78,11 +79,13 @@ def _mix(scenario: Scenario) -> Any:
             f"memory of a {entry.pressure.kind}" if entry.pressure.kind in ("phone", "laptop") else "",
             "on battery" if entry.battery is not None else "",
         ]
-        table.add_row(f"  {entry.share:.0%}", entry.device, ", ".join(word for word in life if word))
+        said = (entry.device, ", ".join(word for word in life if word))
+        table.add_row(f"  {entry.share:.0%}", *map(escape, said))
     return table
 
 
 def _fit(rows: list[DeviceOutlook]) -> Any:
+    from rich.markup import escape
     from rich.table import Table
 
     from fedsim.units import format_bytes, format_duration
@@ -93,7 +96,7 @@ def _fit(rows: list[DeviceOutlook]) -> Any:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            row.device,
+            escape(row.device),
             f"{row.clients:,}",
             f"{row.fit:.0%}",
             format_bytes(row.footprint_bytes),

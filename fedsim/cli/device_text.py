@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from fedsim.cli.device_data import as_dict, calibration_dict, flat, residual_dict, summary, to_csv
 from fedsim.cost.calibration import Calibration, calibrate, status_of
@@ -56,7 +57,7 @@ def many(devices: Sequence[Device], form: str) -> None:
     for device in devices:
         fp16 = device.peak_flops_per_s.get("fp16")
         table.add_row(
-            device.name,
+            escape(device.name),
             str(device.released),
             device.family,
             f"{device.memory_bytes / GIB:g}",
@@ -79,7 +80,7 @@ def one(device: Device, form: str) -> None:
         click.echo(to_csv([flat(device)]), nl=False)
         return
     console = _console()
-    console.print(f"[bold]{device.title}[/bold]  {device.name}", soft_wrap=True)
+    console.print(f"[bold]{escape(device.title)}[/bold]  {escape(device.name)}", soft_wrap=True)
     console.print(
         f"{device.family}, executes on {device.backend}, trains in {_listed(device.training_precisions)}"
     )
@@ -88,13 +89,13 @@ def one(device: Device, form: str) -> None:
     last = ""
     for label, value, figure in _figures(device):
         source = device.source_of(figure)
-        figures.add_row(label, value, "as above" if source == last else source)
+        figures.add_row(label, value, "as above" if source == last else escape(source))
         last = source
     console.print(figures)
     console.print()
     console.print(_rates_table(device, calibration))
     console.print()
-    console.print(_verdict(device, calibration))
+    console.print(_verdict(device, calibration), markup=False)
     _print_residuals(console, [calibration], [device])
 
 
@@ -188,7 +189,7 @@ def residuals(devices: Sequence[Device], form: str) -> None:
     _print_residuals(console, found, measured)
     console.print()
     for calibration, device in zip(found, measured, strict=True):
-        console.print(f"{device.name}: {_verdict(device, calibration)}")
+        console.print(f"{device.name}: {_verdict(device, calibration)}", markup=False)
     if len(found) > 1:
         total = summary(found)
         console.print(
@@ -214,8 +215,8 @@ def _print_residuals(console: Any, found: Sequence[Calibration], devices: Sequen
             table.add_section()
         left_out = residual.left_out_error
         table.add_row(
-            *([step.device if step.device != last else ""] if several else []),
-            step.model,
+            *([escape(step.device) if step.device != last else ""] if several else []),
+            escape(step.model),
             str(step.batch_size),
             step.precision,
             format_duration(residual.measured_s),
@@ -248,8 +249,8 @@ def _memory_table(checks: Sequence[MemoryCheck], several: bool) -> Any:
         if several and last not in ("", step.device):
             table.add_section()
         table.add_row(
-            *([step.device if step.device != last else ""] if several else []),
-            step.model,
+            *([escape(step.device) if step.device != last else ""] if several else []),
+            escape(step.model),
             str(step.batch_size),
             step.precision,
             f"{step.longest_seconds:g} s",

@@ -120,6 +120,7 @@ def _longest_record(longest: Longest) -> dict[str, Any]:
 
 def _show(fit: Fit, everything: bool) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from fedsim.units import format_bytes, format_duration
@@ -127,7 +128,7 @@ def _show(fit: Fit, everything: bool) -> None:
     console = Console(highlight=False)
     seconds = fit.samples / 16_000
     console.print(
-        f"[bold]{fit.trace.name}[/bold] on [bold]{fit.device.title}[/bold], {fit.batch} x {seconds:g} s:"
+        f"[bold]{escape(fit.trace.name)}[/bold] on [bold]{escape(fit.device.title)}[/bold], {fit.batch} x {seconds:g} s:"
         f" {format_bytes(fit.available_bytes)} beside the system\n"
     )
     facts = Table.grid(padding=(0, 2))

@@ -36,8 +36,10 @@ def command(scenario: str, overrides: tuple[str, ...], hosts: tuple[str, ...], a
     corpus need not be there yet.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
+    from fedsim.errors import one_line
     from fedsim.run import compose
     from fedsim.run.host import learning_outlook
     from fedsim.run.outlook import outlook
@@ -65,7 +67,7 @@ def command(scenario: str, overrides: tuple[str, ...], hosts: tuple[str, ...], a
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            row.device,
+            escape(row.device),
             f"{row.clients:,}",
             f"{row.fit:.0%}",
             format_bytes(row.footprint_bytes),
@@ -75,13 +77,14 @@ def command(scenario: str, overrides: tuple[str, ...], hosts: tuple[str, ...], a
             format_duration(row.upload_s),
         )
     console = Console(highlight=False)
-    console.print(f"{loaded.file}: a valid scenario", soft_wrap=True)
+    console.print(f"{one_line(loaded.file)}: a valid scenario", soft_wrap=True, markup=False)
     console.print(table)
     if real:
         _show_learning(console, real)
 
 
 def _show_learning(console: Console, rows: list[LearningOutlook]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from fedsim.units import format_bytes, format_duration
@@ -94,7 +97,7 @@ def _show_learning(console: Console, rows: list[LearningOutlook]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            row.machine,
+            escape(row.machine),
             f"{format_duration(row.step_s)} ({row.precision})",
             format_duration(row.training_s),
             format_duration(row.evaluation_s + row.downstream_s),

@@ -25,7 +25,7 @@ from fedsim.cost.layers import (
     Profile,
 )
 from fedsim.cost.polynomial import Axis, Polynomial
-from fedsim.errors import TraceError
+from fedsim.errors import CONTROL, TraceError
 
 MOST_BYTES = 8 * files.MB  # twenty times the largest of the catalogue
 
@@ -127,6 +127,8 @@ class _Reader:
         value = where[key]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             self.fail(f"{value!r:.60} is not of type {kind.__name__}", full)
+        if kind is str and CONTROL.search(value):
+            self.fail(f"{value!r:.60} holds a control character", full)
         return value
 
     def choice(self, where: Any, key: str, allowed: tuple[str, ...], path: str) -> str:

@@ -7,6 +7,7 @@ import time
 from typing import Protocol
 
 from fedsim.engine import RoundRecord
+from fedsim.errors import one_line
 from fedsim.units import format_duration
 
 QUIET_INTERVAL_S = 15.0
@@ -89,7 +90,7 @@ class Piped(Lines):
 
     def note(self, text: str) -> None:
         """Print it."""
-        print(text, file=sys.stderr, flush=True)
+        print(one_line(text), file=sys.stderr, flush=True)
 
     def round(self, record: RoundRecord) -> None:
         """Print the state if it is time, or if this was the last round."""
@@ -113,7 +114,7 @@ class Terminal(Lines):
         self._bar = Progress(
             SpinnerColumn(),
             BarColumn(bar_width=20),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=Console(stderr=True),
             transient=True,
         )
@@ -127,7 +128,7 @@ class Terminal(Lines):
 
     def note(self, text: str) -> None:
         """Show it beside the bar."""
-        self._bar.update(self._task, description=text)
+        self._bar.update(self._task, description=one_line(text))
 
     def round(self, record: RoundRecord) -> None:
         """Show the state."""
