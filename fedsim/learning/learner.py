@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.errors import CorpusError, FedsimError, RunError
 from fedsim.learning import aggregate, batches, checkpoint, corpus, model, partition, state
+from fedsim.learning.corrupt import Corruption
+from fedsim.learning.intake import Intake
 from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob
 from fedsim.learning.spec import LearnerSpec, RoundLearning
 from fedsim.learning.tally import Metrics, Tally
@@ -72,10 +74,14 @@ class SpeechLearner:
         net = model.build_model(spec.model, seed)
         self._shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
         self.parameters = model.size(net)
+        self._corruption = Corruption(spec.corrupt, seed, self.parameters)
+        self.notes += self._corruption.note(spec.clients)
         self._length = state.length(self.parameters, spec)
         self._server = aggregate.make_server(spec.aggregate, self.parameters, spec.server_rate)
         self._pool = (make_pool or pool)(spec, seed, spec.max_staleness + 1, self._length, workers)
-        model.flatten(net, self._pool.versions[0][: self.parameters])
+        initial = self._pool.versions[0][: self.parameters]
+        model.flatten(net, initial)
+        self._largest_norm = spec.largest_update * float(np.linalg.norm(initial.astype(np.float64)))
         self._batches = {split: len(batches.held_out(speech, split, spec)) for split in spec.splits}
 
     def weights(self) -> NDArray[np.float32]:
@@ -136,31 +142,27 @@ class SpeechLearner:
             raise FedsimError(f"an update of round {round_index} starts from a model that does not exist yet")
         loss, weight = np.full(len(clients), np.nan), np.zeros(len(clients))
         accepted = ~stale
+        bad = self._corruption.bad(clients)
+        accepted &= ~self._untrained(bad, round_index)
         chosen = self._choose(clients, accepted, round_index)
-        rule = aggregate.make_rule(
-            self.spec.aggregate,
-            self._length,
-            staleness_exponent=self.spec.staleness_exponent,
-            trim=self.spec.trim,
-        )
         jobs = self._jobs(clients, base_round, chosen, round_index)
-        counted, tallies = [], []
+        intake, counted, heard = self._intake(), [], Tally.none()
         for position, job, (tally, weights) in zip(chosen, jobs, self._pool.run(jobs), strict=True):
-            loss[position] = tally.mean_loss
-            if aggregate.fault(weights, self._length, loss[position]) is not None:
-                accepted[position] = False
-                continue
+            loss[position], base = tally.mean_loss, self._pool.versions[job.version]
+            if bad[position]:
+                weights = self._corruption.trained(weights, base, *job.stream)
             late = round_index - int(base_round[position])
-            update = self._received(weights.astype(np.float64) - self._pool.versions[job.version])
-            rule.add(update, float(examples[position]), float(loss[position]), late)
-            counted.append(position)
-            tallies.append(tally)
-        step, shares = rule.finish()
+            if intake.offer(weights, base, float(examples[position]), tally.mean_loss, late):
+                counted.append(position)
+                heard += tally
+            else:
+                accepted[position] = False
+        step, shares = intake.finish()
         weight[counted] = shares
         if counted:
             step[: self.parameters] = self._server.change(step[: self.parameters])
         self._step(step)
-        metrics = Tally.total(tallies).metrics("train") if tallies else []
+        metrics = heard.metrics("train")
         if self.spec.evaluates(round_index):
             metrics += self.evaluate()
         if self.spec.finetunes(round_index):
@@ -170,15 +172,16 @@ class SpeechLearner:
             checkpoint.thin(self.checkpoints, self.spec.checkpoint_every)
         return RoundLearning(loss, weight, accepted, metrics)
 
-    def _received(self, update: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What is left of an update after compression; optimizer state travels as it is."""
-        if self.spec.compression != "none":
-            sizes = [int(np.prod(shape)) for shape in self._shapes.values()]
-            head = update[: self.parameters]
-            update[: self.parameters] = aggregate.compress(
-                head, self.spec.compression, sizes, self.spec.compression_share
-            )
-        return update
+    def _intake(self) -> Intake:
+        sizes = [int(np.prod(shape)) for shape in self._shapes.values()]
+        return Intake(self.spec, sizes, self._length, self._largest_norm)
+
+    def _untrained(self, bad: NDArray[np.bool_], round_index: int) -> NDArray[np.bool_]:
+        """Those whose updates are rejected whatever they train on, so that none of them need train."""
+        base = self._version(round_index)
+        sent = self._corruption.untrained(base) if bad.any() else None
+        refused = sent is not None and self._intake().fault(sent, base, 0.0) is not None
+        return bad & refused
 
     def _choose(self, clients: NDArray[np.int64], able: NDArray[np.bool_], round_index: int) -> list[int]:
         """Positions of those trained for real, in order of client: a seeded draw by client.

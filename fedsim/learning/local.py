@@ -32,6 +32,11 @@ class TrainJob:
     version: int
     occurrence: int = 0
 
+    @property
+    def stream(self) -> tuple[int, int, int]:
+        """What names the random streams of this client in this round."""
+        return self.client, self.round_index, self.occurrence
+
     def __str__(self) -> str:
         return f"training client {self.client} in round {self.round_index}"
 
@@ -135,7 +140,7 @@ class Trainer:
 
     def train(self, job: TrainJob, vector: NDArray[np.float32], out: NDArray[np.float32]) -> Tally:
         """Train from ``vector`` on the client's speech; the new one goes into ``out``."""
-        name = (job.client, job.round_index, job.occurrence)
+        name = job.stream
         draw = rng.generator(self.seed, "local", *name)
         temperature = self.spec.gumbel_temperature(job.round_index)
         tallies = []

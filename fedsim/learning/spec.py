@@ -18,6 +18,7 @@ DEFAULT_MINUTES = 30.0
 PARTITIONS = ("by-speaker", "natural", "dirichlet-speakers", "dirichlet-quality")
 AGGREGATES = ("fedavg", "uniform", "loss-weighted", "fedprox", "fedadam", "fedyogi", "trimmed-mean")
 COMPRESSIONS = ("none", "fp16", "int8", "top-k")
+CORRUPTIONS = ("nan", "inf", "huge", "truncated", "extended", "integers", "noise", "sign-flip")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 OPTIMIZER_STATES = ("fresh", "averaged")
 _CHOICES = {
@@ -37,6 +38,7 @@ _COUNTS = (
 _POSITIVE = (
     "learning_rate", "clip_norm", "crop_seconds", "evaluation_seconds", "gumbel_min", "gumbel_decay",
     "compression_share", "dirichlet_alpha", "server_rate", "local_epochs", "mask_probability",
+    "largest_update",
 )  # fmt: skip
 _NOT_NEGATIVE = (
     "warmup_rounds", "max_staleness", "weight_decay", "feature_gradient_scale", "proximal",
@@ -147,6 +149,28 @@ class FinetuneSpec:
 
 
 @dataclass(frozen=True)
+class CorruptSpec:
+    """Clients that send garbage; see :mod:`fedsim.learning.corrupt`.
+
+    Attributes:
+        share: chance of each client to be one of them, for the whole run.
+        kind: what they send: ``nan`` and ``inf`` (every weight), ``huge`` (weights of 1e30),
+            ``truncated``, ``extended`` and ``integers`` (the wrong shape or type), ``noise`` (normal,
+            of the norm of their honest update) or ``sign-flip`` (that update backwards).
+        scale: factor on ``noise`` and ``sign-flip``.
+    """
+
+    share: float
+    kind: str
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _one_of(self.kind, CORRUPTIONS, "corrupt.kind")
+        _need(0 < self.share <= 1, f"is {self.share:g}; it lies between 0 and 1", "corrupt.share")
+        _need(0 < self.scale <= 1e6, f"is {self.scale:g}; it lies between 0 and 1e6", "corrupt.scale")
+
+
+@dataclass(frozen=True)
 class LearnerSpec:
     """Everything that decides the learning plane but the run's seed.
 
@@ -184,6 +208,9 @@ class LearnerSpec:
         staleness_exponent: an update s rounds late weighs (1 + s)**-exponent as much.
         compression: what is done to an update before it is sent; see ``aggregate.compress``.
         compression_share: of the coordinates that ``top-k`` keeps.
+        largest_update: an update of a larger norm than this times that of the initial model is
+            rejected. Real training stays far below (see the guide), garbage may not.
+        corrupt: clients that send garbage, or None.
         crop_seconds: longest piece of an utterance in a batch; a random one if it is longer.
         mask_probability, mask_span_frames, negatives, diversity_weight: of the objective; None:
             the model preset's.
@@ -228,6 +255,8 @@ class LearnerSpec:
     staleness_exponent: float = 0.5
     compression: str = "none"
     compression_share: float = 0.01
+    largest_update: float = 10.0
+    corrupt: CorruptSpec | None = None
     crop_seconds: float = 2.0
     mask_probability: float | None = None
     mask_span_frames: int | None = None
@@ -306,8 +335,9 @@ class RoundLearning:
         loss: float64[n], mean contrastive training loss in nats; nan: not trained for real.
         weight: float64[n], share in the aggregate; sums to 1 over those trained and accepted,
             0 for the others. All 0 if none was accepted: the model stays as it was.
-        accepted: bool[n], False for an update that was rejected (non-finite, wrongly shaped, too
-            stale); a client that was not trained for real counts as accepted.
+        accepted: bool[n], False for an update that was rejected (non-finite, malformed, too large,
+            too stale); a client that was not trained for real counts as accepted, unless it is one
+            that sends what is always rejected.
         metrics: (metric, split, value) triples; ``train`` in every round with a trained client.
     """
 

@@ -44,7 +44,7 @@ def put(
     model.load(net, vector[:count])
     if spec.optimizer_state != "averaged":
         return
-    steps, start = float(vector[-1]), count
+    steps, start = max(float(vector[-1]), 0.0), count
     for parameter in net.parameters():
         stop = start + parameter.numel()
         first, second = vector[start:stop], np.maximum(vector[start + count : stop + count], 0.0)

@@ -26,15 +26,19 @@ class Tally:
     count: int
     codes: NDArray[np.float64]
 
+    def __add__(self, other: Tally) -> Tally:
+        codes = np.asarray(self.codes + other.codes, np.float64)
+        return Tally(self.loss + other.loss, self.correct + other.correct, self.count + other.count, codes)
+
+    @staticmethod
+    def none() -> Tally:
+        """Of no frames."""
+        return Tally(0.0, 0, 0, np.zeros(()))
+
     @staticmethod
     def total(tallies: Iterable[Tally]) -> Tally:
         """The sum, in the order given."""
-        loss, correct, count = 0.0, 0, 0
-        codes: NDArray[np.float64] | float = 0.0
-        for tally in tallies:
-            loss, correct, count = loss + tally.loss, correct + tally.correct, count + tally.count
-            codes = codes + tally.codes
-        return Tally(loss, correct, count, np.asarray(codes, np.float64))
+        return sum(tallies, start=Tally.none())
 
     @property
     def mean_loss(self) -> float:

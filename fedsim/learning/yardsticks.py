@@ -72,5 +72,6 @@ def _single(spec: LearnerSpec) -> LearnerSpec:
         optimizer_state="averaged" if spec.optimizer != "sgd" else "fresh",
         aggregate="uniform",
         compression="none",
+        corrupt=None,
         max_staleness=0,
     )

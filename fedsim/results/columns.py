@@ -47,7 +47,9 @@ ROUNDS = (
     Column("oom", "int64", "", "Clients that ran out of memory."),
     Column("offline", "int64", "", "Clients that went away before their update had arrived."),
     Column("battery", "int64", "", "Clients that stopped because their battery reached its floor."),
-    Column("rejected", "int64", "", "Clients whose update the server refused as not finite or malformed."),
+    Column(
+        "rejected", "int64", "", "Clients whose update the server refused: not finite, malformed, too large."
+    ),
     Column("failed", "int64", "", "Clients that crashed."),
     Column("downloaded_bytes", "float64", "bytes", "Bytes that the clients received, partial ones too."),
     Column("uploaded_bytes", "float64", "bytes", "Bytes that the clients sent, partial ones too."),

@@ -18,7 +18,7 @@ MEANINGS = MappingProxyType(
         "oom": "The device ran out of memory: footprint, system and pressure exceeded what it has.",
         "offline": "The client went away before its update had arrived.",
         "battery": "The battery fell to the floor below which the client refuses to work.",
-        "rejected": "The update or its loss was not finite, or was malformed; the server refused it.",
+        "rejected": "The update or its loss was not finite, malformed or too large; the server refused it.",
         "failed": "The client crashed for a reason of its own.",
     }
 )

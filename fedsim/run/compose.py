@@ -20,7 +20,7 @@ from fedsim.fleet.batches import Batches
 from fedsim.fleet.hours import NIGHT
 from fedsim.fleet.workload import Workloads
 from fedsim.hardware import Device, Link
-from fedsim.learning import CorpusSpec, FinetuneSpec, LearnerSpec, speech_learner, yardsticks
+from fedsim.learning import CorpusSpec, CorruptSpec, FinetuneSpec, LearnerSpec, speech_learner, yardsticks
 from fedsim.run.world import FleetWorld, make_workloads
 from fedsim.run.yardstick import Alone, kind_of, on_server
 from fedsim.scenario import Scenario
@@ -294,6 +294,8 @@ def learner_spec(scenario: Scenario) -> LearnerSpec | None:
     about = {"yardstick", "alone"}
     values = {name: getattr(block, name) for name in type(block).model_fields if name not in about}
     values["corpus"] = CorpusSpec(**block.corpus.model_dump())
+    if block.corrupt is not None:
+        values["corrupt"] = CorruptSpec(**block.corrupt.model_dump(exclude_none=True))
     if block.downstream is not None:
         values["downstream"] = FinetuneSpec(**block.downstream.model_dump())
     return LearnerSpec(

@@ -283,6 +283,27 @@ class CorpusSpec(Block):
         return self
 
 
+class Corrupt(Block):
+    """Clients that send garbage in place of an update."""
+
+    share: float = Field(gt=0, le=1, description="chance of each client to be one of them, all the run")
+    kind: Literal["nan", "inf", "huge", "truncated", "extended", "integers", "noise", "sign-flip"] = Field(
+        description="noise and sign-flip pass for updates; the others are rejected"
+    )
+    scale: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="noise, sign-flip: its norm, in norms of the client's honest update (by default 1)",
+    )
+
+    @model_validator(mode="after")
+    def _options(self) -> Corrupt:
+        may = {"noise": ("scale",), "sign-flip": ("scale",)}
+        _needs(self, self.kind, {}, ("scale",), may)
+        return self
+
+
 class Downstream(Block):
     """Fine-tuning for speech recognition with CTC, within the run."""
 
@@ -336,6 +357,13 @@ class Learning(Block):
     proximal: float = Field(0.01, ge=0, description="fedprox: strength mu of the pull to the global model")
     server_rate: float = Field(3e-3, gt=0, description="fedadam, fedyogi: the server's learning rate")
     trim: float = Field(0.1, ge=0, lt=0.5, description="trimmed-mean: share left out at each end")
+    largest_update: float = Field(
+        10.0,
+        gt=0,
+        le=1e6,
+        description="an update is rejected if its norm exceeds so many norms of the initial model",
+    )
+    corrupt: Corrupt | None = Field(None, description="clients that send garbage")
     staleness_exponent: float = Field(
         0.5, ge=0, description="async: an update s rounds late weighs (1 + s)**-exponent as much"
     )

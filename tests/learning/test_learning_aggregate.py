@@ -70,10 +70,24 @@ def test_no_updates_no_step(name: str) -> None:
         (np.ones(3), math.nan, "has a loss that is not finite"),
         (np.ones(3), math.inf, "has a loss that is not finite"),
         (np.ones(2), 1.0, "has shape (2,) where (3,) is needed"),
+        (np.ones((1, 3)), 1.0, "has shape (1, 3) where (3,) is needed"),
+        (np.ones(3, np.int64), 1.0, "has type int64 where float32 is needed"),
+        (np.array(["1", "2", "3"]), 1.0, "has type <U1 where float32 is needed"),
+        # from (0, 1, 2): (3, 5, 2) is 5 away, which the bound still lets in
+        (np.array([3.0, 5.0, 2.0]), 1.0, None),
+        (np.array([3.0, 5.001, 2.0]), 1.0, "has norm 5.001, above 5"),
+        (np.full(3, 3e38, np.float32), 1.0, "has norm 5.196e+38, above 5"),
+        (np.full(3, 1e300), 1.0, "has norm inf, above 5"),
     ],
 )
 def test_faults(weights: np.ndarray, loss: float, fault: str | None) -> None:
-    assert aggregate.fault(weights, 3, loss) == fault
+    assert aggregate.fault(weights, np.arange(3, dtype=np.float32), loss, 5.0) == fault
+
+
+def test_what_is_not_measured_does_not_count_for_the_norm() -> None:
+    base, sent = np.zeros(3, np.float32), np.array([3.0, 4.0, 900.0], np.float32)
+    assert aggregate.fault(sent, base, 1.0, 5.0, measured=2) is None
+    assert aggregate.fault(sent, base, 1.0, 5.0) == "has norm 900, above 5"
 
 
 def test_staleness_by_hand() -> None:
