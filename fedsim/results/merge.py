@@ -25,6 +25,7 @@ from fedsim.results.parts import (
     remove_unnamed,
     write_segment,
 )
+from fedsim.results.pending import Pending
 from fedsim.results.reading import Run
 
 
@@ -39,8 +40,11 @@ def cut(path: Path, round_index: int | None) -> Index:
     parts = path / "parts"
     index = read_index(parts)
     limit = float("inf") if round_index is None else round_index
-    fresh = list(journal_records(parts, index))
-    have = max([INITIAL, *(r.round for r in fresh), *(s.last for s in index.segments)])
+    fresh, have = Pending(), max([INITIAL, *(s.last for s in index.segments)])
+    for record in journal_records(parts, index):
+        have = max(have, record.round)
+        if record.round < limit:
+            fresh.add(record)
     if round_index is not None and have < round_index - 1:
         raise RunError(f"has no round {have + 1}; it cannot go on from round {round_index}", file=path)
     kept: list[Segment] = []
@@ -52,10 +56,9 @@ def cut(path: Path, round_index: int | None) -> Index:
             last = int(limit) - 1
             kept.append(Segment(index.next_name("segment"), segment.first, last))
             write_segment(parts, kept[-1], [_stored(run, segment.first, last)])
-    fresh = [record for record in fresh if record.round < limit]
-    if fresh:
-        kept.append(Segment(index.next_name("segment"), fresh[0].round, fresh[-1].round))
-        write_segment(parts, kept[-1], fresh)
+    if fresh.first is not None:
+        kept.append(Segment(index.next_name("segment"), fresh.first, fresh.last))
+        write_segment(parts, kept[-1], fresh.records)
     index.segments = kept
     index.journal = index.next_name("journal")
     index.write(parts)

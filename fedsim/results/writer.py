@@ -32,6 +32,7 @@ from fedsim.results.parts import (
     parquet_writer,
     write_segment,
 )
+from fedsim.results.pending import Pending
 from fedsim.results.reading import Run, is_run, read_json
 
 #: A journal larger than this becomes a segment.
@@ -126,8 +127,7 @@ class RunWriter:
     def _begin(self) -> None:
         with self._disk():
             self._journal = Journal(self._parts / self._index.journal)
-        self._pending: list[Record] = []
-        self._pending_bytes = 0
+        self._pending = Pending()
         self.last_round = self._index.last
 
     @property
@@ -197,9 +197,8 @@ class RunWriter:
         with self._disk():
             self._journal.append(record)
             self.last_round = round_index
-            self._pending.append(record)
-            self._pending_bytes += record.nbytes
-            if self._pending_bytes > SEGMENT_BYTES:
+            self._pending.add(record)
+            if self._pending.nbytes > SEGMENT_BYTES:
                 self.compact()
 
     def note(self, key: str, value: Any) -> None:
@@ -215,19 +214,17 @@ class RunWriter:
 
     def compact(self) -> None:
         """Turn the journal into a Parquet segment; happens by itself as the journal grows."""
-        if not self._pending:
+        if self._pending.first is None:
             return
         with self._disk():
-            segment = Segment(
-                self._index.next_name("segment"), self._pending[0].round, self._pending[-1].round
-            )
-            write_segment(self._parts, segment, self._pending)
+            segment = Segment(self._index.next_name("segment"), self._pending.first, self._pending.last)
+            write_segment(self._parts, segment, self._pending.records)
             old = self._journal
             self._index.segments.append(segment)
             self._index.journal = self._index.next_name("journal")
             self._journal = Journal(self._parts / self._index.journal)
             self._index.write(self._parts)
-            self._pending, self._pending_bytes = [], 0
+            self._pending = Pending()
             old.close()
             old.path.unlink(missing_ok=True)
 
