@@ -15,6 +15,8 @@ accepted, in one sentence. The command line prints it and never shows a tracebac
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MOST_CHARACTERS = 1000
