@@ -10,10 +10,13 @@
 
 An ``InputError`` names the file, the key path inside it, what was found and what would be
 accepted, in one sentence. The command line prints it and never shows a traceback for it.
+
+Work that can be gone on with after it was stopped says how: see :func:`going_on`.
 """
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,9 +39,18 @@ def one_line(text: object) -> str:
 
 
 class FedsimError(Exception):
-    """Base of every error that fedsim raises on purpose."""
+    """Base of every error that fedsim raises on purpose.
+
+    Attributes:
+        way_on: what is kept and how to go on, to end the message with; empty if there is nothing to go
+            on with.
+    """
 
     exit_code = 1
+    way_on = ""
+
+    def __str__(self) -> str:
+        return "; ".join(filter(None, [super().__str__(), self.way_on]))
 
 
 class InputError(FedsimError):
@@ -79,6 +91,23 @@ class RunError(InputError):
     """A run directory cannot be used."""
 
 
+def refused(place: str | Path, fault: OSError, way_on: str = "") -> FedsimError:
+    """The error for a place that could not be written: the user's if we may not, else nobody's.
+
+    Args:
+        place: what was to be written.
+        fault: what the system said.
+        way_on: see :class:`FedsimError`.
+    """
+    said = f"cannot be written: {fault.strerror or fault}"
+    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        error: FedsimError = InputError(said, file=place)
+    else:
+        error = FedsimError(f"{place}: {said}")
+    error.way_on = way_on
+    return error
+
+
 _ways_on: list[str] = []
 
 
@@ -105,8 +134,6 @@ def going_on(sentence: str, place: Path) -> Iterator[None]:
         fault.way_on = fault.way_on or sentence
         raise
     except OSError as fault:
-        error = FedsimError(f"{place}: cannot be written: {fault.strerror or fault}")
-        error.way_on = sentence
-        raise error from fault
+        raise refused(place, fault, sentence) from None
     finally:
         _ways_on.pop()

@@ -2,7 +2,8 @@
 
 ``fedsim --help`` must be instant, so the group knows each verb's one-line help without importing
 it. An :class:`~fedsim.errors.InputError` becomes one line on standard error and exit code 2, any
-other :class:`~fedsim.errors.FedsimError` one line and exit code 1.
+other :class:`~fedsim.errors.FedsimError`, and a disk that refuses, one line and exit code 1. Ctrl-C
+and requests to end become one line that says how to go on (:mod:`fedsim.cli.stop`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import click
 
 from fedsim import __version__
+from fedsim.cli.stop import Stopped, listening
 from fedsim.errors import FedsimError, one_line
 
 VERBS = {
@@ -22,6 +24,7 @@ VERBS = {
     "describe": "Say what a scenario will do before it does it.",
     "run": "Run a scenario and write a run directory.",
     "sweep": "Run a scenario at many points and write one table.",
+    "compare": "Lay runs over each other: time and energy to a target.",
     "finetune": "Fine-tune a run's model for speech recognition.",
     "report": "Make the figures and the report of a run again.",
     "devices": "List the devices, or show one with its sources.",
@@ -98,4 +101,4 @@ def main(arguments: list[str] | None = None) -> None:
 def _say(what: object) -> None:
     """One line on standard error, if anybody listens."""
     with contextlib.suppress(OSError):
-        print(f"fedsim: {what}", file=sys.stderr, flush=True)
+        print(f"fedsim: {one_line(what)}", file=sys.stderr, flush=True)

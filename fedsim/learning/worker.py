@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from typing import Any
 
 import torch
 
+from fedsim import children
 from fedsim.learning.local import Trainer
 from fedsim.learning.spec import LearnerSpec
 
@@ -16,9 +16,9 @@ def serve(pipe: Any, spec: LearnerSpec, seed: int, shared: torch.Tensor, version
     """Answer jobs until the other end of the pipe is closed or gone.
 
     Says ("ready", None) once, then ("done", result) for each (job, slot) received, or ("failed",
-    text). An interrupt from the keyboard is the main process's business.
+    text).
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    children.attend()
     with contextlib.suppress(EOFError, OSError):
         try:
             torch.set_num_threads(1)

@@ -25,6 +25,7 @@ import torch
 import torch.multiprocessing
 from numpy.typing import NDArray
 
+from fedsim import children
 from fedsim.errors import FedsimError
 from fedsim.learning.local import Job, Trainer
 from fedsim.learning.spec import LearnerSpec
@@ -111,7 +112,8 @@ class Processes:
                     name=f"fedsim-worker-{number}",
                     daemon=True,
                 )
-                process.start()
+                with children.deaf():
+                    process.start()
                 there.close()
                 self._pipes.append(here)
                 self._processes.append(process)

@@ -2,7 +2,7 @@
 
 Everything that a run directory holds, its append-only journal excepted, is written to a temporary
 sibling, flushed to the disk, and moved into place in one step. A crash leaves the old file or the
-new one, and at worst a ``.name.tmp`` that :func:`sweep` removes.
+new one, and at worst a ``.name.pid.tmp`` that :func:`sweep` removes.
 """
 
 from __future__ import annotations
@@ -76,6 +76,11 @@ def finite(value: Any) -> Any:
 def write_json(path: Path, value: Any) -> None:
     """Write strict JSON, indented, keys in the order given; NaN and infinities become null."""
     write_text(path, json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of that name is one that a crash left half-written."""
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def sweep(directory: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fedsim.errors import FedsimError, RunError
+from fedsim.errors import RunError, refused
 
 
 def new_run_dir(root: str | Path, name: str) -> Path:
@@ -29,6 +29,6 @@ def new_run_dir(root: str | Path, name: str) -> Path:
                 raise RunError("is not a directory", file=path.parent) from None
             number += 1
         except OSError as fault:
-            raise FedsimError(f"{path}: cannot be made: {fault.strerror}") from None
+            raise refused(path, fault) from None
         else:
             return path

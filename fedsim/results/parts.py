@@ -8,7 +8,6 @@ a segment already holds are skipped, so no round is lost and none is there twice
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from fedsim import files
 from fedsim.errors import RunError
+from fedsim.locks import Lock
 from fedsim.results import atomic, journal
 from fedsim.results.columns import TABLES, schema
 
@@ -131,25 +131,21 @@ def remove_unnamed(parts: Path, index: Index) -> None:
             path.unlink(missing_ok=True)
 
 
-class Lock:
-    """Holds ``parts/lock`` for one process; the system lets go of it when the process dies."""
+def never_began(path: Path) -> bool:
+    """Whether all that a directory holds was left by a run that stopped before its manifest was written."""
+    found = {entry.name for entry in path.iterdir()}
+    ours = {"parts", "scenario.yaml"} | {name for name in found if atomic.is_temporary(name)}
+    if not found <= ours or "parts" not in found:
+        return False
+    inside = {entry.name for entry in (path / "parts").iterdir()}
+    return all(name in ("lock", "index.json") or atomic.is_temporary(name) for name in inside)
 
-    def __init__(self, parts: Path) -> None:
-        self._file = (parts / "lock").open("ab")
-        try:
-            import fcntl
-        except ImportError:  # pragma: no cover - Windows: no advisory locks, nothing to hold
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise RunError(
-                "is being written by another process; wait for it or stop it", file=os.fspath(parts.parent)
-            ) from None
-        except OSError:  # a file system without locks: go on without one
-            return
 
-    def release(self) -> None:
-        """Let go; may be called twice."""
-        self._file.close()
+def lock(path: Path) -> Lock:
+    """Hold the run directory ``path`` for this process.
+
+    Raises:
+        RunError: if another process is writing it.
+        OSError: if the disk refuses.
+    """
+    return Lock(path / "parts" / "lock", path)

@@ -10,16 +10,17 @@ cut: the same rounds give the same bytes, also after a crash and a resume.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fedsim.errors import FedsimError, RunError
+from fedsim.errors import FedsimError, RunError, refused
 from fedsim.results import atomic, merge, tables
 from fedsim.results.columns import TABLES
 from fedsim.results.journal import Journal, Record
@@ -27,9 +28,11 @@ from fedsim.results.parts import (
     INITIAL,
     ROW_GROUP_ROWS,
     Index,
-    Lock,
     Segment,
+    lock,
+    never_began,
     parquet_writer,
+    remove_unnamed,
     write_segment,
 )
 from fedsim.results.pending import Pending
@@ -41,11 +44,17 @@ SEGMENT_BYTES = 16_000_000
 Metrics = Iterable[tuple[str, str, float]]
 
 
+def go_on(path: Path) -> str:
+    """What is kept of an unfinished run and how to go on with it, in words."""
+    return f"finished rounds are kept; go on with: fedsim run --resume {shlex.quote(str(path))}"
+
+
 class RunWriter:
     """Writes one run. Use as a context manager: leaving it closes files and keeps all rounds.
 
     Args:
-        directory: the run directory; made if it is missing, must be empty if not.
+        directory: the run directory; made if it is missing, must be empty if not, or hold no more than
+            a run that was stopped before it began.
         scenario: the resolved scenario as YAML text.
         manifest: see :func:`fedsim.results.manifest.manifest`.
         devices: names for device positions, if clients' ``device`` will be given as positions.
@@ -67,26 +76,49 @@ class RunWriter:
         with self._disk():
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                taken = next(self.path.iterdir(), None)
+                self._refuse_what_is_there()
+                self._parts.mkdir(exist_ok=True)
             except (FileExistsError, NotADirectoryError):
                 raise RunError("is not a directory", file=self.path) from None
-            if is_run(self.path):
-                raise RunError(
-                    "already holds a run; choose another directory, or go on with it by fedsim run --resume",
-                    file=self.path,
-                )
-            if taken is not None:
-                raise RunError("is not empty; choose a new directory for the run", file=self.path)
+            self._lock = lock(self.path)
             try:
-                self._parts.mkdir()
-            except FileExistsError:
-                raise RunError("was just taken by another run; choose another", file=self.path) from None
-            self._lock = Lock(self._parts)
-            self._index = Index()
-            self._index.write(self._parts)
-            atomic.write_text(self.path / "scenario.yaml", scenario)
-            atomic.write_json(self.path / "manifest.json", manifest)
-        self._begin()
+                self._refuse_what_is_there()  # another run may have taken it meanwhile
+                atomic.sweep(self.path)
+                self._index = Index()
+                remove_unnamed(self._parts, self._index)
+                self._index.write(self._parts)
+                atomic.write_text(self.path / "scenario.yaml", scenario)
+                atomic.write_json(self.path / "manifest.json", manifest)
+                self._begin()
+            except RunError:
+                self._lock.release()
+                raise
+            except OSError:
+                self.discard()
+                raise
+
+    def _refuse_what_is_there(self) -> None:
+        if is_run(self.path):
+            raise RunError(
+                "already holds a run; choose another directory, or go on with it by "
+                f"fedsim run --resume {shlex.quote(str(self.path))}",
+                file=self.path,
+            )
+        if any(self.path.iterdir()) and not never_began(self.path):
+            raise RunError("is not empty; choose a new directory for the run", file=self.path)
+
+    def discard(self) -> None:
+        """Take back a run that has no round yet, and its directory too if nothing else is in it."""
+        with suppress(FedsimError, AttributeError):  # it may not have come so far
+            self._journal.close()
+        for folder in ("checkpoints", "parts"):
+            shutil.rmtree(self.path / folder, ignore_errors=True)
+        with suppress(OSError):
+            for name in ("manifest.json", "scenario.yaml"):
+                (self.path / name).unlink(missing_ok=True)
+            atomic.sweep(self.path)
+            self.path.rmdir()
+        self._lock.release()
 
     @classmethod
     def resume(
@@ -107,26 +139,42 @@ class RunWriter:
         self = cls.__new__(cls)
         self.path = Path(directory)
         self.devices = tuple(devices)
-        if not is_run(self.path):
-            raise RunError("holds no run to go on with: it has no manifest.json", file=self.path)
-        if (self.path / "summary.json").is_file():
-            shutil.rmtree(self._parts, ignore_errors=True)  # a crash just before the very end leaves them
-            raise RunError("holds a run that is finished; there is nothing to go on with", file=self.path)
-        if not self._parts.is_dir():
-            raise RunError("is damaged: it has neither summary.json nor parts", file=self.path)
-        with self._disk():
-            self._lock = Lock(self._parts)
+        self._refuse_what_cannot_go_on()
+        with self._disk(go_on(self.path)):
+            self._lock = lock(self.path)
             try:
+                self._refuse_what_cannot_go_on()  # another process may have finished it meanwhile
                 self._index = merge.cut(self.path, round_index)
+                self._begin()
             except BaseException:
                 self._lock.release()
                 raise
-        self._begin()
         return self
 
+    def _refuse_what_cannot_go_on(self) -> None:
+        if not is_run(self.path):
+            never = self.path.is_dir() and (never_began(self.path) or not any(self.path.iterdir()))
+            raise RunError(
+                "holds a run that was stopped before it began; start it again with: "
+                f"fedsim run SCENARIO --out {shlex.quote(str(self.path))}"
+                if never
+                else "holds no run to go on with: it has no manifest.json",
+                file=self.path,
+            )
+        if (self.path / "summary.json").is_file():
+            if self._parts.is_dir():  # a crash just before the very end leaves them
+                shutil.rmtree(self._parts, ignore_errors=True)
+                atomic.sweep(self.path)
+            raise RunError(
+                "holds a run that is finished; there is nothing to go on with, and its report is made again "
+                f"by: fedsim report {shlex.quote(str(self.path))}",
+                file=self.path,
+            )
+        if not self._parts.is_dir():
+            raise RunError("is damaged: it has neither summary.json nor parts", file=self.path)
+
     def _begin(self) -> None:
-        with self._disk():
-            self._journal = Journal(self._parts / self._index.journal)
+        self._journal = Journal(self._parts / self._index.journal)
         self._pending = Pending()
         self.last_round = self._index.last
 
@@ -194,7 +242,7 @@ class RunWriter:
                 tables.convergence_batch(round_index, time_s, metrics),
             ),
         )
-        with self._disk():
+        with self._disk(go_on(self.path)):
             self._journal.append(record)
             self.last_round = round_index
             self._pending.add(record)
@@ -207,7 +255,7 @@ class RunWriter:
         Raises:
             FedsimError: if the disk refuses.
         """
-        with self._disk():
+        with self._disk(go_on(self.path)):
             manifest = read_json(self.path / "manifest.json")
             if manifest.get(key) != value:
                 atomic.write_json(self.path / "manifest.json", {**manifest, key: value})
@@ -216,7 +264,7 @@ class RunWriter:
         """Turn the journal into a Parquet segment; happens by itself as the journal grows."""
         if self._pending.first is None:
             return
-        with self._disk():
+        with self._disk(go_on(self.path)):
             segment = Segment(self._index.next_name("segment"), self._pending.first, self._pending.last)
             write_segment(self._parts, segment, self._pending.records)
             old = self._journal
@@ -230,7 +278,7 @@ class RunWriter:
 
     def sync(self) -> None:
         """Put every finished round on the disk now; call it before a checkpoint is written."""
-        with self._disk():
+        with self._disk(go_on(self.path)):
             self._journal.sync()
 
     def finish(
@@ -248,7 +296,7 @@ class RunWriter:
         from fedsim.results.summary import summarise
 
         self.compact()
-        with self._disk():
+        with self._disk(go_on(self.path)):
             run = Run(self.path, finished=False)
             for table in TABLES:
                 with (
@@ -269,7 +317,7 @@ class RunWriter:
 
     def close(self) -> None:
         """Close files and let go of the directory; an unfinished run can be resumed."""
-        with self._disk():
+        with self._disk(go_on(self.path)):
             try:
                 self._journal.close()
             finally:
@@ -284,13 +332,9 @@ class RunWriter:
         self.close()
 
     @contextmanager
-    def _disk(self) -> Iterator[None]:
-        """Turn a refusal of the disk into one sentence that says how to go on."""
+    def _disk(self, way_on: str = "") -> Iterator[None]:
+        """Turn a refusal of the disk into one sentence."""
         try:
             yield
         except OSError as fault:
-            reason = fault.strerror or str(fault)
-            raise FedsimError(
-                f"{self.path}: cannot be written: {reason}; finished rounds are kept, "
-                f"go on with: fedsim run --resume {self.path}"
-            ) from None
+            raise refused(self.path, fault, way_on) from None

@@ -6,22 +6,23 @@ there are several, processes share them and the results are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from fedsim import results
-from fedsim.errors import RunError
+from fedsim import children, results
+from fedsim.errors import RunError, going_on
 from fedsim.learning import FinetuneSpec, LearnerSpec
 from fedsim.results import finetuned
 from fedsim.results.manifest import sha256
 from fedsim.run.compose import learner_spec
-from fedsim.scenario import load
+from fedsim.run.execute import again
+from fedsim.scenario import load, references
+from fedsim.scenario.references import Reach
 
 Tell = Callable[[str], None]
+_Job = tuple[Path, int, LearnerSpec, FinetuneSpec, int]
 
 
 def finetune(
@@ -31,8 +32,9 @@ def finetune(
     changes: Mapping[str, Any] | None = None,
     workers: int = 1,
     tell: Tell = lambda text: None,
+    reach: Reach = references.NOWHERE,
 ) -> list[dict[str, Any]]:
-    """Fine-tune checkpoints, write the results into ``finetune.json``, and return them.
+    """Fine-tune checkpoints, write each result into ``finetune.json``, and return them.
 
     Args:
         directory: the run directory, finished or not.
@@ -42,13 +44,14 @@ def finetune(
             scenario's ``learning.downstream``, or the defaults where it has none.
         workers: processes that share the fine-tunings.
         tell: told what begins.
+        reach: which files the run may use beside the catalogue and those that it was made from.
 
     Raises:
         RunError: if the run learned nothing, or has no such checkpoint.
         InputError: if the corpus is not there any more, or a change is impossible.
     """
     run = results.load(directory)
-    scenario = load(str(run.path / "scenario.yaml")).scenario
+    scenario = load(str(run.path / "scenario.yaml"), reach=again(run.path, reach)).scenario
     spec = learner_spec(scenario)
     if spec is None:
         raise RunError("learned nothing: its scenario has no 'learning' block", file=directory)
@@ -59,13 +62,24 @@ def finetune(
         for seed in (seeds or [scenario.seed])
     ]
     tell(f"fine-tuning {len(jobs)} time(s) for {settings.steps} steps")
-    if workers > 1 and len(jobs) > 1:
-        with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn")) as pool:
-            made = list(pool.map(_one, jobs))
-    else:
-        made = [_one(job) for job in jobs]
-    finetuned.add(run.path, made)
+    made = []
+    with going_on("finished fine-tunings are in finetune.json", run.path):
+        for result in _all(jobs, min(workers, len(jobs))):
+            finetuned.add(run.path, [result])
+            made.append(result)
     return made
+
+
+def _all(jobs: Sequence[_Job], workers: int) -> Iterator[dict[str, Any]]:
+    """The results of all jobs, in order."""
+    if workers <= 1:
+        yield from map(_one, jobs)
+        return
+    with children.pool(workers, "spawn") as pool:
+        with children.deaf():
+            waiting = [pool.submit(_one, job) for job in jobs]
+        for each in waiting:
+            yield each.result()
 
 
 def _checkpoints(directory: Path, rounds: Sequence[int]) -> list[tuple[int, Path]]:
@@ -86,7 +100,7 @@ def _checkpoints(directory: Path, rounds: Sequence[int]) -> list[tuple[int, Path
     return [(done, checkpoint.path(folder, done)) for done in sorted(set(rounds)) or found[-1:]]
 
 
-def _one(job: tuple[Path, int, LearnerSpec, FinetuneSpec, int]) -> dict[str, Any]:
+def _one(job: _Job) -> dict[str, Any]:
     """One fine-tuning, perhaps in a process of its own."""
     from fedsim.learning import checkpoint, corpus
     from fedsim.learning.finetune import finetune as recognise

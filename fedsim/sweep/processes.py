@@ -1,8 +1,7 @@
 """Jobs in processes on this machine.
 
 Workers are spawned when there is work for them, and do one job after another, so that what a job
-reads and adds up is there for the next. They end with their parent: a thread in each looks whether
-it is still there. A worker that dies is replaced.
+reads and adds up is there for the next. They end with their parent. A worker that dies is replaced.
 """
 
 from __future__ import annotations
@@ -10,36 +9,26 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from fedsim import children
 from fedsim.sweep.executors import ATTEMPTS, death
 from fedsim.sweep.work import Done, Job, do
 
 PATIENCE_S = 5.0
-_LOOK_EVERY_S = 0.5
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def _serve(pipe: Connection, parent: int) -> None:
+def _serve(pipe: Connection) -> None:
     """The life of a worker: do what comes through the pipe until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt from the keyboard is the parent's business
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    children.attend()
     with contextlib.suppress(EOFError, OSError):
         while True:
             pipe.send(do(pipe.recv()))
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_LOOK_EVERY_S)
-    os._exit(1)
 
 
 @contextlib.contextmanager
@@ -122,9 +111,9 @@ class Processes:
     def _spawn(self) -> _Worker:
         here, there = self._context.Pipe()
         process = self._context.Process(
-            target=_serve, args=(there, os.getpid()), name=f"fedsim-sweep-{len(self._workers)}"
+            target=_serve, args=(there,), name=f"fedsim-sweep-{len(self._workers)}"
         )
-        with _one_thread():
+        with _one_thread(), children.deaf():
             process.start()
         there.close()
         worker = _Worker(process, here)

@@ -9,12 +9,11 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from fedsim import children
 from fedsim.cost.layers import COUNTS, WORKSPACES, LayerTrace
 from fedsim.cost.trace import parse_trace
 from fedsim.errors import FedsimError, TraceError
@@ -46,8 +45,10 @@ def trace(config: Any, name: str, variants: Iterable[Variant] = VARIANTS, worker
     details = {"objective": objective_of(config).name, "config": _essential(config)}
     one = partial(_one, config, name, details)
     if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
-            parts = list(pool.map(one, variants))
+        with children.pool(workers, "fork") as pool:
+            with children.deaf():
+                jobs = [pool.submit(one, variant) for variant in variants]
+            parts = [job.result() for job in jobs]
     else:
         parts = [one(variant) for variant in variants]
         forget()

@@ -58,7 +58,7 @@ def _make(folder: Path, job: dict[str, Any]) -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "fedsim.learning.corpus.synth"],
-            input=json.dumps({**job, "out": str(folder)}),
+            input=json.dumps({**job, "out": str(folder), "parent": os.getpid()}),
             env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
             capture_output=True,
             encoding="utf-8",

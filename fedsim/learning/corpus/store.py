@@ -1,10 +1,10 @@
 """A corpus on disk and in memory: one flat array of samples and a table of utterances.
 
 A corpus is a folder with ``audio.i16`` (16 kHz mono, little-endian int16, end to end) and
-``utterances.parquet`` (speaker, text, offset, samples, split, client). It is written into a temporary
+``utterances.parquet`` (speaker, text, offset, samples, split, client). It is written into a scratch
 folder beside its place and renamed, so that a half-written corpus is never seen; two processes
-that make the same corpus at once leave one. The audio is memory-mapped: worker processes share
-its pages.
+that make the same corpus at once leave one, and what crashes left goes when the next one is made.
+The audio is memory-mapped: worker processes share its pages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim import locks
 from fedsim.errors import CorpusError
 
 SAMPLE_RATE_HZ = 16_000
@@ -177,24 +177,19 @@ def cached(place: Path, make: Callable[[Path], None]) -> Corpus:
         return found
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+        with locks.scratch(place.parent, ".making-") as work:
+            make(work)
+            if place.exists() and load(place) is None:
+                shutil.rmtree(place, ignore_errors=True)
+            try:
+                work.replace(place)
+            except OSError:  # another process was first
+                if load(place) is None:
+                    raise
     except OSError as fault:
         raise CorpusError(
-            f"the cache folder cannot be written: {fault.strerror}", file=place.parent
+            f"the cache folder cannot be written: {fault.strerror or fault}", file=place.parent
         ) from None
-    try:
-        make(work)
-        if place.exists() and load(place) is None:
-            shutil.rmtree(place, ignore_errors=True)
-        try:
-            work.replace(place)
-        except OSError:  # another process was first
-            if load(place) is None:
-                raise
-    except OSError as fault:
-        raise CorpusError(f"the corpus cannot be written: {fault.strerror}", file=place) from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     made = load(place)
     if made is None:
         raise CorpusError("the corpus could not be read back after it was made", file=place)

@@ -9,9 +9,10 @@ Its output depends on everything it has said before, unless every speaker starts
 ``espeak_Terminate`` and the unloading of the library. Then a speaker's audio is a pure function
 of the job's parameters and of that speaker's number: another speaker changes nothing.
 
-Standard input: a job as JSON (language, speakers, minutes, seed, out). Output: in the folder
-``out`` a file ``audio.i16`` (16 kHz mono, little-endian int16, utterances end to end) and
-``utterances.json`` (a list of [speaker, text, samples]). One line on standard output a speaker.
+Standard input: a job as JSON (language, speakers, minutes, seed, out, and parent: the process to
+end with). Output: in the folder ``out`` a file ``audio.i16`` (16 kHz mono, little-endian int16,
+utterances end to end) and ``utterances.json`` (a list of [speaker, text, samples]). One line on
+standard output a speaker.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim import rng
+from fedsim import children, rng
 from fedsim.learning.corpus import italian
 from fedsim.learning.corpus.voices import Speaker, speaker
 
@@ -134,6 +135,7 @@ def speak(number: int, job: dict[str, Any]) -> list[tuple[str, NDArray[np.int16]
 def main() -> None:
     """Read the job from standard input, speak it, write the audio and the list of utterances."""
     job = json.load(sys.stdin)
+    children.end_with(job["parent"])
     out = Path(job["out"])
     utterances: list[list[Any]] = []
     with (out / "audio.i16").open("wb") as file:
