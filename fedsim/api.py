@@ -28,6 +28,7 @@ def run(
     seed: int | None = None,
     workers: int = 2,
     report: bool = False,
+    allow_outside: bool = False,
 ) -> Run:
     """Run a scenario and open its run directory.
 
@@ -40,6 +41,8 @@ def run(
         workers: processes for real training; the result does not depend on it. They are spawned,
             so a script that trains calls this below ``if __name__ == "__main__":``.
         report: whether to draw the figures and write ``report.html`` too.
+        allow_outside: whether a scenario file, and a manifest that it names, may use files outside of
+            their folders; ``changes`` and a mapping may name any file.
 
     Returns:
         The run: ``rounds``, ``clients`` and ``convergence`` are frames, ``summary`` and ``scenario``
@@ -53,7 +56,9 @@ def run(
     from fedsim.report import build
 
     with tempfile.TemporaryDirectory() as folder:
-        loaded = _loaded(scenario, {**(changes or {}), **({} if seed is None else {"seed": seed})}, folder)
+        loaded = _loaded(
+            scenario, {**(changes or {}), **({} if seed is None else {"seed": seed})}, folder, allow_outside
+        )
         directory = execute.run(
             loaded, None if out is None else Path(out), workers=workers, command=["fedsim.run"]
         )
@@ -108,6 +113,7 @@ def sweep(
     *,
     changes: Mapping[str, Any] | None = None,
     workers: int = 2,
+    allow_outside: bool = False,
 ) -> pd.DataFrame:
     """Run a sweep with processes of this machine, and give its table.
 
@@ -117,6 +123,7 @@ def sweep(
         changes: values by key path, for keys that are no axis.
         workers: points computed at once. They are spawned, so a script calls this below
             ``if __name__ == "__main__":``.
+        allow_outside: whether it, and a manifest that it names, may use files outside of their folders.
 
     Returns:
         ``sweep.parquet``: a row a point, its parameters and every figure of its summary. Its
@@ -129,6 +136,7 @@ def sweep(
 
     import fedsim.sweep as conduct
     from fedsim import yamlfile
+    from fedsim.scenario.references import allowed
     from fedsim.scenario.sweep import load as load_sweep
     from fedsim.sweep.processes import Processes
     from fedsim.sweep.store import Store
@@ -137,7 +145,7 @@ def sweep(
         f"{key}={yamlfile.dump([value], flow=True).strip()[1:-1]}" for key, value in (changes or {}).items()
     ]
     found = conduct.start(
-        load_sweep(file, texts),
+        load_sweep(file, texts, allowed(allow_outside)),
         None if out is None else Path(out),
         lambda: Processes(workers),
         store=Store(),
@@ -148,14 +156,18 @@ def sweep(
     return frame
 
 
-def _loaded(scenario: str | Path | Mapping[str, Any], changes: Mapping[str, Any], folder: str) -> Loaded:
+def _loaded(
+    scenario: str | Path | Mapping[str, Any], changes: Mapping[str, Any], folder: str, outside: bool
+) -> Loaded:
     """A scenario by name, file or content; content is written to ``folder`` first."""
     from fedsim import scenario as scenarios
     from fedsim import yamlfile
+    from fedsim.scenario.references import ANYWHERE, allowed
 
-    if isinstance(scenario, Mapping):
-        scenarios.build(copy.deepcopy(dict(scenario)), Path("scenario"))  # says what is wrong without a file
-        file = Path(folder) / f"{scenario.get('name', 'scenario')}.yaml".replace("/", "-")
-        file.write_text(yamlfile.dump(dict(scenario)), encoding="utf-8")
-        scenario = file
-    return scenarios.load(scenario, changes.items())
+    if not isinstance(scenario, Mapping):
+        return scenarios.load(scenario, changes.items(), allowed(outside))
+    content = copy.deepcopy(dict(scenario))
+    scenarios.build(content, Path("scenario"), ANYWHERE)  # says what is wrong without a file
+    file = Path(folder) / f"{scenario.get('name', 'scenario')}.yaml".replace("/", "-")
+    file.write_text(yamlfile.dump(dict(scenario)), encoding="utf-8")
+    return scenarios.load(file, changes.items(), ANYWHERE)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedsim.cli.complete import SCENARIO
+from fedsim.cli.outside import allow_outside
 
 if TYPE_CHECKING:
     from fedsim.run.forecast import Forecast
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the scenario."
 )
+@allow_outside
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(scenario: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: bool) -> None:
     """Say what SCENARIO will do: who is in the fleet, who fits, how long rounds take, what they cost.
 
     The first rounds are simulated for about three seconds, without training, and carried on.
@@ -33,8 +35,9 @@ def command(scenario: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from fedsim.run.forecast import forecast
     from fedsim.run.outlook import outlook
     from fedsim.scenario import load
+    from fedsim.scenario.references import allowed
 
-    loaded = load(scenario, overrides)
+    loaded = load(scenario, overrides, allowed(outside))
     composition = compose(loaded.scenario)
     rows, seen = outlook(composition), forecast(composition)
     if as_json:

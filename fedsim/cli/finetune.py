@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from fedsim.cli.outside import allow_outside
+
 _POSITIVE = click.FloatRange(0, min_open=True)
 
 
@@ -40,12 +42,14 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     show_default=True,
     help="Processes that share several fine-tunings; the results do not depend on it.",
 )
+@allow_outside
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     run: Path,
     rounds: tuple[int, ...],
     seeds: tuple[int, ...],
     workers: int,
+    outside: bool,
     as_json: bool,
     **changes: float | None,
 ) -> None:
@@ -58,10 +62,17 @@ def command(
     from rich.table import Table
 
     from fedsim.run.finetune import finetune
+    from fedsim.scenario.references import allowed
 
     given = {name: value for name, value in changes.items() if value is not None}
     made = finetune(
-        run, rounds, seeds, given, workers, lambda text: click.echo(text, err=True) if not as_json else None
+        run,
+        rounds,
+        seeds,
+        given,
+        workers,
+        lambda text: click.echo(text, err=True) if not as_json else None,
+        allowed(outside),
     )
     if as_json:
         shown = [{key: value for key, value in result.items() if key != "recognised"} for result in made]

@@ -128,8 +128,8 @@ def _show(fit: Fit, everything: bool) -> None:
     console = Console(highlight=False)
     seconds = fit.samples / 16_000
     console.print(
-        f"[bold]{escape(fit.trace.name)}[/bold] on [bold]{escape(fit.device.title)}[/bold], {fit.batch} x {seconds:g} s:"
-        f" {format_bytes(fit.available_bytes)} beside the system\n"
+        f"[bold]{escape(fit.trace.name)}[/bold] on [bold]{escape(fit.device.title)}[/bold],"
+        f" {fit.batch} x {seconds:g} s: {format_bytes(fit.available_bytes)} beside the system\n"
     )
     facts = Table.grid(padding=(0, 2))
     _fact(facts, "plain", fit.plain, fit)

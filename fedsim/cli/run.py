@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,8 @@ from pathlib import Path
 import click
 
 from fedsim.cli.complete import SCENARIO
-from fedsim.errors import ScenarioError
+from fedsim.cli.outside import allow_outside
+from fedsim.errors import RunError, ScenarioError, going_on
 
 
 @click.command(name="run", short_help="Run a scenario and write a run directory.")
@@ -38,6 +40,7 @@ from fedsim.errors import ScenarioError
     show_default=True,
     help="What trains the clients; flower needs fedsim[flower] and gives the same weights.",
 )
+@allow_outside
 @click.option("--no-report", is_flag=True, help="Write the data only, no figures and no report.")
 @click.option("--quiet", is_flag=True, help="Print the path of the run directory and nothing else.")
 @click.option(
@@ -51,6 +54,7 @@ def command(
     overrides: tuple[str, ...],
     resume_dir: Path | None,
     engine: str,
+    outside: bool,
     no_report: bool,
     quiet: bool,
     as_json: bool,
@@ -65,6 +69,7 @@ def command(
     from fedsim.results import load as load_run
     from fedsim.run.progress import choose
     from fedsim.scenario import load
+    from fedsim.scenario.references import allowed
 
     if (scenario is None) == (resume_dir is None):
         raise ScenarioError("give either a scenario to run or --resume DIR to go on with one")
@@ -74,31 +79,43 @@ def command(
             raise ScenarioError(
                 "--resume goes on with the run as it is; --out, --seed and --set do not apply"
             )
-        directory = _on(
-            engine, workers, partial(execute.resume, resume_dir, workers=workers, progress=progress)
+        goes_on = partial(
+            execute.resume, resume_dir, workers=workers, progress=progress, reach=allowed(outside)
         )
+        try:
+            directory = _on(engine, workers, goes_on)
+        except RunError:
+            if no_report or not _lacks_its_report(resume_dir):
+                raise
+            directory = resume_dir
     else:
         assert scenario is not None
         changes = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
-        loaded = load(scenario, changes)
+        loaded = load(scenario, changes, allowed(outside))
         said = ["fedsim", *sys.argv[1:]]
         directory = _on(
             engine,
             workers,
             partial(execute.run, loaded, out, workers=workers, progress=progress, command=said),
         )
-    if quiet or as_json:
-        if not no_report:
-            build.write(directory)
-        if as_json:
-            click.echo(json.dumps({"run": str(directory), "summary": load_run(directory).summary}, indent=1))
-        else:
-            click.echo(directory)
-    elif no_report:
+    made = None
+    if not no_report:
+        way_on = f"the run is finished; make its report with: fedsim report {shlex.quote(str(directory))}"
+        with going_on(way_on, directory):
+            made = build.write(directory)
+    if as_json:
+        click.echo(json.dumps({"run": str(directory), "summary": load_run(directory).summary}, indent=1))
+    elif quiet:
+        click.echo(directory)
+    elif made is None:
         terminal.show(digest(load_run(directory)))
     else:
-        made = build.write(directory)
         terminal.show(made.digest, made.html)
+
+
+def _lacks_its_report(run: Path) -> bool:
+    """Whether a run is finished, and only its report is not: it was stopped while that was made."""
+    return (run / "summary.json").is_file() and not (run / "report.html").is_file()
 
 
 def _on(engine: str, workers: int, do: Callable[..., Path]) -> Path:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fedsim.errors import ScenarioError
+from fedsim.cli.outside import allow_outside
+from fedsim.errors import ScenarioError, going_on
 
 if TYPE_CHECKING:
     from fedsim.sweep import Conclusion
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the scenario."
 )
+@allow_outside
 @click.option("--no-cache", is_flag=True, help="Use and keep nothing of other sweeps.")
 @click.option("--json", "as_json", is_flag=True, help="Print what it came to as JSON.")
 @click.option("--quiet", is_flag=True, help="Print the path of the sweep directory and nothing else.")
@@ -47,6 +49,7 @@ def command(
     address: str | None,
     resume_dir: Path | None,
     overrides: tuple[str, ...],
+    outside: bool,
     no_cache: bool,
     as_json: bool,
     quiet: bool,
@@ -58,7 +61,9 @@ def command(
     """
     import fedsim.sweep as sweep
     from fedsim.report import sweeps as pictures
+    from fedsim.scenario.references import allowed
     from fedsim.scenario.sweep import load
+    from fedsim.sweep.directory import go_on
     from fedsim.sweep.progress import choose
     from fedsim.sweep.store import Store
 
@@ -80,15 +85,16 @@ def command(
         if resume_dir is not None:
             if out is not None or overrides:
                 raise ScenarioError("--resume goes on with the sweep as it is; --out and --set do not apply")
-            found = sweep.resume(resume_dir, make, store=store, progress=progress)
+            found = sweep.resume(resume_dir, make, store=store, progress=progress, outside=outside)
         else:
             assert file is not None
-            asked = load(file, overrides)
+            asked = load(file, overrides, allowed(outside))
             typed = ["fedsim", *sys.argv[1:]]
             found = sweep.start(asked, out, make, store=store, progress=progress, command=typed)
     finally:
         progress.end()
-    made = pictures.write(found.directory)
+    with going_on(go_on(found.directory), found.directory):
+        made = pictures.write(found.directory)
     if quiet:
         click.echo(found.directory)
     elif as_json:
@@ -111,6 +117,7 @@ def _executor(kind: str, workers: int, address: str | None) -> Executor:
 
 
 def _show(found: Conclusion, pictures: int) -> None:
+    from fedsim.sweep.directory import go_on
     from fedsim.units import format_duration
 
     parts = [f"{found.computed} computed"]
@@ -123,7 +130,7 @@ def _show(found: Conclusion, pictures: int) -> None:
             "from a point where the same clients delivered"
         )
     if found.failed:
-        click.echo(f"{found.failed} failed; the column message says why")
+        click.echo(f"{found.failed} failed; the column message says why; {go_on(found.directory)}")
     click.echo(
         f"table: {found.directory / 'sweep.parquet'}; pictures: {pictures}, in {found.directory / 'figures'}"
     )

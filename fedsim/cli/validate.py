@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fedsim.cli.complete import SCENARIO
+from fedsim.cli.outside import allow_outside
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     multiple=True,
     help="Device that would train for real, a name or a file; repeatable [default: server.device].",
 )
+@allow_outside
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(scenario: str, overrides: tuple[str, ...], hosts: tuple[str, ...], as_json: bool) -> None:
+def command(
+    scenario: str, overrides: tuple[str, ...], hosts: tuple[str, ...], outside: bool, as_json: bool
+) -> None:
     """Check SCENARIO and show, device by device, who fits and how long a round takes.
 
     Times are medians over clients, each alone on its link; footprints leave other programs out. If
@@ -44,9 +48,10 @@ def command(scenario: str, overrides: tuple[str, ...], hosts: tuple[str, ...], a
     from fedsim.run.host import learning_outlook
     from fedsim.run.outlook import outlook
     from fedsim.scenario import load
+    from fedsim.scenario.references import allowed
     from fedsim.units import format_bytes, format_duration
 
-    loaded = load(scenario, overrides)
+    loaded = load(scenario, overrides, allowed(outside))
     rows = outlook(compose(loaded.scenario))
     real = learning_outlook(loaded.scenario, hosts)
     if as_json:

@@ -197,14 +197,14 @@ def _read(path: Path) -> Device:
         )
         thermal.close()
 
-    relative = root.text("relative", "the name of a device") if root.has("relative") else None
+    relative = _relative(root, path) if root.has("relative") else None
     if relative == path.stem:
         root.fail(f"is {relative!r}, the device itself; name another device", "relative")
     files: tuple[str, ...] = ()
     if root.has("measurements"):
         name = root.text("measurements", "a CSV file beside this one")
         beside = path.parent / name
-        if not beside.is_file():
+        if not paths.is_file(beside) or not _is_beside(beside, path):
             root.fail(f"is {name!r}, and there is no such file beside this one", "measurements")
         files = (str(beside),)
     rates = None
@@ -248,6 +248,24 @@ def _read(path: Path) -> Device:
         sources=sources,
         file=str(path),
     )
+
+
+def _relative(root: section.Section, path: Path) -> str:
+    """The device that a file names: of the catalogue, or a file beside it."""
+    name = root.text("relative", "the name of a device")
+    beside = path.parent / name
+    if not paths.is_file(beside):
+        beside = Path(name)
+    if not paths.is_file(beside):
+        return name
+    if not _is_beside(beside, path):
+        root.fail(f"is {name!r}, a file that does not lie beside this one", "relative")
+    return str(beside)
+
+
+def _is_beside(file: Path, path: Path) -> bool:
+    """Whether a file lies in the folder of ``path`` or below it, links followed."""
+    return file.resolve().is_relative_to(path.resolve().parent)
 
 
 def _training_precisions(compute: section.Section, peaks: Mapping[str, float]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from fedsim.hardware import Device, Link
 from fedsim.learning import CorpusSpec, CorruptSpec, FinetuneSpec, LearnerSpec, speech_learner, yardsticks
 from fedsim.run.world import FleetWorld, make_workloads
 from fedsim.run.yardstick import Alone, kind_of, on_server
-from fedsim.scenario import Scenario
+from fedsim.scenario import Scenario, references
 from fedsim.scenario.model import (
     AvailabilitySpec,
     ClosePolicy,
@@ -108,6 +108,10 @@ def compose(scenario: Scenario) -> Composition:
     corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
     if corpus is not None:
         _note_file(inputs, speech.FOLDER, str(corpus))
+    if asked.server.device is not None:
+        _note_file(inputs, "hardware", hardware.load_device(asked.server.device).file)
+    for path in references.files_of({"learning": asked.model_dump(mode="json")["learning"]}):
+        _note_file(inputs, "corpus", str(path))
     loads, work = _work(scenario)
     models = {device.name: device for device in devices.values()}
     world = FleetWorld.build(
@@ -180,7 +184,11 @@ def _made(
 
 def _note_file(inputs: dict[str, Path], folder: str, file: str) -> None:
     path = Path(file)
-    inputs[f"{folder}/{path.name}"] = path
+    label, number = f"{folder}/{path.name}", 1
+    while inputs.get(label, path) != path:  # another file of the same name
+        number += 1
+        label = f"{folder}/{path.name} ({number})"
+    inputs[label] = path
 
 
 def _device(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Device:

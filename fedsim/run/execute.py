@@ -10,17 +10,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fedsim import results
 from fedsim.engine import Learner, RoundRecord, Simulation, simulate
-from fedsim.errors import RunError
+from fedsim.errors import InputError, RunError, going_on
 from fedsim.results import atomic
 from fedsim.run import state
 from fedsim.run.compose import Composition, compose
 from fedsim.run.progress import Progress, Silent
-from fedsim.scenario import Loaded, Scenario, dump, load
+from fedsim.scenario import Loaded, Scenario, dump, load, references
+from fedsim.scenario.references import Reach
 
 STATE_INTERVAL_S = 2.0  # of real time, between engine states of a timing-only run
 DEFAULT_ROOT = Path("runs")
@@ -72,15 +74,27 @@ def run(
     directory = out if out is not None else results.new_run_dir(DEFAULT_ROOT, scenario.name)
     writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices)
     with writer:
-        return _finish(composition, writer, workers, progress, 0)
+        try:
+            return _finish(composition, writer, workers, progress, 0)
+        except InputError as fault:
+            if writer.last_round is None:  # what was asked cannot be: it is as if it had not been
+                writer.discard()
+                fault.way_on = ""
+            raise
 
 
 def resume(
-    directory: Path, *, workers: int = 1, progress: Progress | None = None, adapt: Adapt | None = None
+    directory: Path,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    adapt: Adapt | None = None,
+    reach: Reach = references.NOWHERE,
 ) -> Path:
     """Go on with a run that was interrupted; the result is that of an undisturbed run.
 
-    Arguments are those of :func:`run`.
+    Arguments are those of :func:`run`, and ``reach``: which files it may use beside the catalogue and
+    those that it was made from.
 
     Raises:
         RunError: if there is no unfinished run in the directory.
@@ -92,14 +106,24 @@ def resume(
         raise RunError("holds no run to go on with: it has no scenario.yaml", file=directory)
     if results.is_run(directory) and "flower" in results.Run(directory, finished=False).manifest:
         raise RunError("is the run of a Flower app, and only the app can do its rounds", file=directory)
-    composition = compose(load(str(file)).scenario)
+    composition = compose(load(str(file), reach=again(directory, reach)).scenario)
     if adapt is not None:
         composition = adapt(composition)
     states = state.available(directory / "checkpoints")
     at = states[-1] if states else 0
+    if (directory / "summary.json").is_file():  # a crash just before the very end leaves them
+        state.clear(directory / "checkpoints")
     with results.RunWriter.resume(directory, at, composition.devices) as writer:
         atomic.sweep(directory / "checkpoints")
         return _finish(composition, writer, workers, progress, at)
+
+
+def again(directory: Path, reach: Reach) -> Reach:
+    """A reach with the files that the run in a directory was made from, by the SHA-256 that it lists."""
+    inputs = results.Run(directory, finished=False).manifest.get("inputs")
+    entries = inputs.values() if isinstance(inputs, dict) else []
+    known = {str(entry.get("sha256")) for entry in entries if isinstance(entry, dict)}
+    return replace(reach, known=reach.known | known)
 
 
 def _finish(
@@ -109,18 +133,19 @@ def _finish(
     began = time.monotonic()
     checkpoints = writer.path / "checkpoints"
     learner = None
-    try:
-        if composition.learner is not None:
-            progress.note("preparing the speech corpus and the workers")
-            learner = composition.learner(workers, checkpoints)
-            _say_corpus(learner, writer, progress)
-            _begin_learning(learner, writer, at, progress, composition.pretrains)
-        engine_state = state.read(checkpoints, at) if at else None
-        _simulate(composition, learner, writer, engine_state, progress, began)
-    finally:
-        progress.end()
-        if learner is not None:
-            learner.close()
+    with going_on(results.go_on(writer.path), writer.path):
+        try:
+            if composition.learner is not None:
+                progress.note("preparing the speech corpus and the workers")
+                learner = composition.learner(workers, checkpoints)
+                _say_corpus(learner, writer, progress)
+                _begin_learning(learner, writer, at, progress, composition.pretrains)
+            engine_state = state.read(checkpoints, at) if at else None
+            _simulate(composition, learner, writer, engine_state, progress, began)
+        finally:
+            progress.end()
+            if learner is not None:
+                learner.close()
     return writer.path
 
 
@@ -170,3 +195,4 @@ def _simulate(
     assert simulation.ending is not None
     wall = {"wall_s": round(time.monotonic() - began, 3), "python": sys.version.split()[0]}
     writer.finish(simulation.ending.reason, volatile=wall)
+    state.clear(writer.path / "checkpoints")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from fedsim import paths, yamlfile
 from fedsim.errors import InputError, ScenarioError
-from fedsim.scenario import faults, override
+from fedsim.scenario import faults, override, references
 from fedsim.scenario.checks import check_names
 from fedsim.scenario.model import Scenario
+from fedsim.scenario.references import Reach
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,18 @@ class Loaded:
     file: Path
 
 
-def load(name_or_path: str | Path, overrides: Iterable[str | tuple[str, Any]] = ()) -> Loaded:
+def load(
+    name_or_path: str | Path,
+    overrides: Iterable[str | tuple[str, Any]] = (),
+    reach: Reach = references.NOWHERE,
+) -> Loaded:
     """Load a scenario by path or by its name in ``scenarios/``.
 
     Args:
         name_or_path: ``my.yaml``, ``quickstart`` or ``paper/fl10-jetson-xavier-nx``.
         overrides: ``key.path=value`` texts, or pairs of key path and value, applied in order before
             anything is checked.
+        reach: what it may use beside the catalogue, its own folder, and what the overrides name.
 
     Raises:
         ScenarioError: if there is no such file or anything in it is wrong; names file, key path,
@@ -41,16 +47,16 @@ def load(name_or_path: str | Path, overrides: Iterable[str | tuple[str, Any]] = 
         known = sorted(p.stem for p in paths.data_dir("scenarios").glob("*.yaml"))
         raise ScenarioError(faults.unknown(str(name_or_path), known, "scenario and not a file"))
     data = yamlfile.load(path, ScenarioError)
-    for change in overrides:
-        key, value = override.parse(change) if isinstance(change, str) else change
-        if not isinstance(data, dict):
-            break
-        override.apply(data, key, value, str(path))
-    return Loaded(build(data, path), path)
+    changes = [override.parse(change) if isinstance(change, str) else change for change in overrides]
+    if isinstance(data, dict):
+        for key, value in changes:
+            override.apply(data, key, value, str(path))
+    said = tuple(override.plain(key) for key, _ in changes)
+    return Loaded(build(data, path, replace(reach, said=reach.said + said)), path)
 
 
-def build(data: Any, file: Path) -> Scenario:
-    """Check scenario data that came from ``file``.
+def build(data: Any, file: Path, reach: Reach = references.NOWHERE) -> Scenario:
+    """Check scenario data that came from ``file``; ``reach`` says which files it may use.
 
     Raises:
         ScenarioError: at the first thing that is wrong.
@@ -58,7 +64,7 @@ def build(data: Any, file: Path) -> Scenario:
     if not isinstance(data, dict):
         found = "is empty" if data is None else f"holds {type(data).__name__}, not keys and values"
         raise ScenarioError(f"{found}; a scenario has the keys {', '.join(Scenario.model_fields)}", file=file)
-    _resolve_files(data, file.parent)
+    references.resolve(data, file, reach)
     try:
         scenario = Scenario.model_validate({"name": file.stem, **data})
     except ValidationError as error:
@@ -71,28 +77,6 @@ def build(data: Any, file: Path) -> Scenario:
     except InputError as error:
         raise ScenarioError(str(error), file=file) from None
     return scenario
-
-
-def _resolve_files(data: dict[str, Any], base: Path) -> None:
-    """Turn names that are files or folders beside the scenario into their paths, in place."""
-
-    def resolve(block: Any, *keys: str) -> None:
-        for key in keys:
-            name = block.get(key) if isinstance(block, dict) else None
-            if isinstance(name, dict):
-                resolve(name, "file", "path")
-            elif isinstance(name, str) and not Path(name).exists() and (base / name).exists():
-                block[key] = str(base / name)
-
-    resolve(data.get("hardware"), "trend")
-    resolve(data.get("workload"), "corpus")
-    resolve(data.get("training"), "model")
-    resolve(data.get("learning"), "corpus")
-    resolve(data.get("server"), "device")
-    fleet = data.get("fleet")
-    mix = fleet.get("mix") if isinstance(fleet, dict) else None
-    for entry in mix if isinstance(mix, list) else []:
-        resolve(entry, "device", "link", "availability", "pressure")
 
 
 def dump(scenario: Scenario) -> str:

@@ -266,13 +266,15 @@ class CorpusSpec(Block):
         "espeak",
         description="espeak: synthetic, nothing to download; manifest: a CSV; common-voice: a folder",
     )
-    language: str | None = Field(None, description="espeak speaks it; else the language to pick")
+    language: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9-]{1,35}$", description="espeak speaks it; else the language to pick"
+    )
     speakers: int = Field(40, ge=4, le=10_000, description="espeak: voices, some held out for validation")
     minutes: float | None = Field(
         None, gt=0, le=60_000, description="espeak: of speech in all; else the most training speech taken"
     )
     path: str | None = Field(None, description="manifest: the CSV; common-voice: the folder")
-    outside: bool = Field(False, description="manifest: allow paths outside its folder")
+    outside: bool = Field(False, description="recordings may lie outside its folder; only --set can say so")
 
     @model_validator(mode="after")
     def _options(self) -> CorpusSpec:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fedsim import yamlfile
 from fedsim.errors import ScenarioError
+from fedsim.scenario.faults import key_path
 
 _PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -31,6 +32,11 @@ def split_key(path: str) -> list[str | int]:
     if not parts or position != len(path):
         raise ScenarioError(f"{path!r} is not a key path; write it like fleet.mix[0].share")
     return parts
+
+
+def plain(path: str) -> str:
+    """A key path in its one spelling: ``fleet.mix.0.device`` as ``fleet.mix[0].device``."""
+    return key_path(split_key(path))
 
 
 def parse(text: str) -> tuple[str, Any]:

@@ -21,15 +21,16 @@ import copy
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fedsim import paths, yamlfile
 from fedsim.errors import ScenarioError
-from fedsim.scenario import faults, override
+from fedsim.scenario import faults, override, references
 from fedsim.scenario.load import build
 from fedsim.scenario.model import Scenario
+from fedsim.scenario.references import Reach
 
 FOLDER = "scenarios/sweeps"
 MOST_POINTS = 20_000
@@ -93,12 +94,13 @@ class Sweep:
         return tuple(column for axis in self.axes for column in axis.columns)
 
 
-def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Sweep:
+def load(name_or_path: str | Path, overrides: Iterable[str] = (), reach: Reach = references.NOWHERE) -> Sweep:
     """Load a sweep by path or by its name in ``scenarios/sweeps/``, and check every point.
 
     Args:
         name_or_path: ``my-sweep.yaml`` or ``years``.
         overrides: ``key.path=value`` texts for keys of the scenario that are no axis.
+        reach: what it may use beside the catalogue, its own folder, and what the overrides name.
 
     Raises:
         ScenarioError: if there is no such file or anything in it is wrong, in one sentence.
@@ -108,16 +110,18 @@ def load(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Sweep:
     if path is None:
         raise ScenarioError(faults.unknown(text, paths.names(FOLDER, ".yaml"), "sweep and not a file"))
     data = yamlfile.load(path, ScenarioError)
+    said = []
     if isinstance(data, dict):
         for change in overrides:
             key, value = override.parse(change)
             _refuse_axis(data, key)
             override.apply(data, key, value, str(path))
-    return make(data, path)
+            said.append(override.plain(key))
+    return make(data, path, replace(reach, said=(*reach.said, *said)))
 
 
-def make(data: Any, file: Path) -> Sweep:
-    """Check sweep data that came from ``file``.
+def make(data: Any, file: Path, reach: Reach = references.NOWHERE) -> Sweep:
+    """Check sweep data that came from ``file``; ``reach`` says which files it may use.
 
     Raises:
         ScenarioError: at the first thing that is wrong.
@@ -142,7 +146,7 @@ def make(data: Any, file: Path) -> Sweep:
     if count > MOST_POINTS:
         raise ScenarioError(f"has {count:,} points; {MOST_POINTS:,} are possible", file=file, key="sweep")
     base = {"name": file.stem, **{key: value for key, value in data.items() if key != "sweep"}}
-    points = _points(base, axes, file)
+    points = _points(base, axes, file, reach)
     return Sweep(
         name=points[0].scenario.name,
         data={**base, "sweep": block},
@@ -156,19 +160,14 @@ def make(data: Any, file: Path) -> Sweep:
 def _refuse_axis(data: dict[str, Any], key: str) -> None:
     """Refuse an override that an axis would override, or that is part of the sweep block."""
     block = data.get("sweep")
-    plain = _plain(key)
+    plain = override.plain(key)
     if plain == "sweep" or plain.startswith("sweep."):
         raise ScenarioError(f"--set {key}: the sweep block can only be changed in the file")
     axes = block if isinstance(block, dict) else {}
     zipped = axes.get("zip")
     for name in (*axes, *(zipped if isinstance(zipped, dict) else ())):
-        if name not in _OWN and _plain(str(name)) == plain:
+        if name not in _OWN and override.plain(str(name)) == plain:
             raise ScenarioError(f"--set {key}: is an axis of the sweep, and would change nothing")
-
-
-def _plain(key: str) -> str:
-    """A key path in its one spelling: ``fleet.mix.0.device`` as ``fleet.mix[0].device``."""
-    return faults.key_path(override.split_key(key))
 
 
 def _axes(block: Mapping[str, Any], file: Path) -> list[Axis]:
@@ -192,7 +191,7 @@ def _axes(block: Mapping[str, Any], file: Path) -> list[Axis]:
 
 def _path(key: str, file: Path) -> str:
     try:
-        return _plain(key)
+        return override.plain(key)
     except ScenarioError as error:
         raise ScenarioError(error.message, file=file, key="sweep") from None
 
@@ -239,7 +238,7 @@ def _figures(block: Mapping[str, Any], file: Path) -> tuple[str, ...]:
     return tuple(figures)
 
 
-def _points(base: Mapping[str, Any], axes: Sequence[Axis], file: Path) -> tuple[Point, ...]:
+def _points(base: Mapping[str, Any], axes: Sequence[Axis], file: Path, reach: Reach) -> tuple[Point, ...]:
     points: list[Point] = []
     known: dict[str, int] = {}
     for number, steps in enumerate(itertools.product(*(axis.steps for axis in axes))):
@@ -254,7 +253,7 @@ def _points(base: Mapping[str, Any], axes: Sequence[Axis], file: Path) -> tuple[
                 changed.add(key)
                 override.apply(data, key, copy.deepcopy(value), str(file))
         try:
-            scenario = build(data, file)
+            scenario = build(data, file, reach)
         except ScenarioError as error:
             where = f" at the point {said(parameters)}" if error.key not in parameters else ""
             raise ScenarioError(error.message + where, file=error.file or file, key=error.key) from None

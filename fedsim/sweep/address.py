@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -26,21 +25,10 @@ from fedsim.learning import LearnerSpec
 from fedsim.results.manifest import sha256, versions
 from fedsim.run.compose import learner_spec
 from fedsim.scenario import Scenario
+from fedsim.scenario.references import FILE_KEYS, places
 
 #: Rooms whose code has no part in a result.
 _BYSTANDERS = ("cli", "report", "reproduce", "sweep", "feasible", "measure", "tracing", "_data")
-#: Keys whose text may name a file; a ``*`` stands for each entry of a list.
-FILE_KEYS = (
-    ("hardware", "trend"),
-    ("workload", "corpus"),
-    ("training", "model"),
-    ("server", "device"),
-    ("learning", "corpus", "path"),
-    ("fleet", "mix", "*", "device"),
-    ("fleet", "mix", "*", "link"),
-    ("fleet", "mix", "*", "availability", "file"),
-    ("fleet", "mix", "*", "pressure", "file"),
-)
 
 
 def digest(value: Any) -> str:
@@ -69,19 +57,6 @@ def code() -> str:
     return digest([files, versions(), machine])
 
 
-def places(data: Any, keys: tuple[str, ...]) -> Iterator[tuple[Any, str]]:
-    """Every (block, key) in resolved scenario data at which ``keys`` leads to text."""
-    head, *rest = keys
-    if head == "*":
-        for entry in data if isinstance(data, list) else []:
-            yield from places(entry, tuple(rest))
-    elif isinstance(data, dict) and data.get(head) is not None:
-        if rest:
-            yield from places(data[head], tuple(rest))
-        elif isinstance(data[head], str):
-            yield data, head
-
-
 def content(scenario: Scenario) -> dict[str, Any]:
     """What a scenario says, with the content of each file in place of its path.
 
@@ -90,7 +65,7 @@ def content(scenario: Scenario) -> dict[str, Any]:
     """
     data = scenario.model_dump(mode="json", exclude={"name", "description"})
     for keys in FILE_KEYS:
-        for block, key in places(data, keys):
+        for block, key, _ in places(data, keys):
             if keys[:2] != ("learning", "corpus") and Path(block[key]).is_file():
                 block[key] = _file(block[key], is_device=key == "device")
     spec = learner_spec(scenario)
@@ -121,10 +96,7 @@ def _corpus(spec: LearnerSpec) -> Any:
     if corpus.kind == "manifest":
         recordings = manifest.read(Path(corpus.path), corpus)
     else:
-        folder = Path(corpus.path)
-        if not (folder / "clips").is_dir() and corpus.language is not None:
-            folder = folder / corpus.language
-        recordings = common_voice.read(folder)
+        recordings = common_voice.read(common_voice.folder_of(corpus), corpus.outside)
     rows = []
     for recording in recordings:
         try:
@@ -162,10 +134,10 @@ def absolute(scenario: Scenario) -> dict[str, Any]:
     """The resolved scenario as plain data in which every file has its absolute path."""
     data = scenario.model_dump(mode="json", exclude_none=True)
     for keys in FILE_KEYS:
-        for block, key in places(data, keys):
+        for block, key, _ in places(data, keys):
             if Path(block[key]).exists():
                 block[key] = str(Path(block[key]).resolve())
     return data
 
 
-__all__ = ["absolute", "code", "content", "digest", "of_learning", "of_point", "places"]
+__all__ = ["absolute", "code", "content", "digest", "of_learning", "of_point"]

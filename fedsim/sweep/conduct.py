@@ -13,12 +13,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedsim import results, yamlfile
-from fedsim.errors import FedsimError, InputError, ScenarioError
+from fedsim.errors import InputError, ScenarioError, going_on
 from fedsim.results import atomic
 from fedsim.results.reading import read_json
 from fedsim.run.compose import check
@@ -98,31 +99,32 @@ def start(
     addresses = _addresses(sweep)
     where = out if out is not None else results.new_run_dir(DEFAULT_ROOT, sweep.name)
     lock = directory.begin(where, sweep, addresses, command)
-    try:
+    with closing(lock), going_on(directory.go_on(where), where):
         return _Conductor(sweep, addresses, where, executor, store, progress or Silent()).conduct()
-    finally:
-        lock.release()
 
 
 def resume(
-    where: Path, executor: MakeExecutor, *, store: Store | None = None, progress: Progress | None = None
+    where: Path,
+    executor: MakeExecutor,
+    *,
+    store: Store | None = None,
+    progress: Progress | None = None,
+    outside: bool = False,
 ) -> Conclusion:
     """Go on with a sweep that was interrupted; the result is that of an undisturbed one.
 
-    Finished points are kept if their address still holds; failed ones are tried again.
+    Finished points are kept if their address still holds; failed ones are tried again. Files that it
+    did not begin with are used only if they are in the catalogue, or with ``outside``.
 
     Raises:
         InputError: if there is no sweep, or its points can no longer be run.
         FedsimError: for a fault on the way; finished points are kept.
     """
-    sweep, said = directory.read(where)
+    sweep, said = directory.read(where, outside)
     addresses = _addresses(sweep)
-    lock = directory.hold(where)
-    try:
+    with closing(directory.hold(where)), going_on(directory.go_on(where), where):
         directory.renew(where, sweep, addresses, said)
         return _Conductor(sweep, addresses, where, executor, store, progress or Silent()).conduct()
-    finally:
-        lock.release()
 
 
 def _addresses(sweep: Sweep) -> list[str]:
@@ -323,14 +325,11 @@ class _Conductor:
 
     def _lay_out(self, place: Path, done: Done) -> None:
         """Write the files of a run that was computed elsewhere; the summary last, which makes it finished."""
-        try:
-            shutil.rmtree(place, ignore_errors=True)
-            for name in sorted(done.files, key=lambda name: (name == "summary.json", name)):
-                file = place / name
-                file.parent.mkdir(parents=True, exist_ok=True)
-                atomic.write_bytes(file, done.files[name])
-        except OSError as fault:
-            raise FedsimError(f"{place}: cannot be written: {fault.strerror or fault}") from None
+        shutil.rmtree(place, ignore_errors=True)
+        for name in sorted(done.files, key=lambda name: (name == "summary.json", name)):
+            file = place / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            atomic.write_bytes(file, done.files[name])
 
     def _done(self, point: Point, fault: str | None = None) -> None:
         known = self.addresses[point.number]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from fedsim import yamlfile
-from fedsim.errors import FedsimError, RunError, ScenarioError
+from fedsim.errors import RunError, ScenarioError, refused
+from fedsim.locks import Lock
 from fedsim.results import atomic
-from fedsim.results.manifest import versions
-from fedsim.results.parts import Lock
+from fedsim.results.manifest import sha256, versions
 from fedsim.results.reading import read_json
+from fedsim.scenario.references import allowed, files_of
 from fedsim.scenario.sweep import Point, Sweep, make, shown
 from fedsim.sweep.table import Row
 
@@ -33,36 +35,64 @@ def place(directory: Path, point: Point, points: int) -> Path:
 def begin(directory: Path, sweep: Sweep, addresses: Sequence[str], command: Sequence[str]) -> Lock:
     """Make a sweep's directory and write down what is asked, and the address of every point.
 
+    What a sweep that was stopped before it began has left there is used again.
+
     Raises:
         RunError: if there is something in it already.
         FedsimError: if the disk refuses.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        taken = next(directory.iterdir(), None)
-        if (directory / "sweep.json").is_file():
-            raise RunError(
-                "already holds a sweep; choose another directory, or go on with it by fedsim sweep --resume",
-                file=directory,
-            )
-        if taken is not None:
-            raise RunError("is not empty; choose a new directory for the sweep", file=directory)
-        lock = hold(directory)
+        _refuse_what_is_there(directory)
+    except (FileExistsError, NotADirectoryError):
+        raise RunError("is not a directory", file=directory) from None
+    except OSError as fault:
+        raise refused(directory, fault) from None
+    lock = hold(directory)
+    try:
+        _refuse_what_is_there(directory)  # another sweep may have taken it meanwhile
         atomic.write_text(directory / "sweep.yaml", yamlfile.dump(sweep.data))
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         said = {
             "format": FORMAT,
             "name": sweep.name,
             "versions": versions(),
+            "inputs": _inputs(sweep),
             "points": _entries(directory, [Row(p, addresses[p.number], None, None) for p in sweep.points]),
             "volatile": {"created": now, "command": list(command), "folder": str(sweep.folder.resolve())},
         }
         atomic.write_json(directory / "sweep.json", said)
-    except (FileExistsError, NotADirectoryError):
-        raise RunError("is not a directory", file=directory) from None
-    except OSError as fault:
-        raise FedsimError(f"{directory}: cannot be written: {fault.strerror or fault}") from None
+    except BaseException as fault:
+        lock.close()
+        if isinstance(fault, OSError):
+            raise refused(directory, fault) from None
+        raise
     return lock
+
+
+def _refuse_what_is_there(directory: Path) -> None:
+    if (directory / "sweep.json").is_file():
+        raise RunError(
+            "already holds a sweep; choose another directory, or go on with it by "
+            f"fedsim sweep --resume {shlex.quote(str(directory))}",
+            file=directory,
+        )
+    if any(directory.iterdir()) and not _never_began(directory):
+        raise RunError("is not empty; choose a new directory for the sweep", file=directory)
+
+
+def _never_began(directory: Path) -> bool:
+    """Whether all that a directory holds was left by a sweep that stopped before sweep.json was written."""
+    found = {entry.name for entry in directory.iterdir()}
+    ours = {"points", "sweep.yaml"} | {name for name in found if atomic.is_temporary(name)}
+    if not found <= ours or "points" not in found:
+        return False
+    return all(entry.name == "lock" for entry in (directory / "points").iterdir())
+
+
+def go_on(directory: Path) -> str:
+    """What is kept of an interrupted sweep and how to go on with it, in words."""
+    return f"finished points are kept; go on with: fedsim sweep --resume {shlex.quote(str(directory))}"
 
 
 def hold(directory: Path) -> Lock:
@@ -72,12 +102,27 @@ def hold(directory: Path) -> Lock:
         RunError: if another process is writing the sweep.
     """
     points = directory / "points"
-    points.mkdir(exist_ok=True)
-    return Lock(points)
+    try:
+        points.mkdir(exist_ok=True)
+        lock = Lock(points / "lock", directory)
+        atomic.sweep(directory)
+    except OSError as fault:
+        raise refused(directory, fault) from None
+    return lock
 
 
-def read(directory: Path) -> tuple[Sweep, dict[str, Any]]:
+def _inputs(sweep: Sweep) -> list[str]:
+    """The SHA-256 of every file that a point names: what may be read again wherever it lies."""
+    named = {path for point in sweep.points for path in files_of(point.scenario.model_dump(mode="json"))}
+    return sorted({sha256(path) for path in named})
+
+
+def read(directory: Path, outside: bool = False) -> tuple[Sweep, dict[str, Any]]:
     """The sweep of a directory, and its ``sweep.json``.
+
+    Args:
+        directory: the sweep directory.
+        outside: whether it may use files that it did not begin with, wherever they lie.
 
     Raises:
         RunError: if there is no sweep, or what is there is damaged.
@@ -85,17 +130,25 @@ def read(directory: Path) -> tuple[Sweep, dict[str, Any]]:
     """
     file = directory / "sweep.json"
     if not file.is_file():
-        raise RunError("holds no sweep to go on with: it has no sweep.json", file=directory)
+        never = directory.is_dir() and (_never_began(directory) or not any(directory.iterdir()))
+        raise RunError(
+            "holds a sweep that was stopped before it began; start it again with: "
+            f"fedsim sweep FILE --out {shlex.quote(str(directory))}"
+            if never
+            else "holds no sweep to go on with: it has no sweep.json",
+            file=directory,
+        )
+    said = read_json(file)
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
         folder = Path(said["volatile"]["folder"])
-        form = said["format"]
-    except (OSError, ValueError, KeyError, TypeError):
+        form, known = said["format"], frozenset(map(str, said["inputs"]))
+    except (KeyError, TypeError):
         raise RunError("is damaged", file=file) from None
     if form != FORMAT:
         raise RunError(f"has format {form!r}; this fedsim reads format {FORMAT}", file=file)
     data = yamlfile.load(directory / "sweep.yaml", ScenarioError)
-    return make(data, folder / "sweep.yaml"), said
+    reach = replace(allowed(outside), own=False, known=known)
+    return make(data, folder / "sweep.yaml", reach), said
 
 
 def renew(directory: Path, sweep: Sweep, addresses: Sequence[str], said: dict[str, Any]) -> None:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fedsim import locks
 from fedsim.errors import FedsimError, RunError
 
 TABLES = ("rounds.parquet", "clients.parquet", "convergence.parquet")
@@ -67,8 +69,8 @@ def do(job: Job) -> Done:
             return _listen(job)
         if job.directory is not None:
             return _run(job, Path(job.directory))
-        with tempfile.TemporaryDirectory(prefix="fedsim-point-") as place:
-            directory = Path(place) / "run"
+        with _scratch() as place:
+            directory = place / "run"
             done = _run(job, directory)
             files = {
                 str(path.relative_to(directory)): path.read_bytes()
@@ -82,12 +84,17 @@ def do(job: Job) -> Done:
         return Done(fault=f"{type(error).__name__}: {error}")
 
 
+def _scratch() -> AbstractContextManager[Path]:
+    return locks.scratch(Path(tempfile.gettempdir()), "fedsim-point-")
+
+
 def _load(job: Job, folder: Path) -> Any:
     from fedsim.scenario import load
+    from fedsim.scenario.references import ANYWHERE
 
     file = folder / "scenario.yaml"
     file.write_text(job.scenario, encoding="utf-8")
-    return load(str(file))
+    return load(str(file), reach=ANYWHERE)  # whoever asked for the job has looked at it
 
 
 def _listen(job: Job) -> Done:
@@ -96,8 +103,8 @@ def _listen(job: Job) -> Done:
     from fedsim.sweep.trajectory import Listener
 
     assert job.origin is not None
-    with tempfile.TemporaryDirectory(prefix="fedsim-point-") as place:
-        composition = compose(_load(job, Path(place)).scenario)
+    with _scratch() as place:
+        composition = compose(_load(job, place).scenario)
     listener = Listener(job.origin)
     simulate(composition.world, composition.plan, listener)
     return Done(names=tuple(listener.names))
@@ -122,11 +129,11 @@ def _run(job: Job, directory: Path) -> Done:
 
         return replace(composition, learner=remembering)
 
-    if directory.is_dir() and (job.origin is None or not _resumed(directory, adapt)):
+    if directory.is_dir() and (job.origin is None or not _resumed(job, directory, adapt)):
         shutil.rmtree(directory)
     if not directory.is_dir():
-        with tempfile.TemporaryDirectory(prefix="fedsim-point-") as place:
-            run(_load(job, Path(place)), directory, adapt=adapt)
+        with _scratch() as place:
+            run(_load(job, place), directory, adapt=adapt)
     return Done(
         answers=tuple(answer.line for answer in read(directory / "checkpoints")),
         learned=sum(learner.learned for learner in learners),
@@ -134,15 +141,22 @@ def _run(job: Job, directory: Path) -> Done:
     )
 
 
-def _resumed(directory: Path, adapt: Any) -> bool:
-    """Go on with a learning run that was cut off; False if that is not possible."""
+def _resumed(job: Job, directory: Path, adapt: Any) -> bool:
+    """Go on with a learning run that was cut off; False if that is not possible, or it is another run."""
+    from fedsim.results import Run
     from fedsim.run import state
     from fedsim.run.execute import resume
+    from fedsim.scenario import dump
+    from fedsim.scenario.references import ANYWHERE
 
     if not state.available(directory / "checkpoints"):
         return False
+    with _scratch() as place:
+        wanted = dump(_load(job, place).scenario)
     try:
-        resume(directory, adapt=adapt)
+        if Run(directory, finished=False).scenario_text != wanted:
+            return False
+        resume(directory, adapt=adapt, reach=ANYWHERE)
     except RunError:
         return False
     return True

@@ -26,20 +26,32 @@ def load(spec: CorpusSpec) -> store.Corpus:
     Raises:
         CorpusError: if there is no such folder, or nothing usable in it.
     """
-    folder = Path(spec.path or "")
-    if not (folder / "clips").is_dir() and spec.language is not None:
-        folder = folder / spec.language
-    if not (folder / "clips").is_dir():
-        raise CorpusError("is not a Common Voice folder: it has no clips folder", file=spec.path)
-    return listing.build(read(folder), spec, folder)
+    folder = folder_of(spec)
+    return listing.build(read(folder, spec.outside), spec, folder)
 
 
-def read(folder: Path) -> list[listing.Recording]:
+def folder_of(spec: CorpusSpec) -> Path:
+    """The folder that holds the clips: ``spec.path``, or its sub-folder of the language.
+
+    Raises:
+        CorpusError: if neither is a Common Voice folder.
+    """
+    root = Path(spec.path or "")
+    folders = [root, *([root / spec.language] if spec.language is not None else [])]
+    found = next((folder for folder in folders if (folder / "clips").is_dir()), None)
+    if found is None:
+        raise CorpusError("is not a Common Voice folder: it has no clips folder", file=root)
+    if not spec.outside and not found.resolve().is_relative_to(root.resolve()):
+        raise CorpusError(f"is a link that leads out of {root}; {listing.ALLOW}", file=found)
+    return found
+
+
+def read(folder: Path, outside: bool = False) -> list[listing.Recording]:
     """The recordings that a Common Voice folder lists; see :func:`load`."""
     held_out = [
         recording
         for split, name in (("validation", "dev"), ("test", "test"))
-        for recording in _list(folder, name, split)
+        for recording in _list(folder, name, split, outside)
     ]
     taken = {recording.speaker for recording in held_out}
     names = {recording.name for recording in held_out}
@@ -47,14 +59,16 @@ def read(folder: Path) -> list[listing.Recording]:
     if main is None:
         raise CorpusError("has neither validated.tsv nor train.tsv", file=folder)
     split = "train" if held_out else ""
-    rest = [r for r in _list(folder, main, split) if r.speaker not in taken and r.name not in names]
+    rest = [r for r in _list(folder, main, split, outside) if r.speaker not in taken and r.name not in names]
     return rest + held_out
 
 
-def _list(folder: Path, name: str, split: str) -> list[listing.Recording]:
+def _list(folder: Path, name: str, split: str, outside: bool) -> list[listing.Recording]:
     file = folder / f"{name}.tsv"
-    if not file.is_file():
+    if not file.exists():
         return []
+    inside = None if outside else folder.resolve()
+    clips = listing.within(folder / "clips", inside, file, "")
     recordings = []
     previous = csv.field_size_limit(_LONGEST_FIELD)
     try:
@@ -72,7 +86,7 @@ def _list(folder: Path, name: str, split: str) -> list[listing.Recording]:
             clip = clip if "." in clip else f"{clip}.mp3"
             recordings.append(
                 listing.Recording(
-                    folder / "clips" / clip,
+                    listing.within(clips / clip, inside, file, f"line {rows.line_num}"),
                     clip,
                     row["client_id"],
                     (row["sentence"] or "").strip(),

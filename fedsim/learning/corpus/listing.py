@@ -22,6 +22,7 @@ from fedsim.learning.spec import CorpusSpec
 
 DECODER_VERSION = 1
 HELD_OUT_SHARE = 0.1
+ALLOW = "if you trust it, add --allow-outside, or --set learning.corpus.outside=true"
 MOST_BYTES = 800_000_000  # of a list: three million recordings
 
 
@@ -43,6 +44,24 @@ class Recording:
     text: str
     split: str = ""
     client: str = ""
+
+
+def within(path: Path, folder: Path | None, source: Path, where: str) -> Path:
+    """``path`` as it is, if following links from it does not leave ``folder``; None: it may lie anywhere.
+
+    Raises:
+        CorpusError: about ``source``, if it leads out of the folder or nowhere.
+    """
+    if folder is None:
+        return path
+    try:
+        if path.is_symlink() and not path.resolve().is_relative_to(folder):
+            raise CorpusError(
+                f"names {path.name!r}, a link that leads out of the folder; {ALLOW}", file=source, key=where
+            )
+    except (OSError, ValueError, RuntimeError):
+        raise CorpusError(f"names {path.name!r}, which cannot be followed", file=source, key=where) from None
+    return path
 
 
 def _rank(seed: int, text: str) -> bytes:

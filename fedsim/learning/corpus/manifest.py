@@ -71,8 +71,7 @@ def _recording(row: dict[str, str], file: Path, line: int, spec: CorpusSpec) -> 
         raise CorpusError("has a path that cannot be followed", file=file, key=where) from None
     if not spec.outside and not path.is_relative_to(folder):
         raise CorpusError(
-            f"has the path {cells['path']!r} outside the manifest's folder; "
-            "set corpus.outside if that is meant",
+            f"has the path {cells['path']!r} outside the manifest's folder; {listing.ALLOW}",
             file=file,
             key=where,
         )

@@ -1,0 +1,176 @@
+"""The files that a scenario names, and how far it may reach for them.
+
+A scenario can come from anybody, so what it names is either in the catalogue or in its own folder.
+A file elsewhere is used only if the person at the keyboard said so: by naming it on the command
+line (``--set``), by allowing it (``--allow-outside``), or because its content is known already: the
+run directory that is gone on with lists the SHA-256 of every file it was made from, so whoever wrote
+it learns nothing from a file with that content. Scenarios that ship with fedsim may name files of the
+working directory, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedsim import paths
+from fedsim.errors import ScenarioError
+
+CORPUS = ("learning", "corpus", "path")
+#: Keys whose text may name a file; a ``*`` stands for each entry of a list.
+FILE_KEYS = (
+    ("hardware", "trend"),
+    ("workload", "corpus"),
+    ("training", "model"),
+    ("server", "device"),
+    CORPUS,
+    ("fleet", "mix", "*", "device"),
+    ("fleet", "mix", "*", "link"),
+    ("fleet", "mix", "*", "availability", "file"),
+    ("fleet", "mix", "*", "pressure", "file"),
+)
+OUTSIDE = "learning.corpus.outside"
+LISTS = ("validated.tsv", "train.tsv", "dev.tsv", "test.tsv")
+"""Files by which a corpus that is a folder is known."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a scenario may use beside the catalogue and the files in its own folder.
+
+    Attributes:
+        outside: everything.
+        opens: a manifest or corpus that it names may reach out of its folder, too.
+        own: the files in its folder.
+        said: key paths whose values come from the command line; what they name may lie anywhere.
+        known: SHA-256 of files that may lie anywhere.
+    """
+
+    outside: bool = False
+    opens: bool = False
+    own: bool = True
+    said: tuple[str, ...] = ()
+    known: frozenset[str] = frozenset()
+
+    def covers(self, key: str) -> bool:
+        """Whether the value at a key path was given on the command line."""
+        return any(key == said or key.startswith((f"{said}.", f"{said}[")) for said in self.said)
+
+
+NOWHERE = Reach()
+ANYWHERE = Reach(outside=True)
+ALLOWED = Reach(outside=True, opens=True)
+
+
+def allowed(outside: bool) -> Reach:
+    """What ``--allow-outside`` makes of a scenario's reach."""
+    return ALLOWED if outside else NOWHERE
+
+
+def places(data: Any, keys: Sequence[str], path: str = "") -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Every (block, key, key path) in plain scenario data at which ``keys`` leads to text."""
+    head, *rest = keys
+    if head == "*":
+        for number, entry in enumerate(data if isinstance(data, list) else []):
+            yield from places(entry, rest, f"{path}[{number}]")
+    elif isinstance(data, dict) and data.get(head) is not None:
+        here = f"{path}.{head}" if path else head
+        if rest:
+            yield from places(data[head], rest, here)
+        elif isinstance(data[head], str):
+            yield data, head, here
+
+
+def resolve(data: dict[str, Any], file: Path, reach: Reach = NOWHERE) -> None:
+    """Turn names of files beside the scenario into their paths, in place.
+
+    Args:
+        data: the scenario as plain data.
+        file: where it comes from.
+        reach: what may lie outside of its folder.
+
+    Raises:
+        ScenarioError: it names a file that it may not use.
+    """
+    for keys in FILE_KEYS:
+        is_there = _exists if keys == CORPUS else paths.is_file
+        for block, key, where in places(data, keys):
+            own, here = file.parent / block[key], Path(block[key])
+            said = reach.covers(where)
+            if not block[key] or (said and is_there(here)):
+                continue
+            found = own if is_there(own) else here
+            if not is_there(found):
+                continue  # a name of the catalogue, or none at all
+            if not (reach.outside or said or _is_inside(found, file, reach)):
+                raise ScenarioError(
+                    f"{block[key]!r} lies outside of the folder that the scenario is in; if you trust it, "
+                    f"add --allow-outside, or name the file yourself: --set {where}=PATH",
+                    file=file,
+                    key=where,
+                )
+            block[key] = str(found)
+    for block, _, _ in places(data, ("learning", "corpus", "kind")):
+        if block["kind"] == "espeak":
+            continue
+        if reach.opens:
+            block["outside"] = True
+        elif block.get("outside") is True and not (reach.outside or reach.covers(OUTSIDE)):
+            raise ScenarioError(
+                "is true, and only the command line can allow that; if you trust the scenario, "
+                "add --allow-outside",
+                file=file,
+                key=OUTSIDE,
+            )
+
+
+def files_of(data: dict[str, Any]) -> list[Path]:
+    """Every file that resolved scenario data names; of a corpus that is a folder, its lists."""
+    found: dict[Path, None] = {}
+    for keys in FILE_KEYS:
+        for block, key, _ in places(data, keys):
+            path = Path(block[key])
+            for one in _lists_of(path) if path.is_dir() else [path]:
+                if one.is_file():
+                    found[one] = None
+    return list(found)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a path, or a NUL in it
+        return False
+
+
+def _is_inside(found: Path, file: Path, reach: Reach) -> bool:
+    """Whether a file or folder is the catalogue's, the scenario's own, or known by content."""
+    roots = [paths.data_dir(name).resolve() for name in ("hardware", "traces")]
+    if reach.own:
+        shipped = file.resolve().is_relative_to(paths.data_dir("scenarios").resolve())
+        roots += [file.parent.resolve(), *([Path.cwd()] if shipped else [])]
+    real = found.resolve()
+    return any(real.is_relative_to(root) for root in roots) or _is_known(real, reach.known)
+
+
+def _is_known(real: Path, known: frozenset[str]) -> bool:
+    files = files_of({"learning": {"corpus": {"path": str(real)}}}) if known else []
+    return bool(files) and all(_sha256(path) in known for path in files)
+
+
+def _lists_of(folder: Path) -> list[Path]:
+    return [path for name in LISTS for path in (folder / name, *sorted(folder.glob(f"*/{name}")))]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return ""
+    return digest.hexdigest()
