@@ -79,8 +79,15 @@ def bits(stream: int, client: ArrayLike, counter: ArrayLike = 0) -> NDArray[np.u
 
 def uniforms(stream: int, client: ArrayLike, counter: ArrayLike = 0) -> NDArray[np.float64]:
     """Uniform draws in the open interval (0, 1), one for each (client, counter)."""
-    top = (bits(stream, client, counter) >> np.uint64(12)).astype(np.float64)
-    return np.asarray((top + 0.5) * 2.0**-52)
+    return uniform(bits(stream, client, counter))
+
+
+def uniform(draw: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """64 random bits each as a uniform draw in the open interval (0, 1)."""
+    top = (draw >> np.uint64(12)).astype(np.float64)
+    top += 0.5
+    top *= 2.0**-52
+    return top
 
 
 def normals(stream: int, client: ArrayLike, counter: ArrayLike = 0) -> NDArray[np.float64]:

@@ -1,11 +1,13 @@
 """Many ends at a time for an asynchronous server, with the result of taking them one by one.
 
 While every place is taken, each end frees one place, which is filled at once. So the ends up to some
-instant, the horizon, are taken together: their replacements are chosen and priced in one pass, each
-at its own instant; replacements that end before the horizon are replaced in a further pass, and so
-on. What a pass cannot know (a client chosen twice, two ends at one instant, an end that closes a
-round sooner than was thought) moves the horizon to before that instant: all that lies before is as
-it would have been one by one, and what lies beyond is worked out again in the next window.
+instant, the horizon, are taken together: replacements are chosen and priced for all of them in one
+pass, each at its own instant; replacements that end before the horizon are replaced in the next pass,
+and so on. A choice depends on who else is at work, so in every pass all choices are looked at again
+with what is known by then, and what followed from a choice that has changed is dropped. A choice
+depends only on earlier ones: when nothing changes any more, all are as they would have been one by
+one. What the passes cannot settle (two ends at one instant, a turn with nobody to choose, the last
+close of the plan) moves the horizon to before that instant.
 """
 
 from __future__ import annotations
@@ -17,14 +19,16 @@ import numpy as np
 from fedsim.engine.clock import Process
 from fedsim.engine.desk import State
 from fedsim.engine.flights import PricedFlights, Table
-from fedsim.engine.records import COMPLETED, ClientRounds
-from fedsim.engine.selection.base import Choices, Turns
+from fedsim.engine.records import COMPLETED
+from fedsim.engine.selection.drawn import Free, Rows
 from fedsim.engine.world import Bools, Floats, Ints
 
 if TYPE_CHECKING:
     from fedsim.engine.asynchronous import Asynchronous
 
 NARROWEST = 64
+NOT_YET = -2
+WIDEST = 0.75  # share of those at work up to whose end a window reaches
 
 
 class Windows:
@@ -67,20 +71,19 @@ class Windows:
             last_s = float(ends.rows.ended_s[-1])
             server.filled_s, server.refills = last_s, 0
             yield desk.clock.until(last_s)
-            both = Table.join([flights.table, fresh])
-            flights.table = both.take(both.rows.ended_s > last_s).in_order()
+            begun = int(np.searchsorted(flights.table.rows.ended_s, last_s, side="right"))
+            stay = flights.table.take(slice(begun, None))
+            flights.table = Table.join([stay, fresh.take(fresh.rows.ended_s > last_s)]).in_order()
 
     def _window(self) -> tuple[Table, Table]:
         """The next ends, in order, and the replacement for each; none if they cannot be taken so."""
         table = self.flights.table
         first = max(min(self._width, len(table.rows) - 1), 0)
-        passes = _Passes(self, float(table.rows.ended_s[first]))
-        passes.run()
-        passes.look_back()
-        ends, fresh = passes.certain()
+        window = _Window(self.server, self.flights, float(table.rows.ended_s[first]))
+        ends, fresh = window.settled()
         count = len(ends.rows)
         self._width = max(NARROWEST, 2 * self._width if count >= first else count + count // 2)
-        self._width = min(self._width, max(NARROWEST, len(table.rows) // 4))
+        self._width = min(self._width, max(NARROWEST, int(WIDEST * len(table.rows))))
         return ends, fresh
 
     def state(self) -> State:
@@ -90,85 +93,155 @@ class Windows:
         return self.flights.state(*self._inside)
 
 
-class _Passes:
-    """One window: ends and their replacements, pass after pass, and the horizon up to which they hold."""
+class _Window:
+    """The turns of one window: each fills the place that an end before the horizon has left.
 
-    def __init__(self, windows: Windows, horizon_s: float):
-        self.server, self.flights = windows.server, windows.flights
-        self.horizon_s = horizon_s
-        self.ends = [self.flights.table.take(slice(0, 0))]
-        self.fresh = [self.flights.table.take(slice(0, 0))]
-        self.choices: list[Choices] = []
-        none = np.zeros(0)
-        self.taken: tuple[Ints, Floats, Floats] = (none.astype(np.int64), none, none)
+    Turns are numbered as they become known. ``pool`` holds client-rounds: those that are at work at
+    the beginning, then replacements as they are priced.
+    """
 
-    def stop_before(self, times_s: Floats) -> None:
+    def __init__(self, server: Asynchronous, flights: PricedFlights, horizon_s: float):
+        self.server, self.desk, self.flights, self.horizon_s = server, server.desk, flights, horizon_s
+        self.alike = bool(getattr(self.desk.world, "rounds_alike", False))
+        self.drawn = self.desk.selector.drawn()
+        count = int(np.searchsorted(flights.table.rows.ended_s, horizon_s))
+        self.pool = [flights.table.take(slice(0, count))]
+        self.pooled = count
+        none = np.zeros(0, dtype=np.int64)
+        self.end_at = none  # in the pool: whose place the turn fills
+        self.fresh_at = none  # in the pool: who fills it
+        self.ticket = none  # the turn's number
+        self.parent = none  # the turn that dispatched whoever has ended; -1 if it was before the window
+        self.version = none  # of the model that is handed out
+        self.client = none  # who is chosen; -1 if it takes a closer look
+        self.until_s = np.zeros(0)  # when that client ends
+        self.done = np.zeros(0, dtype=np.bool_)  # whether who has ended was complete
+        self.alive = np.zeros(0, dtype=np.bool_)  # whether that end comes about, as far as is known
+        self._add(self.pool[0], np.arange(count), np.full(count, -1))
+
+    def _add(self, ends: Table, end_at: Ints, parent: Ints) -> None:
+        """Turns that fill the places of ``ends``."""
+        if self.drawn is None or not end_at.size:
+            return
+        time_s, count = ends.rows.ended_s, end_at.size
+        self.end_at = np.concatenate([self.end_at, end_at])
+        self.ticket = np.concatenate([self.ticket, ends.ticket])
+        self.parent = np.concatenate([self.parent, parent])
+        self.done = np.concatenate([self.done, ends.rows.outcome == COMPLETED])
+        self.alive = np.concatenate([self.alive, np.ones(count, dtype=np.bool_)])
+        self.client = np.concatenate([self.client, np.full(count, NOT_YET)])
+        self.fresh_at = np.concatenate([self.fresh_at, np.full(count, -1)])
+        self.until_s = np.concatenate([self.until_s, np.full(count, np.inf)])
+        known_s = np.concatenate([self.drawn.time_s, time_s])
+        done_s = np.sort(known_s[self.alive & self.done])
+        before = self.server.buffered + np.searchsorted(done_s, time_s, side="right")
+        version = self.desk.next_round + before // self.server.size
+        self.version = np.concatenate([self.version, version])
+        self.drawn.add(ends.ticket, version, time_s)
+
+    def settled(self) -> tuple[Table, Table]:
+        """The ends that are certain, in order, and the replacement for each."""
+        if self.drawn is not None:
+            while (changed := self._choose()).size:
+                self._drop_followers(changed)
+                self._price(changed[self.alive[changed]])
+        return self._certain()
+
+    def _stop_before(self, times_s: Floats) -> None:
         """Nothing from the first of these instants on is certain."""
-        if times_s.size:
-            self.horizon_s = min(self.horizon_s, float(times_s.min()))
+        if times_s.size and (first_s := float(times_s.min())) < self.horizon_s:
+            assert self.drawn is not None
+            self.horizon_s = first_s
+            self.alive &= self.drawn.time_s < first_s
 
-    def run(self) -> None:
-        """Find a replacement for every end before the horizon."""
-        server, desk, flights = self.server, self.server.desk, self.flights
-        count = int(np.searchsorted(flights.table.rows.ended_s, self.horizon_s))
-        ending = flights.table.take(slice(0, count))
-        done_s = ending.rows.ended_s[ending.rows.outcome == COMPLETED]
-        while len(ending.rows):
-            time_s = ending.rows.ended_s
-            done = server.buffered + np.searchsorted(done_s, time_s, side="right")
-            version = desk.next_round + done // server.size
-            choices = desk.selector.choose_each(Turns(ending.ticket, version, time_s, self.free))
-            if choices is None:
-                self.horizon_s = -np.inf
-                return
-            self.stop_before(time_s[choices.client < 0])
-            rows = np.flatnonzero(time_s < self.horizon_s)
-            ending, chosen = ending.take(rows), choices.client[rows]
-            fresh = flights.price(chosen, version[rows], time_s[rows], ending.ticket)
-            self.ends.append(ending)
-            self.fresh.append(fresh)
-            self.choices.append(choices)
-            self.taken = _by_client(Table.join(self.fresh).rows)
-            ending = fresh.take(fresh.rows.ended_s < self.horizon_s)
+    def _choose(self) -> Rows:
+        """Let every turn choose with what is known of the others; the turns that choose anew."""
+        assert self.drawn is not None
+        rows = np.flatnonzero(self.alive)
+        rank = np.empty(self.alive.size, dtype=np.int64)
+        order = np.argsort(self.drawn.time_s[rows], kind="stable")
+        rank[rows[order]] = np.arange(rows.size)
+        chosen = self.drawn.choose(rows, self._free(rows, rank))
+        anew = chosen != self.client[rows]
+        changed, chosen = rows[anew], chosen[anew]
+        while chosen.size:
+            self.client[changed], self.until_s[changed] = chosen, np.inf
+            self._stop_before(self.drawn.time_s[changed[chosen < 0]])
+            changed = changed[self.alive[changed]]
+            in_order = np.sort(self.client[changed])
+            if not (in_order[1:] == in_order[:-1]).any():
+                break
+            # Who is chosen twice goes to the earlier turn, and is at work for as long as anybody knows.
+            chosen = self.drawn.choose(changed, self._free(np.flatnonzero(self.alive), rank))
+            if (chosen == self.client[changed]).all():
+                break
+        return changed
 
-    def free(self, clients: Ints, time_s: Floats) -> Bools:
-        """Whether clients were not at work at those instants, by what was known before this pass."""
-        free = self.flights.busy_until_s[clients] <= time_s
-        return np.asarray(free & ~self.at_work(clients, time_s))
+    def _free(self, rows: Rows, rank: Ints) -> Free:
+        """Tells if clients are free at the instants of turns, by what the turns ``rows`` have chosen."""
+        assert self.drawn is not None
+        time_s, busy_until_s, most = self.drawn.time_s, self.flights.busy_until_s, rank.size
+        rows = rows[self.client[rows] >= 0]
+        keys = self.client[rows] * most + rank[rows]
+        order = np.argsort(keys, kind="stable")
+        keys, until_s = keys[order], self.until_s[rows[order]]
 
-    def at_work(self, clients: Ints, time_s: Floats) -> Bools:
-        """Whether a dispatch of this window had clients at work at those instants."""
-        who, since_s, until_s = self.taken
-        if not who.size:
-            return np.zeros(clients.size, dtype=np.bool_)
-        at = np.minimum(np.searchsorted(who, clients), who.size - 1)
-        return np.asarray((who[at] == clients) & (since_s[at] < time_s) & (time_s < until_s[at]))
+        def free(clients: Ints, turns: Rows) -> Bools:
+            now_s = time_s[turns]
+            good: Bools = busy_until_s[clients] <= now_s
+            if keys.size:
+                before = np.searchsorted(keys, clients * most + rank[turns]) - 1
+                same = (before >= 0) & (keys[before] // most == clients)
+                good &= ~(same & (until_s[before] > now_s))
+            return good
 
-    def look_back(self) -> None:
-        """Move the horizon to before whatever did not come as the passes assumed."""
-        server, desk = self.server, self.server.desk
-        rows = Table.join(self.fresh).rows
-        who, since_s, _ = _by_client(rows)
-        self.stop_before(since_s[1:][who[1:] == who[:-1]])  # chosen twice: the later is not certain
-        for choices in self.choices:  # passed over for an earlier turn, but already back from that
-            self.stop_before(choices.passed_s[~self.at_work(choices.passed, choices.passed_s)])
-        order = np.argsort(rows.dispatched_s, kind="stable")
-        time_s, version = rows.dispatched_s[order], rows.base_round[order]
-        self.stop_before(time_s[1:][time_s[1:] == time_s[:-1]])
-        done = Table.join(self.ends).rows.outcome[order] == COMPLETED
-        right, hopeless = server.forecast(done, time_s)
-        self.stop_before(time_s[(version != right) | (right >= desk.plan.rounds) | hopeless])
+        return free
 
-    def certain(self) -> tuple[Table, Table]:
+    def _drop_followers(self, changed: Rows) -> None:
+        """Whoever these turns had chosen before is not dispatched, so neither are their replacements."""
+        gone = np.zeros(self.alive.size, dtype=np.bool_)
+        gone[changed[self.fresh_at[changed] >= 0]] = True
+        dead = gone
+        while dead.any():
+            dead = (self.parent >= 0) & dead[self.parent] & self.alive
+            self.alive &= ~dead
+
+    def _price(self, turns: Rows) -> None:
+        """How those who are chosen now end, and the turns that follow from that."""
+        if not turns.size:
+            return
+        assert self.drawn is not None
+        fresh = self.flights.price(
+            self.client[turns], self.version[turns], self.drawn.time_s[turns], self.ticket[turns]
+        )
+        at = np.arange(self.pooled, self.pooled + turns.size)
+        self.pool.append(fresh)
+        self.pooled += turns.size
+        self.until_s[turns], self.fresh_at[turns] = fresh.rows.ended_s, at
+        ends = np.flatnonzero(fresh.rows.ended_s < self.horizon_s)
+        if ends.size:
+            self._add(fresh.take(ends), at[ends], turns[ends])
+
+    def _certain(self) -> tuple[Table, Table]:
         """The ends before the horizon in order, and the replacement for each."""
-        ends, fresh = Table.join(self.ends), Table.join(self.fresh)
-        time_s = ends.rows.ended_s
-        rows = np.flatnonzero(time_s < self.horizon_s)
-        rows = rows[np.argsort(time_s[rows], kind="stable")]
-        return ends.take(rows), fresh.take(rows)
-
-
-def _by_client(rows: ClientRounds) -> tuple[Ints, Floats, Floats]:
-    """Clients in order of their number and dispatch, since when and until when each was at work."""
-    order = np.lexsort((rows.dispatched_s, rows.client))
-    return rows.client[order], rows.dispatched_s[order], rows.ended_s[order]
+        server, desk = self.server, self.desk
+        if self.drawn is None:
+            return self.pool[0].take(slice(0, 0)), self.pool[0].take(slice(0, 0))
+        rows = np.flatnonzero(self.alive)
+        rows = rows[np.argsort(self.drawn.time_s[rows], kind="stable")]
+        time_s = self.drawn.time_s[rows]
+        self._stop_before(time_s[1:][time_s[1:] == time_s[:-1]])
+        right, hopeless = server.forecast(self.done[rows], time_s)
+        wrong = (right >= desk.plan.rounds) | hopeless
+        if not self.alike:
+            wrong |= self.version[rows] != right
+        self._stop_before(time_s[wrong])
+        if desk.ledger.battery is not None:  # what charge is left after the first time is not noted yet
+            again = np.ones(rows.size, dtype=np.bool_)
+            again[np.unique(self.client[rows], return_index=True)[1]] = False
+            self._stop_before(time_s[again])
+        count = int(np.searchsorted(time_s, self.horizon_s))
+        rows, pool = rows[:count], Table.join(self.pool)
+        ends, fresh = pool.take(self.end_at[rows]), pool.take(self.fresh_at[rows])
+        fresh.rows.base_round, fresh.rows.round = right[:count], right[:count].copy()
+        return ends, fresh

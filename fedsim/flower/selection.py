@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fedsim.engine import Selection, Selector, Turn, World
 from fedsim.engine.presence import Presence
 from fedsim.engine.records import ClientRounds
-from fedsim.engine.selection.base import Turns, will_do
+from fedsim.engine.selection.base import will_do
 
 Ints = NDArray[np.int64]
 Ask = Callable[[Ints, float], Ints]
@@ -69,7 +69,7 @@ class _Asker:
             self.asked.answers[occasion] = self.asked.ask(offered, turn.time_s)
         return self.asked.answers[occasion]
 
-    def choose_each(self, turns: Turns) -> None:
+    def drawn(self) -> None:
         return None
 
     def learn(self, clients: ClientRounds) -> None:

@@ -162,6 +162,11 @@ class FleetWorld:
         )
 
     @property
+    def rounds_alike(self) -> bool:
+        """Whether a quote is the same whatever the round."""
+        return True
+
+    @property
     def battery(self) -> Batteries | None:
         """The clients' batteries; None if all are always powered."""
         return self.fleet.battery

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.engine.presence import Presence
 from fedsim.engine.records import ClientRounds
-from fedsim.engine.world import Bools, Floats, Ints, World
+from fedsim.engine.selection.drawn import AcceptEach, Drawn
+from fedsim.engine.world import Bools, Ints, World
 
 FEW = 256  # a fleet that small is looked at as a whole
 _DRAW_BITS = 24  # of a draw's number beside its client in one integer; half a fleet at most is drawn
-DRAWS = 64  # for each of many turns at once, before it is left to be looked at by itself
-TOGETHER = 2048  # draws of few turns that are looked at together
 
 Accept = Callable[[Ints], Bools]
-AcceptEach = Callable[[Ints, NDArray[np.intp]], Bools]
 
 
 @dataclass(frozen=True)
@@ -42,39 +40,6 @@ class Turn:
     busy: Ints
 
 
-@dataclass(frozen=True)
-class Turns:
-    """Many turns, at each of which one client is wanted; arrays of shape [m].
-
-    Attributes:
-        number: int64.
-        round_index: int64.
-        time_s: float64, in any order.
-        free: tells of clients int64[n] at instants float64[n] whether they were not at work then, as far
-            as these turns do not decide it themselves.
-    """
-
-    number: Ints
-    round_index: Ints
-    time_s: Floats
-    free: Callable[[Ints, Floats], Bools]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What many turns chose, on the assumption that whoever is chosen is at work from then on.
-
-    Attributes:
-        client: int64[m], a client for each turn and none twice; -1 where it takes a closer look.
-        passed: int64[p], clients that a turn passed over because an earlier one of these had taken them.
-        passed_s: float64[p], the instants of those turns.
-    """
-
-    client: Ints
-    passed: Ints
-    passed_s: Floats
-
-
 class Selector(Protocol):
     """A policy at work in one simulation."""
 
@@ -82,11 +47,11 @@ class Selector(Protocol):
         """Clients to dispatch: online, not busy, each once, at most ``turn.count``; in whatever order."""
         ...
 
-    def choose_each(self, turns: Turns) -> Choices | None:
-        """One client for each of many turns at once.
+    def drawn(self) -> Drawn | None:
+        """For many turns that want one client each, in no order: the candidates of each.
 
-        The same clients as :meth:`choose` with a count of 1 for each turn in order of time. None if
-        the policy cannot choose so.
+        A turn chooses the first that is not at work, and that is what :meth:`choose` would choose.
+        None if what a turn chooses depends on more than that.
         """
         ...
 
@@ -114,7 +79,7 @@ class Selection(Protocol):
 class Memoryless:
     """The part of a selector that remembers nothing."""
 
-    def choose_each(self, turns: Turns) -> Choices | None:
+    def drawn(self) -> Drawn | None:
         """Only one turn at a time."""
         return None
 
@@ -178,48 +143,11 @@ class Sampler:
             known = np.concatenate([known, fresh])
         return self._whole(turn, accept)
 
-    def sample_each(self, turns: Turns, accept: AcceptEach | None = None) -> Choices | None:
-        """For each turn the client that :meth:`sample` would find; -1 if it is not among the first draws.
-
-        Each turn proposes to the clients it draws, one after another; a client takes the earliest
-        turn that proposes, and the others go on to their next draw (deferred acceptance: Gale and
-        Shapley, 1962). That gives what the turns would choose one by one in order of time.
-
-        Args:
-            turns: when, and who is free.
-            accept: a further test of clients that are online and free, given the rows of the turns.
-
-        Returns:
-            The choices; None for a fleet so small that it is looked at as a whole.
-        """
-        fleet = self.world.clients
-        if fleet <= FEW:
+    def drawn(self, accept: AcceptEach | None = None) -> Drawn | None:
+        """The candidates of many turns; None for a fleet so small that it is looked at as a whole."""
+        if self.world.clients <= FEW:
             return None
-        chosen = np.full(turns.number.size, -1, dtype=np.int64)
-        drawn = np.zeros(turns.number.size, dtype=np.int64)
-        passed, passed_s = [chosen[:0]], [turns.time_s[:0]]
-        todo = np.arange(turns.number.size)
-        while todo.size:
-            some = min(max(TOGETHER // todo.size, 1), 8)
-            counter = drawn[todo, None] + np.arange(some)
-            uniform = rng.uniforms(self.stream, turns.number[todo, None], counter)
-            clients = (uniform * fleet).astype(np.int64)
-            flat, row = clients.ravel(), np.repeat(todo, some)
-            time_s = turns.time_s[row]
-            good = self.presence.until_s(flat, time_s) > time_s
-            good[good] = turns.free(flat[good], time_s[good])
-            if accept is not None and good.any():
-                good[good] = accept(flat[good], row[good])
-            good = good.reshape(clients.shape)
-            found, first = good.any(axis=1), good.argmax(axis=1)
-            chosen[todo[found]] = clients[found, first[found]]
-            drawn[todo] += np.where(found, first + 1, some)
-            late = _later(chosen, turns.time_s)
-            passed.append(chosen[late])
-            passed_s.append(turns.time_s[late])
-            chosen[late] = -1
-            todo = np.flatnonzero((chosen < 0) & (drawn < DRAWS))
-        return Choices(chosen, np.concatenate(passed), np.concatenate(passed_s))
+        return Drawn(self.world.clients, self.presence, self.stream, accept)
 
     def _whole(self, turn: Turn, accept: Accept | None) -> Ints:
         """The same by looking at every client, in an order drawn at random."""
@@ -253,11 +181,3 @@ def _first(clients: Ints, place: NDArray[Any], count: int) -> Ints:
     if clients.size <= count:
         return clients
     return clients[np.argpartition(place, count - 1)[:count]]
-
-
-def _later(chosen: Ints, time_s: Floats) -> NDArray[np.intp]:
-    """Rows of turns that chose a client (-1 is none) which a turn at an earlier instant chose as well."""
-    rows = np.flatnonzero(chosen >= 0)
-    rows = rows[np.lexsort((time_s[rows], chosen[rows]))]
-    again: NDArray[np.intp] = rows[1:][chosen[rows[1:]] == chosen[rows[:-1]]]
-    return again

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fedsim import rng
 from fedsim.engine.presence import Presence
-from fedsim.engine.selection.base import Choices, Memoryless, Sampler, Selector, Turn, Turns
-from fedsim.engine.world import Bools, Ints, World
+from fedsim.engine.selection.base import Memoryless, Sampler, Selector, Turn
+from fedsim.engine.selection.drawn import Drawn
+from fedsim.engine.world import Bools, Floats, Ints, World
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,9 @@ class _MemoryAware(Memoryless):
 
         return self.sampler.sample(turn, fits)
 
-    def choose_each(self, turns: Turns) -> Choices | None:
-        def fits(clients: Ints, rows: NDArray[np.intp]) -> Bools:
-            quote = self.world.quote(clients, turns.round_index[rows], turns.time_s[rows])
+    def drawn(self) -> Drawn | None:
+        def fits(clients: Ints, round_index: Ints, time_s: Floats) -> Bools:
+            quote = self.world.quote(clients, round_index, time_s)
             return quote.footprint_bytes <= quote.available_bytes
 
-        return self.sampler.sample_each(turns, fits)
+        return self.sampler.drawn(fits)

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.engine.presence import Presence
 from fedsim.engine.records import COMPLETED, REJECTED, ClientRounds
-from fedsim.engine.selection.base import Choices, Sampler, Selector, Turn, Turns, will_do
+from fedsim.engine.selection.base import Sampler, Selector, Turn, will_do
+from fedsim.engine.selection.drawn import Drawn
 from fedsim.engine.world import Floats, Ints, World
 
 _NONE = np.zeros(0, dtype=np.intp)
@@ -128,7 +129,7 @@ class _Oort:
         took = self.took_s[self.took_s > 0.0]
         return float(np.percentile(took, self.percentile)) if took.size else math.inf
 
-    def choose_each(self, turns: Turns) -> Choices | None:
+    def drawn(self) -> Drawn | None:
         """Only one turn at a time, since a turn depends on the one before."""
         return None
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from fedsim import rng
 from fedsim.engine.presence import Presence
-from fedsim.engine.selection.base import Choices, Memoryless, Sampler, Selector, Turn, Turns
+from fedsim.engine.selection.base import Memoryless, Sampler, Selector, Turn
+from fedsim.engine.selection.drawn import Drawn
 from fedsim.engine.world import Ints, World
 
 
@@ -26,5 +27,5 @@ class _Random(Memoryless):
     def choose(self, turn: Turn) -> Ints:
         return self.sampler.sample(turn)
 
-    def choose_each(self, turns: Turns) -> Choices | None:
-        return self.sampler.sample_each(turns)
+    def drawn(self) -> Drawn | None:
+        return self.sampler.drawn()

@@ -9,7 +9,8 @@ import numpy as np
 
 from fedsim.engine.presence import Presence
 from fedsim.engine.records import ClientRounds
-from fedsim.engine.selection.base import Choices, Selector, Turn, Turns, will_do
+from fedsim.engine.selection.base import Selector, Turn, will_do
+from fedsim.engine.selection.drawn import Drawn
 from fedsim.engine.world import Ints, World
 
 
@@ -44,7 +45,7 @@ class _RoundRobin:
             self.next = int(chosen[-1] + 1) % self.clients
         return chosen
 
-    def choose_each(self, turns: Turns) -> Choices | None:
+    def drawn(self) -> Drawn | None:
         """Only one turn at a time, since a turn depends on the one before."""
         return None
 

@@ -1,0 +1,105 @@
+"""Whom each of many turns would choose, as more and more becomes known of who is at work.
+
+Each turn has its own row of draws. Those that are online and accepted are its candidates, in order;
+they are found once and kept, since time does not change them. Which of them the turn chooses, the
+first that is not at work then, can be asked again and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim import rng
+from fedsim.engine.presence import Presence
+from fedsim.engine.world import Bools, Floats, Ints
+
+DRAWS = 64  # of a turn, before it is left to be looked at by itself
+KEPT = 8  # candidates of a turn, likewise
+TOGETHER = 1024  # draws of few turns that are looked at together
+
+Rows = NDArray[np.intp]
+AcceptEach = Callable[[Ints, Ints, Floats], Bools]
+Free = Callable[[Ints, Rows], Bools]
+
+
+class Drawn:
+    """The candidates of turns that each want one client.
+
+    Args:
+        clients: how many there are in the fleet.
+        presence: who is online.
+        stream: of the draws.
+        accept: a further test of clients that are online, given round numbers and instants.
+
+    Attributes:
+        time_s: float64[turns], when each turn is.
+    """
+
+    def __init__(self, clients: int, presence: Presence, stream: int, accept: AcceptEach | None = None):
+        self._fleet, self._presence, self._stream, self._accept = clients, presence, stream, accept
+        self.time_s = np.zeros(0)
+        self._state = np.zeros(0, dtype=np.uint64)
+        self._round = np.zeros(0, dtype=np.int64)
+        self._seen = np.zeros(0, dtype=np.int64)  # draws looked at
+        self._count = np.zeros(0, dtype=np.int64)  # candidates among them
+        self._candidate = np.zeros((0, KEPT), dtype=np.int64)
+
+    def add(self, number: Ints, round_index: Ints, time_s: Floats) -> None:
+        """More turns, with the numbers by which their draws are made."""
+        self.time_s = np.concatenate([self.time_s, time_s])
+        self._state = np.concatenate([self._state, rng.states(self._stream, number)])
+        self._round = np.concatenate([self._round, round_index])
+        none = np.zeros(number.size, dtype=np.int64)
+        self._seen, self._count = np.concatenate([self._seen, none]), np.concatenate([self._count, none])
+        self._candidate = np.concatenate([self._candidate, np.full((number.size, KEPT), -1)])
+
+    def choose(self, rows: Rows, free: Free) -> Ints:
+        """The client that each of these turns chooses; -1 where that takes a closer look.
+
+        Args:
+            rows: int[m], turns in order of their adding.
+            free: whether clients are not at work at the instants of turns.
+        """
+        chosen = np.full(rows.size, -1, dtype=np.int64)
+        todo, nth = np.arange(rows.size), np.zeros(rows.size, dtype=np.int64)
+        while todo.size:
+            turn = rows[todo]
+            missing = self._count[turn] <= nth[todo]
+            if missing.any():
+                self._look(turn[missing])
+                known = self._count[turn] > nth[todo]
+                over = ~known & ((self._seen[turn] >= DRAWS) | (self._count[turn] >= KEPT))
+                if over.any():
+                    todo, known = todo[~over], known[~over]
+                ask = todo[known]
+            else:
+                ask = todo
+            turn = rows[ask]
+            client = self._candidate[turn, nth[ask]]
+            good = free(client, turn)
+            chosen[ask[good]] = client[good]
+            nth[ask] += 1
+            todo = todo[(chosen[todo] < 0) & (nth[todo] < KEPT)]
+        return chosen
+
+    def _look(self, turn: Rows) -> None:
+        """Look at a few more draws of each of these turns."""
+        some = min(max(TOGETHER // turn.size, 2), 8)
+        draw = rng.draws(self._state[turn][:, None], self._seen[turn][:, None] + np.arange(some))
+        uniform = rng.uniform(draw)
+        clients = (uniform * self._fleet).astype(np.int64)
+        flat, row = clients.ravel(), np.repeat(turn, some)
+        time_s = self.time_s[row]
+        good = self._presence.until_s(flat, time_s) > time_s
+        if self._accept is not None and good.any():
+            good[good] = self._accept(flat[good], self._round[row[good]], time_s[good])
+        good = good.reshape(clients.shape)
+        place = self._count[turn][:, None] + np.cumsum(good, axis=1) - 1
+        keep = good & (place < KEPT)
+        at, _ = np.nonzero(keep)
+        self._candidate[turn[at], place[keep]] = clients[keep]
+        self._count[turn] = np.minimum(place[:, -1] + 1, KEPT)
+        self._seen[turn] += some
