@@ -50,7 +50,7 @@ class Lock:
     """Holds a directory for one process, by a file that says which.
 
     Args:
-        file: the file that is locked; made, and removed by :meth:`release`.
+        file: the file that is locked; made, and removed by :meth:`close`.
         directory: what is held, for the message.
 
     Raises:
@@ -79,7 +79,7 @@ class Lock:
             self._file.write(f"{os.getpid()}: {shlex.join(['fedsim', *sys.argv[1:]])}"[:_LONGEST])
             self._file.flush()
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Let go; may be called twice."""
         if not self._file.closed:
             with contextlib.suppress(OSError):

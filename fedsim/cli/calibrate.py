@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from fedsim.errors import going_on
+
 
 @click.command(name="calibrate")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
@@ -40,13 +42,16 @@ def command(device: str, out: Path, minutes: float, threads: int | None) -> None
     device_file.check_writable(out)
     threads = measuring.check(device, threads)
     console = Console()
-    with console.status("looking at the machine") as status:
+    with going_on("nothing was written; start it again", out):
+        with console.status("looking at the machine") as status:
 
-        def progress(what: str, share: float) -> None:
-            status.update(f"{what}: {share:.0%}" if share else what)
+            def progress(what: str, share: float) -> None:
+                status.update(f"{what}: {share:.0%}" if share else what)
 
-        found = measuring.calibrate(device, threads, minutes, progress)
-    console.print(table(found))
-    paths = device_file.write(out, found.host, found.rates, found.probes, found.timed, found.circumstances)
+            found = measuring.calibrate(device, threads, minutes, progress)
+        console.print(table(found))
+        paths = device_file.write(
+            out, found.host, found.rates, found.probes, found.timed, found.circumstances
+        )
     for path in paths:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)

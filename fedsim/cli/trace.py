@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fedsim.errors import TraceError
+from fedsim.errors import TraceError, going_on
 
 
 @click.command(name="trace")
@@ -41,15 +41,18 @@ def command(
         wanted = {name or config.stem: configs.read(config)}
     else:
         wanted = {model: configs.preset(model) for model in models or configs.presets()}
-    from fedsim.tracing.trace import trace, write
+    from fedsim.tracing.trace import check_writable, trace, write
 
     console = Console()
     folder = out or paths.data_dir("traces")
     for model, model_config in wanted.items():
         start = time.monotonic()
-        with console.status(f"tracing {model}"):
-            content = trace(model_config, model, workers=workers)
-        path = write(content, folder)
+        check_writable(folder, model)
+        way_on = f"no trace of {model} was written; start it again, those that were written are whole"
+        with going_on(way_on, folder):
+            with console.status(f"tracing {model}"):
+                content = trace(model_config, model, workers=workers)
+            path = write(content, folder)
         variants = sum("@" not in v for v in content["graph"]["variants"])
         console.print(
             f"{path}: {len(content['nodes'])} layers, {variants} variants, verified"

@@ -16,15 +16,29 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim import files
 from fedsim.errors import RunError
 
 FORMAT = "fedsim-learning-1"
+GROUPS = ("model", "optimizer", "older", "server")
+MOST_BYTES = 100_000_000_000
 _NAME = re.compile(r"round-(\d{5,})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a tensor is: its shape, and its type as safetensors says it."""
+
+    shape: tuple[int, ...]
+    dtype: str = "F32"
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
 @dataclass(frozen=True)
@@ -53,7 +67,12 @@ def available(folder: Path) -> list[int]:
 
 
 def save(folder: Path, rounds_done: int, tensors: Mapping[str, NDArray[np.generic]], **metadata: str) -> Path:
-    """Write a checkpoint: a temporary file, flushed to disk, then renamed into place."""
+    """Write a checkpoint: a temporary file, flushed to disk, then renamed into place.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,6 +88,8 @@ def save(folder: Path, rounds_done: int, tensors: Mapping[str, NDArray[np.generi
             os.fsync(file.fileno())
         work.chmod(0o644)
         work.replace(place)
+    except SafetensorError as fault:  # in whose words the system's own are the last
+        raise OSError(str(fault)) from None
     finally:
         work.unlink(missing_ok=True)
     return place
@@ -89,23 +110,58 @@ def _put_in_order(file: BinaryIO) -> None:
     file.flush()
 
 
-def read(file: Path) -> Checkpoint:
+def read(file: Path, expected: Mapping[str, Kind] | None = None) -> Checkpoint:
     """Read a checkpoint.
 
+    Args:
+        file: where it lies.
+        expected: what each tensor must be. Names, types and shapes are held against the file's header
+            before anything is read, and numbers must be finite. A group of which nothing is expected
+            (``model``, ``optimizer``, ``older``, ``server``) is not read. None: as it is.
+
     Raises:
-        RunError: if the file is missing, damaged, or not one of ours.
+        RunError: if the file is missing, damaged, not one of ours, or holds anything else.
     """
     from safetensors import SafetensorError, safe_open
 
+    files.size_of(file, RunError, MOST_BYTES)
     try:
         with safe_open(file, framework="np") as opened:
             metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as fault:
+            if metadata.get("format") != FORMAT:
+                raise RunError(f"is not a checkpoint of fedsim (format {FORMAT})", file=file)
+            names = list(opened.keys())
+            if expected is not None:
+                names = _checked(opened, names, expected, file)
+            tensors = {name: opened.get_tensor(name) for name in names}
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, MemoryError) as fault:
         raise RunError(f"the checkpoint cannot be read: {fault}", file=file) from None
-    if metadata.get("format") != FORMAT:
-        raise RunError(f"is not a checkpoint of fedsim (format {FORMAT})", file=file)
+    if expected is not None:
+        for name, values in tensors.items():
+            if not np.isfinite(values).all():
+                raise RunError("holds numbers that are not finite", file=file, key=name)
     return Checkpoint(tensors, metadata)
+
+
+def _checked(opened: Any, names: list[str], expected: Mapping[str, Kind], file: Path) -> list[str]:
+    """The names of the tensors to read, each as it is expected to be.
+
+    Raises:
+        RunError: if one is missing, of another type or shape, or unknown.
+    """
+    wanted = {name.partition(".")[0] for name in expected}
+    for name in names:
+        group = name.partition(".")[0]
+        if group not in GROUPS or (group in wanted and name not in expected):
+            raise RunError("is not a tensor of this model", file=file, key=name)
+    for name, kind in expected.items():
+        if name not in names:
+            raise RunError("is missing", file=file, key=name)
+        held = opened.get_slice(name)
+        found = Kind(tuple(held.get_shape()), str(held.get_dtype()))
+        if found != kind:
+            raise RunError(f"is {found}; this model needs {kind}", file=file, key=name)
+    return list(expected)
 
 
 def thin(folder: Path, keep_every: int) -> None:

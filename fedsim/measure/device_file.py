@@ -6,6 +6,7 @@ their place and moved there whole, the device file after it has been read back o
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -38,6 +39,8 @@ COLUMNS = (
     "best_s",
 )
 _DIGITS = 4
+_ROOM_BYTES = 1_000_000
+"""What a device file and its raw times need at most."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def raw_path(out: Path) -> Path:
 
 
 def check_writable(out: Path) -> None:
-    """Refuse a place that cannot be written, before anything is measured.
+    """Refuse a place that cannot be written, or has no room, before anything is measured.
 
     Raises:
         HardwareError: in one sentence.
@@ -80,14 +83,21 @@ def check_writable(out: Path) -> None:
         raise HardwareError("cannot be written: it is a folder; give the name of a file", file=out)
     draft = _draft(out)
     try:
-        draft.touch()
-        draft.unlink()
+        draft.write_bytes(bytes(_ROOM_BYTES))
     except OSError as error:
         raise HardwareError(f"cannot be written ({error.strerror}); give another --out", file=out) from None
+    finally:
+        _remove(draft, _draft(raw_path(out)))
 
 
 def _draft(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
+
+
+def _remove(*drafts: Path) -> None:
+    for draft in drafts:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def write(
@@ -110,8 +120,7 @@ def write(
     except OSError as error:
         raise HardwareError(f"cannot be written ({error.strerror})", file=out) from None
     finally:
-        for draft in drafts.values():
-            draft.unlink(missing_ok=True)
+        _remove(*drafts.values())
     return out, raw
 
 

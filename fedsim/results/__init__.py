@@ -14,6 +14,6 @@ from fedsim.results.manifest import manifest
 from fedsim.results.outcomes import OUTCOMES
 from fedsim.results.reading import Run, is_run, load
 from fedsim.results.summary import summarise
-from fedsim.results.writer import RunWriter
+from fedsim.results.writer import RunWriter, go_on
 
-__all__ = ["OUTCOMES", "Run", "RunWriter", "is_run", "load", "manifest", "new_run_dir", "summarise"]
+__all__ = ["OUTCOMES", "Run", "RunWriter", "go_on", "is_run", "load", "manifest", "new_run_dir", "summarise"]

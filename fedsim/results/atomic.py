@@ -83,7 +83,26 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".") and name.endswith(".tmp")
 
 
-def sweep(directory: Path) -> None:
-    """Remove temporary files that a crash left in ``directory``."""
+def sweep(directory: Path, shared: bool = False) -> None:
+    """Remove temporary files that a crash left in ``directory``.
+
+    Args:
+        directory: where.
+        shared: whether others may be writing there now; files of living processes are then left alone.
+    """
     for leftover in directory.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+        if not (shared and _is_being_written(leftover.name)):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_being_written(name: str) -> bool:
+    process = name.split(".")[-2]
+    if not process.isdigit() or int(process) == os.getpid():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True

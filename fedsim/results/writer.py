@@ -91,7 +91,7 @@ class RunWriter:
                 atomic.write_json(self.path / "manifest.json", manifest)
                 self._begin()
             except RunError:
-                self._lock.release()
+                self._lock.close()
                 raise
             except OSError:
                 self.discard()
@@ -118,7 +118,7 @@ class RunWriter:
                 (self.path / name).unlink(missing_ok=True)
             atomic.sweep(self.path)
             self.path.rmdir()
-        self._lock.release()
+        self._lock.close()
 
     @classmethod
     def resume(
@@ -147,7 +147,7 @@ class RunWriter:
                 self._index = merge.cut(self.path, round_index)
                 self._begin()
             except BaseException:
-                self._lock.release()
+                self._lock.close()
                 raise
         return self
 
@@ -321,7 +321,7 @@ class RunWriter:
             try:
                 self._journal.close()
             finally:
-                self._lock.release()
+                self._lock.close()
 
     def __enter__(self) -> RunWriter:
         return self

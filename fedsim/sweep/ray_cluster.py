@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from typing import Any
 
 from fedsim.errors import FedsimError, InputError
@@ -100,11 +102,15 @@ class RayCluster:
             options["address"] = address
         else:
             options |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
+        terminated = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(**options)
         except (ConnectionError, OSError, RuntimeError, ValueError) as fault:
             said = str(fault).splitlines()
             raise FedsimError(f"Ray cannot be started: {said[0] if said else type(fault).__name__}") from None
+        finally:
+            if terminated is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, terminated)  # Ray takes it for itself
         self._task = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(do)
 
     def submit(self, number: int, job: Job) -> None:

@@ -12,13 +12,12 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
-from fedsim import paths
+from fedsim import locks, paths
 from fedsim.errors import InputError
 from fedsim.results import atomic
 from fedsim.results.manifest import sha256
@@ -72,7 +71,7 @@ class Store:
             manifest["inputs"]["scenario"] = {"sha256": hashlib.sha256(scenario.encode("utf-8")).hexdigest()}
             atomic.write_text(directory / "scenario.yaml", scenario)
             atomic.write_json(directory / "manifest.json", manifest)
-            shutil.copyfile(place / "summary.json", directory / "summary.json")
+            atomic.write_bytes(directory / "summary.json", (place / "summary.json").read_bytes())
             os.utime(place)
         except (OSError, ValueError, KeyError, TypeError, InputError):
             shutil.rmtree(directory, ignore_errors=True)
@@ -84,8 +83,7 @@ class Store:
         place = self._point(address)
         with contextlib.suppress(OSError, InputError):
             place.parent.mkdir(parents=True, exist_ok=True)
-            work = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))
-            try:
+            with locks.scratch(self.root, ".making-") as work:
                 for file in _KEPT:
                     put_file(directory / file, work / file)
                 entry = {file: sha256(work / file) for file in _KEPT}
@@ -93,8 +91,6 @@ class Store:
                 if place.is_dir():
                     shutil.rmtree(place)
                 work.replace(place)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
 
     def answers(self, origin: str, names: Iterable[str] | None) -> dict[str, str]:
         """The known answers of a trajectory by name, as lines.
@@ -122,12 +118,16 @@ class Store:
         folder = self.root / "learning" / origin
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-            for name, line in answers.items():
-                if not (folder / f"{name}.json").is_file():
-                    atomic.write_text(folder / f"{name}.json", line)
+            with locks.scratch(self.root, ".making-") as work:
+                for name, line in answers.items():
+                    if not (folder / f"{name}.json").is_file():
+                        (work / name).write_text(line, encoding="utf-8")
+                        (work / name).replace(folder / f"{name}.json")
 
     def prune(self, now_s: float | None = None) -> None:
-        """Drop what was not used for :data:`KEEP_S`."""
+        """Drop what was not used for :data:`KEEP_S`, and what crashes left."""
+        with contextlib.suppress(OSError):
+            locks.remove_abandoned(self.root, ".making-")
         before = (time.time() if now_s is None else now_s) - KEEP_S
         for pattern in ("points/*/*", "learning/*"):
             for entry in self.root.glob(pattern):

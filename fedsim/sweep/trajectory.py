@@ -31,6 +31,7 @@ from fedsim.engine import Learner
 from fedsim.errors import RunError
 from fedsim.learning import RoundLearning
 from fedsim.learning import checkpoint as checkpoints_
+from fedsim.results import atomic
 
 FILE = "answers.jsonl"
 
@@ -192,10 +193,8 @@ class Remembering:
         kept = [a for i, a in enumerate(found) if i == 0 or a.call()[0] < rounds_done]
         if not kept or kept[0].name != self._origin:
             raise RunError("does not hold the answers of this learner", file=self._file)
-        self._so_far = []
-        self._file.unlink()
-        for answer in kept:
-            self._keep(answer)
+        self._so_far = kept
+        atomic.write_text(self._file, "".join(f"{answer.line}\n" for answer in kept))
         return rounds_done
 
     def close(self) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from fedsim import children
 from fedsim.cost.layers import COUNTS, WORKSPACES, LayerTrace
 from fedsim.cost.trace import parse_trace
-from fedsim.errors import FedsimError, TraceError
+from fedsim.errors import FedsimError, TraceError, refused
 from fedsim.tracing.assemble import assemble
 from fedsim.tracing.fake import forget
 from fedsim.tracing.measure import Measurement, choose_lengths, measure, merge, table
@@ -116,13 +117,40 @@ def verify(
 
 
 def write(content: dict[str, Any], folder: Path) -> Path:
-    """Write a trace as ``folder/<name>.json``, one layer or profile a line; returns the path."""
+    """Write a trace as ``folder/<name>.json``, one layer or profile a line; returns the path.
+
+    Raises:
+        FedsimError: if the disk refuses.
+    """
     path = folder / f"{content['graph']['name']}.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(dumps(content), encoding="utf-8")
-    draft.replace(path)
+    with _draft(path) as draft:
+        draft.write_text(dumps(content), encoding="utf-8")
+        draft.replace(path)
     return path
+
+
+def check_writable(folder: Path, name: str) -> None:
+    """Refuse a folder in which the trace called ``name`` could not be written, before it is made.
+
+    Raises:
+        FedsimError: in one sentence.
+    """
+    with _draft(folder / f"{name}.json") as draft:
+        draft.touch()
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A place beside ``path`` to write to first; nothing is left there."""
+    draft = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+    except OSError as fault:
+        raise refused(path, fault) from None
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def dumps(content: dict[str, Any]) -> str:
