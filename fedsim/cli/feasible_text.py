@@ -6,6 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from fedsim.feasible.study import Result, Study
 
 _WORDS = {
@@ -27,13 +30,14 @@ def show(study: Study) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
+    several = len(_techniques(study)) > 1
     for trend in study.trends:
         results = study.of(trend)
         names = list(dict.fromkeys(name for result in results for name in result.answer.findings))
         since = "its release" if trend.counted_from is None else str(trend.counted_from)
         console.print(f"\n[bold]{escape(trend.title)}[/bold]  [dim]from {since}[/dim]")
         table = Table(box=None, pad_edge=False, padding=(0, 2 if study.draws is None else 1, 0, 0))
-        table.add_column("", no_wrap=True)
+        table.add_column("", overflow="fold")
         for heading in (*(_WORDS[name] for name in names), "all"):
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("binds", no_wrap=True)
@@ -42,14 +46,36 @@ def show(study: Study) -> None:
             if result.answer.question.device.name != device:
                 device = result.answer.question.device.name
                 table.add_row(f"[bold]{escape(device)}[/bold]")
-            table.add_row(*_row(result, names))
-        console.print(table)
+            table.add_row(*_row(result, names, several))
+        _print_whole(Console(highlight=False), table)
     _notes(study, console.print)
 
 
-def _row(result: Result, names: list[str]) -> list[str]:
+def _print_whole(console: Console, table: Table) -> None:
+    """Print a table of which no year is cut off: labels fold first, then lines grow beyond the width."""
+    label, *years = table.columns
+    for column in years:
+        column.min_width = max(console.measure(cell).maximum for cell in (column.header, *column.cells))
+    label.min_width = max(2 + console.measure(cell).minimum for cell in label.cells)
+    needed = label.min_width + sum(column.min_width or 0 for column in years)
+    needed += len(years) * table.padding[1]
+    console.width = max(console.width, needed)
+    console.print(table)
+
+
+def _techniques(study: Study) -> list[str]:
+    from fedsim.cli.fit import in_words
+
+    return list(dict.fromkeys(in_words(result.answer.question.technique) for result in study.results))
+
+
+def _row(result: Result, names: list[str], with_technique: bool) -> list[str]:
+    from fedsim.cli.fit import in_words
+
     found, question = result.answer, result.answer.question
     cells = [f"  {question.trace.name} {question.batch} x {question.seconds:g} s"]
+    if with_technique:
+        cells[0] += f"\n    {in_words(question.technique)}"
     if result.spread is None:
         last = "[red]never[/red]" if found.year is None else f"[bold]{found.year}[/bold]"
         cells += [_year(found.findings[n].year, found.start) if n in found.findings else "" for n in names]
@@ -83,6 +109,8 @@ def _whole(moment: float) -> int:
 
 
 def _notes(study: Study, say: object) -> None:
+    from fedsim.cli.fit import in_words
+    from fedsim.cost import Technique
     from fedsim.units import format_bytes, format_j
 
     assert callable(say)
@@ -114,13 +142,9 @@ def _notes(study: Study, say: object) -> None:
     }
     programs = ", ".join(f"{format_bytes(size)} ({name})" for name, size in sorted(held))
     notes.append(f"Other programs hold {programs}.")
-    from fedsim.cli.fit import in_words
-
-    techniques = {
-        f"{r.answer.question.device.name}: {in_words(r.answer.question.technique)}" for r in study.results
-    }
-    if grid.best or len(grid.techniques) > 1 or any("plain" not in t for t in techniques):
-        notes.append("Techniques: " + "; ".join(sorted(techniques)) + ".")
+    techniques = _techniques(study)
+    if len(techniques) == 1 and (grid.best or techniques != [in_words(Technique())]):
+        notes.append(f"Technique: {techniques[0]}.")
     say()
     for note in notes:
         say(f"[dim]{note}[/dim]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -129,7 +130,8 @@ def test_the_table_says_what_binds(fedsim):
     assert "Other programs hold 1.5" in done.stdout.replace("\n", " ")
     drawn = fedsim(*NX, "--draws", 500, "--best", "--within", 9, "--budget", "9kWh")
     assert "500 draws" in drawn.stdout
-    assert "Techniques: jetson-xavier-nx" in drawn.stdout.replace("\n", " ")
+    below = [line.strip() for line in drawn.stdout.splitlines() if re.match(" {4}[a-z]", line)]
+    assert below == ["mixed, fused attention", "fused attention"]
 
 
 def test_a_trend_of_ones_own(fedsim, tmp_path):
@@ -205,3 +207,24 @@ def test_out_has_to_be_a_folder(fedsim, tmp_path):
     done = fedsim(*NX, "--out", tmp_path / "taken")
     assert done.returncode == 2
     assert "is a file; give a folder" in done.stderr
+
+
+def test_no_year_is_cut_off_in_a_narrow_window(fedsim, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    how = ("-t", "epoch", "--within", 15, "--budget", "20kWh", "--battery", 0.5, "--draws", 50)
+    done = fedsim("feasible", "-d", "snapdragon-8-gen-3", "-m", "wav2vec2-large", *how)
+    assert "…" not in done.stdout
+    heads = next(line for line in done.stdout.splitlines() if "binds" in line).split()
+    years = next(line for line in done.stdout.splitlines() if line.startswith("  wav2vec2-large"))
+    assert heads == ["fits", "speed", "memory", "days", "energy", "battery", "all", "binds"]
+    assert len(re.findall(r"\b20\d\d(?:-(?:\d\d|never))?(?= )", years)) == len(heads) - 1
+
+
+def test_each_technique_is_named_at_its_own_years(fedsim):
+    how = ("-t", "epoch", "--checkpointing", "none", "--checkpointing", "transformer")
+    lines = fedsim(*NX, *how).stdout.splitlines()
+    cells = [number for number, line in enumerate(lines) if "wav2vec2-base" in line]
+    assert [lines[number + 1].strip() for number in cells] == [
+        "plain (fp32, Adam, stored attention)",
+        "checkpointing transformer",
+    ]
