@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from fedsim.errors import FedsimError
 from fedsim.report import page, timeline
 from fedsim.report.digest import Digest, digest
 from fedsim.report.figures import CHARTS
+from fedsim.report.figures.chart import Chart, Subject
 from fedsim.report.page import Picture
 from fedsim.report.style import DARK, LIGHT, render
 from fedsim.results.atomic import write_bytes, write_text
@@ -46,29 +48,32 @@ def write(run_dir: str | Path, out: str | Path | None = None) -> Report:
     found = digest(load(run_dir))
     where = Path(run_dir if out is None else out)
     try:
-        (where / "figures").mkdir(parents=True, exist_ok=True)
-        pictures, paths = [], []
-        for chart in CHARTS:
-            path = where / "figures" / f"{chart.name}.png"
-            if not chart.ready(found):
-                path.unlink(missing_ok=True)
-                continue
-            light, dark = (render(chart.draw(found, theme)) for theme in (LIGHT, DARK))
-            write_bytes(path, light.whole)
-            pictures.append(
-                Picture(
-                    chart.name,
-                    chart.heading,
-                    chart.title(found),
-                    chart.caption(found),
-                    light,
-                    dark,
-                    chart.live(found),
-                )
-            )
-            paths.append(path)
+        pictures, paths = draw(CHARTS, found, where / "figures")
         write_text(where / "report.html", page.html(found, pictures))
         timeline.write(found, where / "timeline.json")
     except OSError as fault:
         raise FedsimError(f"{where}: the report cannot be written: {fault.strerror or fault}") from None
     return Report(found, where / "report.html", where / "timeline.json", paths)
+
+
+def draw(
+    charts: Iterable[Chart[Subject]], subject: Subject, folder: Path
+) -> tuple[list[Picture], list[Path]]:
+    """Draw what there is data for: for a page in both themes, and into ``folder`` as PNG.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures, paths = [], []
+    for chart in charts:
+        path = folder / f"{chart.name}.png"
+        if not chart.ready(subject):
+            path.unlink(missing_ok=True)
+            continue
+        light, dark = (render(chart.draw(subject, theme)) for theme in (LIGHT, DARK))
+        write_bytes(path, light.whole)
+        title, caption, live = chart.title(subject), chart.caption(subject), chart.live(subject)
+        pictures.append(Picture(chart.name, chart.heading, title, caption, light, dark, live))
+        paths.append(path)
+    return pictures, paths

@@ -94,11 +94,16 @@ def digest(run: Run) -> Digest:
     """
     ended = run.summary.get("ended") if run.finished else "not finished yet"
     summary, sums = survey(run, ended if isinstance(ended, str) else "")
-    rounds = _rounds(run)
-    return Digest(run, summary, sums, rounds, _series(run), _memory(run), instructive_round(run, rounds))
+    rounds = rounds_of(run)
+    return Digest(run, summary, sums, rounds, series_of(run), _memory(run), instructive_round(run, rounds))
 
 
-def _rounds(run: Run) -> dict[str, NDArray[Any]]:
+def rounds_of(run: Run) -> dict[str, NDArray[Any]]:
+    """The columns of ``rounds.parquet``, each of shape [rounds].
+
+    Raises:
+        RunError: if the table is missing or damaged, or says what cannot be.
+    """
     batches = list(run.batches("rounds"))
     columns = {
         c.name: np.concatenate([numbers(b, c.name) for b in batches]) if batches else np.zeros(0)
@@ -111,7 +116,12 @@ def _rounds(run: Run) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def _series(run: Run) -> dict[tuple[str, str], Series]:
+def series_of(run: Run) -> dict[tuple[str, str], Series]:
+    """Convergence by (split, metric); values that are no quantity are left out.
+
+    Raises:
+        RunError: if the table is missing or damaged.
+    """
     rows: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
     for batch in run.batches("convergence"):
         for row in batch.to_pylist():

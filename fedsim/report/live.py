@@ -41,7 +41,16 @@ def figures(values: Iterable[float], digits: int = 6) -> list[float | None]:
 
 def chart(name: str, modes: Sequence[dict[str, Any]], *panels: dict[str, Any]) -> dict[str, Any]:
     """A chart of one or more panels that share what runs along the bottom."""
-    return {"name": name, "modes": list(modes), "panels": list(panels)}
+    sized = [{"height": _height_px(panel), **panel} for panel in panels]
+    return {"name": name, "modes": list(modes), "panels": sized}
+
+
+def _height_px(panel: dict[str, Any]) -> int:
+    """How high a panel is that does not say so, in pixels."""
+    if panel["kind"] == "rows":
+        rows = len(panel["rows"])
+        return 52 + (22 if rows > 14 else 36) * max(rows, 2)
+    return 340 if panel["kind"] == "points" else 190
 
 
 def block(specs: Sequence[dict[str, Any]]) -> str:

@@ -25,8 +25,8 @@ from fedsim.report.text import count, dig, name, share
 from fedsim.results.columns import SUMMARY, TABLES
 from fedsim.results.outcomes import MEANINGS, OUTCOMES
 
-#: Height of a picture's words, in pixels of the picture.
-_WORDS_PX = 260
+#: Height of a picture's frame, title, tools and caption, in pixels.
+_WORDS_PX = 240
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Picture:
 @cache
 def _environment() -> jinja2.Environment:
     folder = resources.files("fedsim.report") / "templates"
-    files = {name: (folder / name).read_text(encoding="utf-8") for name in ("report.html", "report.css")}
+    names = ("base.html", "pictures.html", "report.html", "compare.html", "report.css")
+    files = {name: (folder / name).read_text(encoding="utf-8") for name in names}
     made = jinja2.Environment(
         loader=jinja2.DictLoader(files),
         autoescape=True,
@@ -62,11 +63,14 @@ def columns(pictures: list[Picture]) -> list[list[tuple[int, Picture]]]:
 
     The first two lie side by side; all ways to place the others are tried, and there are few.
     """
-    heights = [picture.light.height + _WORDS_PX for picture in pictures]
+    heights: list[int] = [
+        sum(p["height"] for p in picture.live["panels"]) + _WORDS_PX for picture in pictures
+    ]
     free = range(2, len(pictures))
 
     def imbalance(right: tuple[int, ...]) -> int:
-        return abs(sum(heights) - 2 * sum(heights[place] for place in (1, *right) if place < len(heights)))
+        mine = sum(heights[place] for place in (1, *right) if place < len(heights))
+        return abs(sum(heights) - 2 * mine)
 
     splits = (split for size in range(len(free) + 1) for split in combinations(free, size))
     right = {1, *min(splits, key=imbalance)}
@@ -132,29 +136,38 @@ def live_parts(charts: list[dict[str, Any]]) -> dict[str, Any]:
 def html(digest: Digest, pictures: list[Picture]) -> str:
     """The page as text."""
     answer = words.answer(digest)
+    return filled(
+        "report.html",
+        pictures,
+        name=name(digest.name, 80),
+        question=words.question(digest),
+        description=words.description(digest),
+        headline=answer[0],
+        sentences=answer[1:],
+        cards=words.cards(digest),
+        devices=words.device_rows(digest),
+        outcomes=outcome_rows(digest),
+        facts=_facts(digest),
+        inputs=_inputs(digest),
+        scenario=digest.run.scenario_text,
+        tables=TABLES,
+        summary_keys=SUMMARY,
+        summary=json.dumps(digest.summary, indent=2, ensure_ascii=False),
+        version=dig(digest.run.manifest, "versions", "fedsim") or "",
+    )
+
+
+def filled(template: str, pictures: list[Picture], **parts: Any) -> str:
+    """A page from its template: what every page needs, and parts of its own."""
     return (
         _environment()
-        .get_template("report.html")
+        .get_template(template)
         .render(
-            name=name(digest.name, 80),
-            question=words.question(digest),
-            description=words.description(digest),
-            headline=answer[0],
-            sentences=answer[1:],
-            cards=words.cards(digest),
             pictures=pictures,
             columns=columns(pictures),
-            devices=words.device_rows(digest),
-            outcomes=outcome_rows(digest),
-            facts=_facts(digest),
-            inputs=_inputs(digest),
-            scenario=digest.run.scenario_text,
-            tables=TABLES,
-            summary_keys=SUMMARY,
-            summary=json.dumps(digest.summary, indent=2, ensure_ascii=False),
-            version=dig(digest.run.manifest, "versions", "fedsim") or "",
             light=LIGHT,
             dark=DARK,
             **live_parts([picture.live for picture in pictures]),
+            **parts,
         )
     )

@@ -87,9 +87,13 @@ def summary(digest: Digest, report: Path | None = None) -> Group:
 
 
 def show(digest: Digest, report: Path | None = None, console: Console | None = None) -> None:
-    """Print it; to a terminal that knows no UTF-8, with ``?`` for what it cannot show."""
+    """Print it."""
+    put(summary(digest, report), console)
+
+
+def put(shown: RenderableType, console: Console | None = None) -> None:
+    """Print something; to a terminal that knows no UTF-8, with ``?`` for what it cannot show."""
     target = console if console is not None else Console(highlight=False)
-    shown = summary(digest, report)
     if target.encoding.lower().startswith("utf"):
         target.print(shown)
         return

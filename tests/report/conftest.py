@@ -68,8 +68,13 @@ def write_run(
 ):
     """Write a run; ``only`` forces one outcome on everybody."""
     rng = np.random.default_rng(seed)
-    mix = "\n".join(f"    - {{device: {json.dumps(k.device)}, share: {k.share}, link: wifi}}" for k in kinds)
-    text = SCENARIO.format(name=json.dumps(name), clients=clients, mix=mix, rounds=rounds, cohort=cohort)
+    mix = "\n".join(
+        f"    - {{device: {json.dumps(k.device, ensure_ascii=False)}, share: {k.share}, link: wifi}}"
+        for k in kinds
+    )
+    text = SCENARIO.format(
+        name=json.dumps(name, ensure_ascii=False), clients=clients, mix=mix, rounds=rounds, cohort=cohort
+    )
     shares = np.array([k.share for k in kinds])
     kind_of = rng.choice(len(kinds), clients, p=shares / shares.sum())
     speed = rng.lognormal(0, 0.25, clients)

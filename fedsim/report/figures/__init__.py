@@ -6,6 +6,7 @@ finding as a sentence, a caption that says how to read it, and a function that d
 
 from __future__ import annotations
 
+from fedsim.report.digest import Digest
 from fedsim.report.figures import (
     convergence,
     energy,
@@ -18,7 +19,7 @@ from fedsim.report.figures import (
 from fedsim.report.figures.chart import Chart
 
 #: In the order in which the report shows them.
-CHARTS: tuple[Chart, ...] = (
+CHARTS: tuple[Chart[Digest], ...] = (
     convergence.CHART,
     rounds.CHART,
     phases.CHART,

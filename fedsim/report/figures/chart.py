@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from fedsim.report.digest import Digest
 from fedsim.report.style import Canvas, Theme
+
+Subject = TypeVar("Subject")
 
 
 @dataclass(frozen=True)
-class Chart:
-    """One picture.
+class Chart(Generic[Subject]):
+    """One picture of something: of a run's digest, or of a comparison.
 
     Attributes:
         name: file name in ``figures/`` without suffix, and anchor in the page.
         heading: what it is about, in a few words, for navigation.
-        ready: whether the run has data for it; a picture without data is left out.
+        ready: whether there is data for it; a picture without data is left out.
         title: the finding, in one sentence.
         caption: how to read it, in one or two sentences.
         draw: the drawing in a theme, under that title.
@@ -26,8 +27,8 @@ class Chart:
 
     name: str
     heading: str
-    ready: Callable[[Digest], bool]
-    title: Callable[[Digest], str]
-    caption: Callable[[Digest], str]
-    draw: Callable[[Digest, Theme], Canvas]
-    live: Callable[[Digest], dict[str, Any]]
+    ready: Callable[[Subject], bool]
+    title: Callable[[Subject], str]
+    caption: Callable[[Subject], str]
+    draw: Callable[[Subject, Theme], Canvas]
+    live: Callable[[Subject], dict[str, Any]]

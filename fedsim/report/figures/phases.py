@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from matplotlib.axes import Axes
-
 from fedsim.report.digest import Digest
+from fedsim.report.figures import bars
+from fedsim.report.figures.bars import Bars, Part
 from fedsim.report.figures.chart import Chart
-from fedsim.report.live import by, chart, figures
-from fedsim.report.style import Canvas, Theme, canvas, legend
+from fedsim.report.live import by, chart, colours
+from fedsim.report.style import Canvas, Theme
 from fedsim.report.text import duration, name, share, time_unit
 
 MOST_DEVICES = 14
@@ -58,56 +58,26 @@ def title(digest: Digest) -> str:
     return said
 
 
-def _bars(ax: Axes, rows: dict[str, dict[str, float]], theme: Theme, second: float) -> None:
-    places = range(len(rows))
-    left = [0.0] * len(rows)
-    for phase in PHASES:
-        seconds = [row[phase] / second for row in rows.values()]
-        if not any(seconds):
-            continue
-        ax.barh(
-            places, seconds, left=left, height=0.62, color=theme.phase[phase], label=LABELS.get(phase, phase)
-        )
-        left = [a + b for a, b in zip(left, seconds, strict=True)]
-    ax.set_yticks(list(places), [name(device, 22) for device in rows])
-    ax.invert_yaxis()
-    ax.tick_params(axis="y", labelcolor=theme.ink)
-    ax.grid(visible=False, axis="y")
-    ax.grid(visible=True, axis="x", color=theme.grid, linewidth=0.7)
+def _bars(digest: Digest) -> Bars:
+    rows = table(digest)
+    second, unit = time_unit(max(sum(row.values()) for row in rows.values()))
+    parts = [
+        Part(LABELS.get(phase, phase), f"phase-{phase}", [row[phase] for row in rows.values()])
+        for phase in PHASES
+        if any(row[phase] for row in rows.values())
+    ]
+    return Bars(list(rows), parts, [], f"mean time of a client-round ({unit})", second, "s")
 
 
 def draw(digest: Digest, theme: Theme) -> Canvas:
     """Draw one stacked bar for each device."""
-    rows = table(digest)
-    second, unit = time_unit(max(sum(row.values()) for row in rows.values()))
-    with canvas(theme, title(digest), 1.12 + 0.36 * len(rows)) as frame:
-        (ax,) = frame.axes()
-        _bars(ax, rows, theme, second)
-        ax.set_xlabel(f"mean time of a client-round ({unit})")
-        legend(frame, ax, beside=[name(device, 22) for device in rows])
-        return frame
+    return bars.draw(_bars(digest), title(digest), theme, colours(theme))
 
 
 def live(digest: Digest) -> dict[str, Any]:
     """One stacked row for each device."""
-    rows = table(digest)
-    second, unit = time_unit(max(sum(row.values()) for row in rows.values()))
-    present = [phase for phase in PHASES if any(row[phase] for row in rows.values())]
-    panel = {
-        "kind": "rows",
-        "stacked": True,
-        "divisor": second,
-        "format": "s",
-        "series": [{"label": LABELS.get(phase, phase), "colour": f"phase-{phase}"} for phase in present],
-        "rows": [
-            {
-                "label": name(device, 22),
-                "bits": [[at, *figures([row[phase]])] for at, phase in enumerate(present)],
-            }
-            for device, row in rows.items()
-        ],
-    }
-    return chart("phases", by(f"mean time of a client-round ({unit})"), panel)
+    made = _bars(digest)
+    return chart("phases", by(made.xlabel), bars.panel(made))
 
 
 CHART = Chart(

@@ -48,6 +48,14 @@ function logTicks(low, high) {
   return ticks;
 }
 
+// Ticks of a time axis whose positions are powers of ten of a second: times that people know.
+const KNOWN_TIMES = [1, 10, 60, 600, 3600, 21600, 86400, 604800, 2592000, 31557600, 315576000].map(Math.log10);
+const timeTicks = (low, high) => {
+  const known = KNOWN_TIMES.filter(at => at >= low && at <= high);
+  if (known.length > 1) return known;
+  return [0.02, 0.35, 0.68, 0.98].map(part => low + part * (high - low));
+};
+
 // Sizes as labels; of those along the bottom only such as have room beside the one before.
 function spaced(splits, place) {
   let end = -Infinity;

@@ -1,27 +1,33 @@
 // Curves over time or rounds: each series has points of its own.
 KINDS.lines = function (panel, chart) {
   const mode = chart.mode(), by = mode.divisor || 1;
-  const tables = panel.series.map(s => [s.x[mode.name].map(value => value / by), s.y]);
-  const data = uPlot.join(tables);
+  // On a logarithmic axis positions are powers of ten, and what is at 0 has no place.
+  const tables = panel.series.map(s => {
+    const xs = s.x[mode.name];
+    if (!mode.log) return [xs.map(value => value / by), s.y, xs.map((_, at) => at)];
+    const kept = xs.map((_, at) => at).filter(at => xs[at] > 0);
+    return [kept.map(at => Math.log10(xs[at])), kept.map(at => s.y[at]), kept];
+  });
+  const data = uPlot.join(tables.map(([xs, ys]) => [xs, ys]));
   const shown = i => !chart.off.has(panel.series[i].label);
   const all = tables.flatMap(t => t[0]);
-  const end = Math.max(...all.slice(0, 1), all.reduce((a, b) => Math.max(a, b), 0));
+  const end = all.reduce((a, b) => Math.max(a, b), 0), start = all.reduce((a, b) => Math.min(a, b), end);
 
   return {
     data,
-    height: panel.height || 190,
+    height: panel.height,
     series: panel.series.map(s => ({
       stroke: () => colour(s.colour), width: s.width || 2, dash: s.dash, spanGaps: true,
       points: {show: s.x[mode.name].length <= 60 && !s.thin, size: 6, fill: () => colour(s.colour)},
     })),
-    extent: () => [0, (end || 1) * 1.015],
+    extent: () => mode.log ? [start - 0.05, end + 0.05] : [0, (end || 1) * 1.015],
     yrange(low, high) {
       let least = Infinity, most = -Infinity;
       panel.series.forEach((s, i) => {
         if (shown(i)) tables[i][0].forEach((x, at) => {
           if (x >= low && x <= high) {
-            least = Math.min(least, s.y[at]);
-            most = Math.max(most, s.y[at]);
+            least = Math.min(least, tables[i][1][at]);
+            most = Math.max(most, tables[i][1][at]);
           }
         });
       });
@@ -38,7 +44,7 @@ KINDS.lines = function (panel, chart) {
         const y = at.y(panel.target.y);
         dashed(ctx, at.left, y, at.left + at.width, y);
         ctx.fillStyle = colour("soft");
-        ctx.fillText(panel.target.label, at.left + 6, y - 8);
+        ctx.fillText(panel.target.label, at.left + 6, y - 8 < at.top + 6 ? y + 10 : y - 8);
       });
     },
     // Of every visible curve the point nearest to the pointer.
@@ -49,6 +55,7 @@ KINDS.lines = function (panel, chart) {
         const xs = tables[i][0];
         let near = 0;
         for (let at = 1; at < xs.length; at++) if (Math.abs(xs[at] - x) < Math.abs(xs[near] - x)) near = at;
+        near = tables[i][2][near];
         const rounds = s.x.round ? s.x.round[near] : null, time = s.x.time ? s.x.time[near] : null;
         const where = [
           time === null ? "" : FORMAT.s(time),

@@ -54,14 +54,14 @@ class LiveChart {
     const keys = element("div", "keys");
     const seen = new Map();
     for (const panel of this.spec.panels)
-      if (panel.series.length > 1) for (const s of panel.series) if (!seen.has(s.label)) seen.set(s.label, s.colour);
-    for (const [label, shade] of seen) {
+      if (panel.series.length > 1 || panel.named) for (const s of panel.series) if (!seen.has(s.label)) seen.set(s.label, s);
+    for (const [label, {colour: shade, dash}] of seen) {
       const key = element("button", "key");
       key.type = "button";
       key.title = "show or hide";
       key.setAttribute("aria-pressed", "true");
       const dot = element("span", "swatch");
-      dot.style.background = `var(--${shade})`;
+      dot.style.background = dash ? `linear-gradient(90deg, var(--${shade}) 40%, transparent 40% 60%, var(--${shade}) 60%)` : `var(--${shade})`;
       key.append(dot, label);
       key.addEventListener("click", () => {
         if (!this.off.delete(label)) this.off.add(label);
@@ -101,6 +101,9 @@ class LiveChart {
         values: (u, splits) => spaced(splits, one === x ? value => u.valToPos(value, "x") : null),
       });
     if (kind.log) y.size = 62;
+    if (mode.log) Object.assign(x, {
+      splits: (u, i, low, high) => timeTicks(low, high), values: (u, splits) => splits.map(at => FORMAT.s(10 ** at)),
+    });
     if (panel.whole) Object.assign(x, {incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6]});
     const u = new uPlot({
       width: Math.max(host.clientWidth, 200), height: kind.height + (last ? 14 : 0),

@@ -12,7 +12,7 @@ KINDS.points = function (panel, chart) {
 
   return {
     data: [panel.x, [null, null]],
-    height: panel.height || 340,
+    height: panel.height,
     series: [{}],
     log: true,
     extent: () => panel.x,

@@ -11,11 +11,11 @@ KINDS.rows = function (panel, chart) {
   const most = Math.max(...panel.rows.flatMap(row =>
     panel.stacked ? [row.bits.reduce((sum, bit) => sum + bit[1], 0)] : [...row.bits.map(b => b[2]), ...(row.marks || []).map(m => m.x)]),
     panel.line ? panel.line.x : 0) / by || 1;
-  const count = panel.rows.length, thick = count > 14 ? 22 : 36;
+  const count = panel.rows.length;
 
   return {
     data: [[0, most], [null, null]],
-    height: 52 + thick * Math.max(count, 2),
+    height: panel.height,
     series: [{}],
     downward: true,
     labels: true,

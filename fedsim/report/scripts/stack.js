@@ -7,6 +7,9 @@ KINDS.stack = function (panel, chart) {
   const shown = () => panel.series.filter(s => !chart.off.has(s.label) || panel.series.length === 1);
   const low = from[0], high = to[to.length - 1];
 
+  // Edges on whole pixels of the screen, so that neighbours leave no seam.
+  const whole = x => Math.round(x * uPlot.pxRatio) / uPlot.pxRatio;
+
   // The bars within left..right, as ranges first..last of positions.
   function pools(left, right) {
     const first = from.findIndex((_, at) => to[at] > left);
@@ -26,7 +29,7 @@ KINDS.stack = function (panel, chart) {
 
   return {
     data: [[low, high], [null, null]],
-    height: panel.height || 190,
+    height: panel.height,
     series: [{}],
     extent: () => [low, high > low ? high : low + 1],
     yrange(left, right) {
@@ -36,7 +39,7 @@ KINDS.stack = function (panel, chart) {
     draw(u) {
       paint(u, (ctx, at) => {
         for (const pool of pools(u.scales.x.min, u.scales.x.max)) {
-          const left = at.x(from[pool[0]]), width = at.x(to[pool[1]]) - left;
+          const left = whole(at.x(from[pool[0]])), width = whole(at.x(to[pool[1]])) - left;
           const gap = width > 5 ? Math.min(2, width * 0.12) : 0;
           let base = 0;
           for (const s of shown()) {

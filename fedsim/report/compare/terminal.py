@@ -1,0 +1,84 @@
+"""A comparison in the terminal: plain text when piped; nothing of a run is read as markup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from fedsim.report import terminal
+from fedsim.report.compare import tables
+from fedsim.report.compare.tables import Compared, Table
+from fedsim.report.text import name
+
+#: Most differing keys that are listed; the page lists all.
+MOST_KEYS = 30
+#: From this many runs on, the values of a key stand below each other.
+_SIDE_BY_SIDE = 3
+
+
+def summary(compared: Compared, page: Path | None = None) -> Group:
+    """What to print; ``page`` is where the page is, if one was written."""
+    parts: list[RenderableType] = [
+        Text(f"{len(compared.entries)} runs", style="bold cyan"),
+        Text(tables.headline(compared), style="bold"),
+        *(Text(said) for said in tables.remarks(compared)),
+        *(_table(table) for table in tables.overview(compared.entries)),
+    ]
+    for target, found in compared.targets:
+        words = target.words[0].upper() + target.words[1:]
+        parts += [Text.assemble((words, "bold"), "  ", (tables.note(target), "dim"))]
+        parts += [_table(tables.target_table(target, found))]
+    if compared.differences:
+        parts += [Text("What differs", style="bold"), _differences(compared)]
+    if page is not None:
+        parts.append(Text.assemble(("Page: ", "bold"), str(page), overflow="fold"))
+    return Group(*parts)
+
+
+def _table(table: Table) -> RenderableType:
+    """A table of figures: a label on the left, the rest on the right."""
+    made = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold")
+    made.add_column(table.headings[0], overflow="fold", min_width=8)
+    for heading in table.headings[1:]:
+        made.add_column(heading, justify="right", no_wrap=True)
+    for row in table.rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+def _differences(compared: Compared) -> RenderableType:
+    table = tables.differences_table(compared)
+    rows = table.rows[:MOST_KEYS]
+    if len(compared.entries) <= _SIDE_BY_SIDE:
+        shown: RenderableType = _left(Table(table.headings, rows))
+    else:
+        shown = Group(*(_listing(row, table.headings) for row in rows))
+    more = len(table.rows) - len(rows)
+    return Group(shown, Text(f"and {more} more keys")) if more > 0 else shown
+
+
+def _left(table: Table) -> RichTable:
+    made = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold")
+    for heading in table.headings:
+        made.add_column(Text(heading), overflow="fold")
+    for row in table.rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+def _listing(row: tuple[str, ...], headings: tuple[str, ...]) -> Text:
+    """A key with each value once, and the runs that have it."""
+    having: dict[str, list[str]] = {}
+    for value, label in zip(row[1:], headings[1:], strict=True):
+        having.setdefault(value, []).append(name(label, 34))
+    lines = [f"\n    {value}: {', '.join(runs)}" for value, runs in having.items()]
+    return Text.assemble("  ", (row[0], "bold"), *lines)
+
+
+def show(compared: Compared, page: Path | None = None, console: Console | None = None) -> None:
+    """Print it."""
+    terminal.put(summary(compared, page), console)
