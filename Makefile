@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test check slow bench browser flower fig5 clean
+.PHONY: setup run test check slow faults bench browser flower fig5 clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,9 @@ check: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow --timeout 3600
+
+faults: $(STAMP)
+	$(BIN)/python -m pytest tests/faults -m 'slow or not slow' -n 2 --timeout 3600
 
 bench: $(STAMP)
 	@for script in analysis/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

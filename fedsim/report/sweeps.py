@@ -123,6 +123,7 @@ def write(directory: Path) -> list[Path]:
     data = read(directory)
     folder = directory / "figures"
     folder.mkdir(exist_ok=True)
+    atomic.sweep(folder, shared=True)
     made = []
     for column in data.chosen:
         panels = _panels(data)

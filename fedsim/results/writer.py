@@ -99,6 +99,8 @@ class RunWriter:
 
     def _refuse_what_is_there(self) -> None:
         if is_run(self.path):
+            if (self._parts / "lock").is_file():
+                lock(self.path).close()  # says who is writing it, if anybody is
             raise RunError(
                 "already holds a run; choose another directory, or go on with it by "
                 f"fedsim run --resume {shlex.quote(str(self.path))}",

@@ -1,0 +1,196 @@
+"""Workers that are killed, recordings that cannot be read, clocks that jump."""
+
+from __future__ import annotations
+
+import os
+import signal
+import textwrap
+
+import numpy as np
+import psutil
+import pytest
+
+from .machine import content, same
+from .test_faults_killed import DATA, TWO
+
+SPAWNED = "multiprocessing.spawn"
+
+
+def workers(going, name):
+    """The processes of a command whose command line says ``name``."""
+    found = []
+    for process in going.family()[1:]:
+        try:
+            line = " ".join(process.cmdline())
+            if name in line and "resource_tracker" not in line:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def kill_one(going, name, draw):
+    found = workers(going, name)
+    assert found, "there is no worker to kill"
+    draw.choice(found).kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_worker_of_learning_is_killed(machine, trying, draw):
+    machine.run("run", "learn.yaml", "--out", "whole", *TWO)
+    wanted = content(machine.folder / "whole")
+    with trying("killed worker: learning") as seen:
+        for rounds_done in (0, 1, 3):
+            out = machine.folder / f"cut-{rounds_done}"
+            going = machine.start("run", "learn.yaml", "--out", out, *TWO)
+            assert going.wait_for((out / "checkpoints" / f"round-{rounds_done:05d}.safetensors").exists)
+            kill_one(going, SPAWNED, draw)
+            said = going.end()
+            seen.tried += 1
+            assert said.code == 1, said
+            assert said.err.strip().count("\n") == 0, said.err
+            assert "a worker process died" in said.last
+            assert said.command == ["run", "--resume", str(out)]
+            machine.nobody_left()
+            seen.compared += 1
+            machine.run(*said.command, *TWO)
+            same(out, wanted)
+            machine.nothing_left()
+            seen.equal += 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("executor", ["processes", "ray"])
+def test_a_worker_of_a_sweep_is_killed(machine, trying, draw, executor):
+    """The sweep does the point again, and nobody need do anything."""
+    if executor == "ray":
+        pytest.importorskip("ray")
+    options = ("--quiet", "--workers", "2", "--no-cache")
+    machine.run("sweep", "sweep.yaml", "--out", "whole", *options)
+    name = "ray::do" if executor == "ray" else SPAWNED
+    with trying(
+        "killed worker: sweep" if executor == "processes" else "killed worker: sweep on Ray", 1
+    ) as seen:
+        out = machine.folder / "cut"
+        going = machine.start("sweep", "sweep.yaml", "--out", out, *options, "--executor", executor)
+        assert going.wait_for(lambda: workers(going, name))
+        kill_one(going, name, draw)
+        said = going.end()
+        assert said.code == 0, said
+        seen.compared += 1
+        same(out, content(machine.folder / "whole"))
+        machine.nothing_left() if executor == "processes" else machine.nobody_left()
+        assert not list(machine.temp.glob("fedsim-*"))
+        seen.equal += 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_worker_of_a_trace_is_killed(machine, trying, draw):
+    with trying("killed worker: trace", 1):
+        going = machine.start("trace", "--config", "model.json", "--out", "cut")
+        assert going.wait_for(lambda: workers(going, "trace"))
+        kill_one(going, "trace", draw)
+        said = going.end()
+        assert said.code == 1
+        assert "a worker process died" in said.last
+        machine.nothing_left()
+
+
+def recordings(folder, draw):
+    """A manifest of 18 recordings; five more that nobody can read stand in the second one."""
+    import soundfile
+
+    folder.mkdir()
+    lines = ["path,speaker,text"]
+    rng = np.random.default_rng(draw.randrange(2**32))
+    for number in range(18):
+        soundfile.write(folder / f"{number}.wav", rng.standard_normal(32_000) * 0.1, 16_000)
+        lines.append(f"{number}.wav,speaker-{number % 6},parola {number}")
+    (folder / "good.csv").write_text("\n".join(lines))
+    (folder / "noise.wav").write_bytes(rng.bytes(5_000))
+    (folder / "cut.wav").write_bytes((folder / "0.wav").read_bytes()[:20_000])
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "folder.wav").mkdir()
+    (folder / "gone.wav").symlink_to("nowhere.wav")
+    bad = ["noise", "cut", "empty", "folder", "gone"]
+    for position, name in enumerate(bad):
+        lines.insert(3 * position + 2, f"{name}.wav,speaker-{position},niente")
+    (folder / "bad.csv").write_text("\n".join(lines))
+    return [f"{name}.wav" for name in bad]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_recordings_that_cannot_be_read(machine, trying, draw):
+    """They are named and skipped, and the rest is learned from as if they had not been listed."""
+    bad = recordings(machine.folder / "speech", draw)
+    text = (machine.folder / "learn.yaml").read_text()
+    for name in ("good", "bad"):
+        corpus = f"corpus: {{kind: manifest, path: speech/{name}.csv}}"
+        (machine.folder / f"{name}.yaml").write_text(
+            text.replace("corpus: {speakers: 6, minutes: 1}", corpus)
+        )
+        options = [option for option in DATA if option != "--quiet"]
+        said = machine.run("run", f"{name}.yaml", "--out", name, *options)
+    with trying("unreadable recordings", len(bad)) as seen:
+        assert all(name in said.err for name in bad), said.err
+        good, found = content(machine.folder / "good"), content(machine.folder / "bad")
+        assert len(found["manifest.json"]["corpus"]["skipped_files"]) == len(bad)
+        seen.compared += 1
+        for name in ("rounds.parquet", "clients.parquet", "convergence.parquet"):
+            assert found[name] == good[name]
+        seen.equal += 1
+    with trying("a recording that changes while a run is stopped", 1):
+        going = machine.start("run", "good.yaml", "--out", "cut", *DATA)
+        assert going.wait_for((machine.folder / "cut/checkpoints/engine-00001.json").exists)
+        going.signal(signal.SIGKILL)
+        going.end()
+        (machine.folder / "speech" / "4.wav").write_bytes(b"")
+        said = machine.run("run", "--resume", "cut", *DATA, code=2)
+        assert "is not what this run began with" in said.last, said
+
+
+JUMPING = """
+    import datetime, random, time
+    draw = random.Random(4)
+    real_s, real_ns = time.time, time.time_ns
+    def jump(): return draw.choice([0.0, 3600.0, -3600.0, 400 * 86400.0, -400 * 86400.0, -1.5])
+    time.time = lambda: real_s() + jump()
+    time.time_ns = lambda: real_ns() + int(jump()) * 10**9
+    class Jumping(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None): return cls.fromtimestamp(time.time(), tz)
+        @classmethod
+        def utcnow(cls): return cls.utcfromtimestamp(time.time())
+    datetime.datetime = Jumping
+    open({said!r}, "a").write("x")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_clock_that_jumps(machine, trying):
+    """Each time anybody asks what time it is, another hour or another year is said."""
+    site, said = machine.folder / "site", machine.folder / "asked"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(textwrap.dedent(JUMPING).format(said=str(said)))
+    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
+    for verb, scenario, options in (
+        ("run", "clock.yaml", DATA),
+        ("run", "learn.yaml", TWO),
+        ("sweep", "sweep.yaml", ("--quiet", "--workers", "2")),
+    ):
+        with trying("clock that jumps", 1) as seen:
+            name = scenario.removesuffix(".yaml")
+            machine.run(verb, scenario, "--out", f"whole-{name}", *options)
+            if verb == "sweep":
+                options = (*options, "--no-cache")
+            machine.run(verb, scenario, "--out", f"jumped-{name}", *options, PYTHONPATH=path)
+            seen.compared += 1
+            same(machine.folder / f"jumped-{name}", content(machine.folder / f"whole-{name}"))
+            machine.nothing_left()
+            seen.equal += 1
+    assert len(said.read_text()) > 3, "the clock did not jump in every process"
