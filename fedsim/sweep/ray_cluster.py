@@ -7,21 +7,27 @@ again whose worker died. Ray is imported here and nowhere else, and only when it
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import Any
 
+from fedsim import locks
 from fedsim.errors import FedsimError, InputError
 from fedsim.sweep.executors import ATTEMPTS, death
 from fedsim.sweep.work import Done, Job, do
 
 CONNECT_S = 5.0
 JOIN_S = 60.0
+_LONGEST_FOLDER = 40
+"""Of a folder for Ray's files: what it adds comes close to the longest name that a socket may have."""
 _PROBE = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False)"
 
 
@@ -96,16 +102,21 @@ class RayCluster:
 
         self._ray = ray
         self._numbers: dict[Any, int] = {}
+        self._folder = contextlib.ExitStack()
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
         if address is not None:
             options["address"] = address
         else:
             options |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
+            folder = self._folder.enter_context(locks.scratch(Path(tempfile.gettempdir()), "fedsim-ray-"))
+            if len(str(folder)) <= _LONGEST_FOLDER:
+                options["_temp_dir"] = str(folder)
         terminated = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(**options)
         except (ConnectionError, OSError, RuntimeError, ValueError) as fault:
+            self._folder.close()
             said = str(fault).splitlines()
             raise FedsimError(f"Ray cannot be started: {said[0] if said else type(fault).__name__}") from None
         finally:
@@ -131,3 +142,4 @@ class RayCluster:
     def close(self) -> None:
         """Leave the cluster, and end it if it was started for this sweep; may be called twice."""
         self._ray.shutdown()
+        self._folder.close()

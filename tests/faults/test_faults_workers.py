@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -14,6 +17,7 @@ from .machine import content, same
 from .test_faults_killed import DATA, TWO
 
 SPAWNED = "multiprocessing.spawn"
+SWEEP = ("--quiet", "--workers", "2", "--no-cache")
 
 
 def workers(going, name):
@@ -62,27 +66,56 @@ def test_a_worker_of_learning_is_killed(machine, trying, draw):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("executor", ["processes", "ray"])
-def test_a_worker_of_a_sweep_is_killed(machine, trying, draw, executor):
+def test_a_worker_of_a_sweep_is_killed(machine, trying, draw):
     """The sweep does the point again, and nobody need do anything."""
-    if executor == "ray":
-        pytest.importorskip("ray")
-    options = ("--quiet", "--workers", "2", "--no-cache")
-    machine.run("sweep", "sweep.yaml", "--out", "whole", *options)
-    name = "ray::do" if executor == "ray" else SPAWNED
-    with trying(
-        "killed worker: sweep" if executor == "processes" else "killed worker: sweep on Ray", 1
-    ) as seen:
-        out = machine.folder / "cut"
-        going = machine.start("sweep", "sweep.yaml", "--out", out, *options, "--executor", executor)
-        assert going.wait_for(lambda: workers(going, name))
-        kill_one(going, name, draw)
-        said = going.end()
-        assert said.code == 0, said
+    machine.run("sweep", "sweep.yaml", "--out", "whole", *SWEEP)
+    with trying("killed worker: sweep", 1) as seen:
+        going = machine.start("sweep", "sweep.yaml", "--out", "cut", *SWEEP)
+        assert going.wait_for(lambda: workers(going, SPAWNED))
+        kill_one(going, SPAWNED, draw)
+        assert going.end().code == 0
         seen.compared += 1
-        same(out, content(machine.folder / "whole"))
-        machine.nothing_left() if executor == "processes" else machine.nobody_left()
-        assert not list(machine.temp.glob("fedsim-*"))
+        same(machine.folder / "cut", content(machine.folder / "whole"))
+        machine.nothing_left()
+        seen.equal += 1
+
+
+@pytest.fixture
+def on_ray():
+    """Options of a sweep on Ray, and a short folder for temporary files: its sockets need short names."""
+    pytest.importorskip("ray")
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    yield (*SWEEP, "--executor", "ray"), folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_ray_worker_is_killed_and_then_all_of_it(machine, trying, draw, on_ray):
+    options, temp = on_ray
+    machine.run("sweep", "sweep.yaml", "--out", "whole", *SWEEP)
+    wanted = content(machine.folder / "whole")
+    with trying("killed worker: sweep on Ray", 1) as seen:
+        going = machine.start("sweep", "sweep.yaml", "--out", "cut", *options, TMPDIR=str(temp))
+        assert going.wait_for(lambda: workers(going, "ray::do"))
+        kill_one(going, "ray::do", draw)
+        assert going.end().code == 0
+        machine.nobody_left()
+        seen.compared += 1
+        same(machine.folder / "cut", wanted)
+        assert not list(temp.iterdir())
+        seen.equal += 1
+    with trying("SIGKILL: sweep on Ray", 1) as seen:
+        going = machine.start("sweep", "sweep.yaml", "--out", "killed", *options, TMPDIR=str(temp))
+        assert going.wait_for(lambda: workers(going, "ray::do"))
+        going.signal(signal.SIGKILL, group=False)
+        going.end()
+        machine.nobody_left()
+        seen.compared += 1
+        machine.run("sweep", "--resume", "killed", *options, TMPDIR=str(temp))
+        machine.nobody_left()
+        same(machine.folder / "killed", wanted)
+        assert not list(temp.iterdir())
         seen.equal += 1
 
 
