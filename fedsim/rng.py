@@ -12,6 +12,7 @@ pseudorandom number generators", OOPSLA 2014), applied once per key part.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,7 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
+@lru_cache(maxsize=4096)
 def key(seed: int, *names: str | int) -> int:
     """A 64-bit key for a stream, from the run's seed and the stream's name parts."""
     text = "\x1f".join([str(seed), *map(str, names)])
@@ -63,6 +65,11 @@ def states(stream: int | NDArray[np.uint64], client: ArrayLike) -> NDArray[np.ui
 def draws(state: NDArray[np.uint64], counter: ArrayLike) -> NDArray[np.uint64]:
     """64 random bits for each state and counter; the two broadcast. Equal to :func:`bits`."""
     return _mix(state + _counted(counter))
+
+
+def successive(state: NDArray[np.uint64], counter: NDArray[np.int64], count: int) -> NDArray[np.uint64]:
+    """:func:`draws` for ``count`` counters in a row from ``counter`` on: uint64[count, n]."""
+    return _mix((state + _counted(counter)) + _counted(np.arange(-1, count - 1))[:, None])
 
 
 def bits(stream: int, client: ArrayLike, counter: ArrayLike = 0) -> NDArray[np.uint64]:

@@ -31,7 +31,8 @@ NIGHT = Hours(22 * HOUR_S, 30 * HOUR_S)
 
 def within(from_s: float | Floats, until_s: float | Floats, utc_offset_s: Floats, time_s: Floats) -> Bools:
     """Whether each instant lies in those hours of its client's day."""
-    since = np.mod(time_s + (utc_offset_s - from_s), DAY_S)
+    shifted = time_s + (utc_offset_s - from_s)
+    since = shifted - np.floor(shifted / DAY_S) * DAY_S  # np.mod is several times slower
     return np.asarray(since < until_s - from_s)
 
 

@@ -19,7 +19,8 @@ from fedsim.fleet.who import Bools, Floats, Ints
 States = NDArray[np.uint64]
 
 PER_BLOCK = 4.0  # mean events in a block
-_STRIDE = 64  # counters of one block: 0 for the number of events, then one for each event
+AT_ONCE = 8  # events of a block looked at together; there are more in 2% of blocks
+_STRIDE = 64  # counters of one block: 0 for the number of events, then one for each two events
 
 
 def _distribution() -> Floats:
@@ -30,30 +31,49 @@ def _distribution() -> Floats:
     return np.cumsum(terms)
 
 
-_CUMULATIVE = np.minimum(_distribution() * 2.0**52, 2.0**52).astype(np.uint64)
+_CUMULATIVE = np.minimum(_distribution() * 2.0**52, 2.0**52).astype(np.uint64)[:-1]
+_NTH = np.arange(AT_ONCE)[:, None]
+_TOP = np.uint64(12)
+_PLACES = 1 << 30  # places in a block
 
 
-def _events(
-    state: States, block: Ints, length_s: Floats
-) -> tuple[Floats, NDArray[np.intp], NDArray[np.intp]]:
-    """The events in one block of each of n processes.
+def _around(state: States, block: Ints, length_s: Floats, time_s: Floats) -> tuple[Floats, Floats]:
+    """Within one block of each of n processes: the last event up to an instant, the first one after it.
 
     Returns:
-        Times float64[m], process after process but in no particular order within one; and the row of
-        the process that each belongs to; and how many each process has.
+        float64[n] each; ``-inf`` and ``inf`` where there is none.
     """
     counter = block * _STRIDE
-    uniform = rng.draws(state, counter)
-    uniform >>= np.uint64(12)
-    count = np.searchsorted(_CUMULATIVE[:-1], uniform, side="right")
-    row = np.repeat(np.arange(state.size), count)
-    nth = np.arange(1, row.size + 1) - (np.cumsum(count) - count)[row]
-    place = (rng.draws(state[row], counter[row] + nth) >> np.uint64(34)).astype(np.float64)
-    place += 0.5
-    place *= 2.0**-30
-    place += block[row]
-    place *= length_s[row]
-    return place, row, count
+    draw = rng.successive(state, counter, 1 + AT_ONCE // 2)
+    count = _CUMULATIVE.searchsorted(draw[0] >> _TOP, side="right")
+    grid_s, first_place = length_s / _PLACES, block * float(_PLACES) + 0.5
+    previous, following = _nearest(draw[1:], count, first_place, grid_s, time_s)
+    rows, first = np.flatnonzero(count > AT_ONCE), AT_ONCE
+    while rows.size:
+        draw = rng.successive(state[rows], counter[rows] + (1 + first // 2), AT_ONCE // 2)
+        some = _nearest(draw, count[rows] - first, first_place[rows], grid_s[rows], time_s[rows])
+        previous[rows] = np.maximum(previous[rows], some[0])
+        following[rows] = np.minimum(following[rows], some[1])
+        first += AT_ONCE
+        rows = rows[count[rows] > first]
+    return previous, following
+
+
+def _nearest(
+    draw: NDArray[np.uint64], count: Ints, first_place: Floats, grid_s: Floats, time_s: Floats
+) -> tuple[Floats, Floats]:
+    """The same among the first ``count`` of the events whose places are in ``draw``, two in each."""
+    half = draw.shape[0]
+    event_s = np.empty((AT_ONCE, count.size))
+    event_s[:half] = draw >> np.uint64(34)
+    event_s[half:] = (draw >> np.uint64(4)) & np.uint64(_PLACES - 1)
+    event_s += first_place
+    event_s *= grid_s
+    event_s[count <= _NTH] = np.nan
+    past = event_s <= time_s
+    previous = np.where(past, event_s, -np.inf).max(axis=0)
+    following = np.where(event_s > time_s, event_s, np.inf).min(axis=0)
+    return previous, following
 
 
 def around_s(
@@ -70,35 +90,24 @@ def around_s(
     """
     length = PER_BLOCK * gap_s
     block = np.floor(time_s / length).astype(np.int64)
-    time, row, count = _events(state, block, length)
-    past = time <= time_s[row]
-    previous = _least(np.where(past, -time, np.inf), count)
-    following = _least(np.where(past, np.inf, time), count)
-    back = np.flatnonzero(want_previous & np.isinf(previous))
-    ahead = np.flatnonzero(want_next & np.isinf(following))
-    found = np.concatenate([previous, following])
-    # Whoever has none yet goes on block by block, backwards (times negated) or forwards.
-    todo = np.concatenate([back, ahead + state.size])
-    sign = np.repeat([-1, 1], [back.size, ahead.size])
+    previous, following = _around(state, block, length, time_s)
+    back = np.flatnonzero(want_previous & (previous == -np.inf))
+    ahead = np.flatnonzero(want_next & (following == np.inf))
+    # Whoever has none yet goes on block by block, backwards or forwards.
     process = np.concatenate([back, ahead])
-    state, length, block = state[process], length[process], block[process]
-    while todo.size:
-        block = block + sign
-        time, row, count = _events(state, block, length)
-        least = _least(time * sign[row], count)
-        found[todo] = least
-        rest = np.flatnonzero(np.isinf(least))
-        todo, sign, state, length, block = todo[rest], sign[rest], state[rest], length[rest], block[rest]
-    return -found[: previous.size], found[previous.size :]
-
-
-def _least(values: Floats, count: NDArray[np.intp]) -> Floats:
-    """The least of each row's values, ``inf`` for a row without any."""
-    result = np.full(count.size, np.inf)
-    if values.size:
-        some = count > 0
-        result[some] = np.minimum.reduceat(values, (np.cumsum(count) - count)[some])
-    return result
+    step = np.ones(process.size, dtype=np.int64)
+    step[: back.size] = -1
+    at = block[process]
+    while process.size:
+        at += step
+        last, first = _around(state[process], at, length[process], np.where(step < 0, np.inf, -np.inf))
+        rows = np.flatnonzero((step < 0) & (last > -np.inf))
+        previous[process[rows]] = last[rows]
+        rows = np.flatnonzero((step > 0) & (first < np.inf))
+        following[process[rows]] = first[rows]
+        rest = np.flatnonzero(np.isinf(np.where(step < 0, last, first)))
+        process, step, at = process[rest], step[rest], at[rest]
+    return previous, following
 
 
 def next_event_s(state: States, gap_s: Floats, time_s: Floats) -> Floats:

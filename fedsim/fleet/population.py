@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedsim import rng
 from fedsim.errors import ScenarioError
-from fedsim.fleet import poisson
 from fedsim.fleet.apportion import apportion
 from fedsim.fleet.availability import Always, Availability
 from fedsim.fleet.battery import Batteries
+from fedsim.fleet.crashes import Crashes
 from fedsim.fleet.family import Families, Model, Rows
 from fedsim.fleet.group import Group
 from fedsim.fleet.pressure import Pressure
@@ -150,6 +150,16 @@ class Fleet:
             result[rows] = model.bytes_at(who, time[rows])
         return result
 
+    @cached_property
+    def most_pressure_bytes(self) -> Floats:
+        """float64[clients]: what other programs hold at most."""
+        result = np.empty(self.clients)
+        for begin in range(0, self.clients, CHUNK):
+            some = np.arange(begin, min(begin + CHUNK, self.clients), dtype=np.int64)
+            for model, rows, who in _Asked(self, some).pressure:
+                result[some[rows]] = model.most_bytes(who)
+        return result
+
     def first_exceeds_s(
         self, clients: ArrayLike, limit_bytes: ArrayLike, start_s: float | Floats, end_s: float | Floats
     ) -> Floats:
@@ -170,16 +180,15 @@ class Fleet:
 
     def crash_from_s(self, clients: ArrayLike, time_s: float | Floats) -> Floats | None:
         """float64[n]: first instant after ``time_s`` at which each would crash; None if none ever does."""
-        if not any(g.crash_per_s for g in self.groups):
+        if self._crashes is None:
             return None
-        asked, time = self._asked(clients, time_s)
-        index = asked.index
-        result = np.full(index.size, np.inf)
-        rate = self.of_group(lambda g: g.crash_per_s, index)
-        rows = np.flatnonzero(rate)
-        state = rng.states(rng.key(self.seed, "fleet", "crash"), index[rows])
-        result[rows] = poisson.next_event_s(state, 1.0 / rate[rows], time[rows])
-        return result
+        index = np.atleast_1d(np.asarray(clients, dtype=np.int64))
+        return self._crashes.after_s(index, np.broadcast_to(np.asarray(time_s, np.float64), index.shape))
+
+    @cached_property
+    def _crashes(self) -> Crashes | None:
+        per_s = np.array([g.crash_per_s for g in self.groups])
+        return Crashes(per_s, self.group, self.seed) if per_s.any() else None
 
     @cached_property
     def battery(self) -> Batteries | None:

@@ -206,61 +206,101 @@ class FleetWorld:
         found: Ints = np.where(fits.any(axis=0), fits.argmax(axis=0), fits.shape[0] - 1)
         return found
 
+    @cached_property
+    def _steady(self) -> Floats:
+        """float64[clients, 11]: what of a quote does not change; a row a client, to be read in one piece."""
+        fleet, device = self.fleet, self.device
+        work, group = self.workloads.of(np.arange(fleet.clients)), fleet.group
+        columns = (
+            fleet.down_bytes_per_s,
+            fleet.up_bytes_per_s,
+            self.latency_s[group],
+            self._compute_s(np.zeros(fleet.clients, dtype=np.int64), device, work, fleet.speed),
+            self.footprint_bytes[0, device, work, -1],
+            self._room_bytes,
+            self.workloads.utterances[work],
+            self.idle_w[device],
+            self.active_w[device],
+            self.radio_w[group],
+            fleet.most_pressure_bytes,
+        )
+        table = np.empty((fleet.clients, len(columns)))
+        for k, column in enumerate(columns):
+            table[:, k] = column
+        return table
+
+    def _compute_s(self, how: Ints, device: Ints, work: Ints, speed: Floats) -> Floats:
+        compute_s = self.compute_s[how, device, work] / speed
+        return throttled_s(compute_s, self.throttle_after_s[device], self.sustained[device])
+
     def quote(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> Quote:
         """What a round dispatched at ``time_s`` would take each client."""
-        device, work, group = self.device[clients], self.workloads.of(clients), self.fleet.group[clients]
         n = clients.size
-        available = self.room_bytes(clients) - self.fleet.pressure_bytes(clients, time_s)
-        how = self.technique(clients, available)
-        compute_s = self.compute_s[how, device, work] / self.fleet.speed[clients]
+        down, up, latency_s, compute_s, footprint, room, examples, idle_w, active_w, radio_w, _ = (
+            self._steady.take(clients, axis=0).T.copy()
+        )
+        available = room - self.fleet.pressure_bytes(clients, time_s)
+        if self.compute_s.shape[0] > 1:
+            how = self.technique(clients, available)
+            device, work = self.device[clients], self.workloads.of(clients)
+            compute_s = self._compute_s(how, device, work, self.fleet.speed[clients])
+            footprint = self.footprint_bytes[how, device, work, -1]
         return Quote(
             client=clients,
             download_bytes=np.full(n, self.model_bytes),
             upload_bytes=np.full(n, self.update_bytes),
-            down_bytes_per_s=self.fleet.down_bytes_per_s[clients],
-            up_bytes_per_s=self.fleet.up_bytes_per_s[clients],
-            latency_s=self.latency_s[group],
-            compute_s=throttled_s(compute_s, self.throttle_after_s[device], self.sustained[device]),
-            footprint_bytes=self.footprint_bytes[how, device, work, -1],
+            down_bytes_per_s=down,
+            up_bytes_per_s=up,
+            latency_s=latency_s,
+            compute_s=compute_s,
+            footprint_bytes=footprint,
             available_bytes=available,
-            examples=self.workloads.utterances[work].astype(np.float64),
-            idle_w=self.idle_w[device],
-            compute_w=self.active_w[device],
-            radio_w=self.radio_w[group],
+            examples=examples,
+            idle_w=idle_w,
+            compute_w=active_w,
+            radio_w=radio_w,
             crash_from_s=self.fleet.crash_from_s(clients, time_s),
         )
 
     def oom_from_s(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant in [start_s, end_s) at which memory is short; ``inf`` if there is none.
 
-        Whoever never goes beyond the peak of the whole training needs no closer look at its parts.
+        Whoever would have room for the peak of the whole training at the worst of times needs no
+        look, and whoever has room for it all the while no closer look at the parts of the training.
         """
         first = np.full(quote.client.size, np.inf)
-        peak = self.room_bytes(quote.client) - quote.footprint_bytes
-        at_peak = self.fleet.first_exceeds_s(quote.client, peak, start_s, end_s)
-        rows = np.flatnonzero(at_peak < np.inf)
-        if rows.size:
-            first[rows] = self._oom_by_parts(quote.take(rows), start_s[rows], end_s[rows])
+        room = self._room_bytes.take(quote.client) - quote.footprint_bytes
+        tight = np.flatnonzero(self.fleet.most_pressure_bytes.take(quote.client) > room)
+        if tight.size:
+            start, end = start_s[tight], end_s[tight]
+            at_peak = self.fleet.first_exceeds_s(quote.client[tight], room[tight], start, end)
+            short = np.flatnonzero(at_peak < np.inf)
+            if short.size:
+                rows = tight[short]
+                some = quote.take(rows)
+                first[rows] = self._oom_by_parts(some, start[short], end[short], at_peak[short])
         return first
 
-    def _oom_by_parts(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
-        """The same, part by part of the training."""
+    def _oom_by_parts(self, quote: Quote, start_s: Floats, end_s: Floats, at_peak_s: Floats) -> Floats:
+        """The same, part by part of the training; ``at_peak_s`` if it were all as hungry as its peak."""
         clients = quote.client
         how = self.technique(clients, quote.available_bytes)
-        levels = self.footprint_bytes[how, self.device[clients], self.workloads.of(clients)]
-        left = self.room_bytes(clients)[:, None] - levels
-        first = np.full(clients.size, np.inf)
-        begin = start_s
-        for level in range(LEVELS):
-            part_end = np.minimum(start_s + quote.compute_s * ((level + 1) / LEVELS), end_s)
-            if level == LEVELS - 1:
-                part_end = end_s
-            elif (left[:, level] == left[:, level + 1]).all():
-                continue
-            found = self.fleet.first_exceeds_s(clients, left[:, level], begin, part_end)
-            first = np.minimum(first, found)
-            begin = part_end
-        return first
+        levels = self.footprint_bytes[how, self.device[clients], self.workloads.of(clients)].T
+        edge_s = start_s + quote.compute_s * _EDGES
+        np.minimum(edge_s, end_s, out=edge_s)
+        edge_s[-1] = end_s
+        begin_s = np.concatenate([start_s[None], edge_s[:-1]])
+        left = self._room_bytes.take(clients) - levels
+        most = self.fleet.most_pressure_bytes.take(clients)
+        # Nothing is short before it would be at the peak.
+        asks = (left < most) & (begin_s < edge_s) & (edge_s > at_peak_s)
+        _, row = np.nonzero(asks)
+        found = np.full(left.shape, np.inf)
+        found[asks] = self.fleet.first_exceeds_s(clients[row], left[asks], begin_s[asks], edge_s[asks])
+        return np.asarray(found.min(axis=0))
+
+
+_EDGES = np.arange(1, LEVELS + 1)[:, None] / LEVELS
 
 
 def make_workloads(

@@ -14,6 +14,10 @@ class Pressure(Protocol):
         """What is held at each instant."""
         ...
 
+    def most_bytes(self, who: Who) -> Floats:
+        """What is held at most, ever; may be more than that, at the price of a closer look."""
+        ...
+
     def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant in [start_s, end_s) at which more than the limit is held; ``inf`` if none."""
         ...

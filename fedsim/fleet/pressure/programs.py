@@ -77,7 +77,7 @@ class Programs:
     @staticmethod
     def together(models: Sequence[Programs]) -> Callable[[Ints], Owners]:
         """Gives the programs of clients, row ``k`` with the figures of ``models[which[k]]``."""
-        level = np.array([(m.base_bytes, m.spread) for m in models]).T
+        level = np.array([(m.base_bytes, m.spread) for m in models])
         routine = _table(
             [[(held, h.from_s, h.until_s) for held, h in m.routine] for m in models], _NO_ROUTINE
         )
@@ -88,11 +88,27 @@ class Programs:
             ],
             _NO_BURST,
         )
-        return lambda which: Owners(level[0, which], level[1, which], routine[..., which], bursts[..., which])
+        figures = np.concatenate([level, *(x.reshape(len(models), -1) for x in (routine, bursts))], axis=1)
+
+        def owners(which: Ints) -> Owners:
+            row = figures.take(which, axis=0).T.copy()
+            first = 2 + routine[0].size
+            return Owners(
+                row[0],
+                row[1],
+                row[2:first].reshape(*routine.shape[1:], which.size),
+                row[first:].reshape(*bursts.shape[1:], which.size),
+            )
+
+        return owners
 
     def bytes_at(self, who: Who, time_s: Floats) -> Floats:
         """What is held at each instant."""
         return self._alone.bytes_at(who, time_s)
+
+    def most_bytes(self, who: Who) -> Floats:
+        """What is held when the hungriest program runs."""
+        return self._alone.most_bytes(who)
 
     def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant at which the base or a program alone takes it over the limit."""
@@ -109,10 +125,10 @@ _NO_BURST = (0.0, 1e9, 1.0, 0.0, DAY_S)
 
 
 def _table(rows: list[list[tuple[float, ...]]], none: tuple[float, ...]) -> Floats:
-    """Figures of shape [figure, most rows, models]; models with fewer rows are filled up with ``none``."""
+    """Figures of shape [models, figure, most rows]; models with fewer rows are filled up with ``none``."""
     most = max(len(row) for row in rows)
     full = [[*row, *[none] * (most - len(row))] for row in rows]
-    return np.array(full, dtype=np.float64).reshape(len(rows), most, len(none)).T
+    return np.array(full, dtype=np.float64).reshape(len(rows), most, len(none)).swapaxes(1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +158,11 @@ class Owners:
             runs = bursts.run(time_s, *bursts.opened(bursts.stretch(time_s)))
             extra = np.maximum(extra, np.where(runs, self.bursts[0], 0.0).max(axis=0))
         return np.exp(self.spread * who.appetite) * (self.base_bytes + extra)
+
+    def most_bytes(self, who: Who) -> Floats:
+        """What is held when the hungriest program runs."""
+        programs = np.concatenate([np.zeros_like(self.base_bytes)[None], self.routine[0], self.bursts[0]])
+        return np.asarray(np.exp(self.spread * who.appetite) * (self.base_bytes + programs.max(axis=0)))
 
     def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant at which the base or a program alone takes it over the limit."""
