@@ -151,14 +151,14 @@ class Fleet:
         return result
 
     @cached_property
-    def most_pressure_bytes(self) -> Floats:
-        """float64[clients]: what other programs hold at most."""
-        result = np.empty(self.clients)
+    def pressure_range_bytes(self) -> tuple[Floats, Floats]:
+        """float64[clients] twice: what other programs hold at least, at any time, and at most, ever."""
+        least, most = np.empty(self.clients), np.empty(self.clients)
         for begin in range(0, self.clients, CHUNK):
             some = np.arange(begin, min(begin + CHUNK, self.clients), dtype=np.int64)
             for model, rows, who in _Asked(self, some).pressure:
-                result[some[rows]] = model.most_bytes(who)
-        return result
+                least[some[rows]], most[some[rows]] = model.range_bytes(who)
+        return least, most
 
     def first_exceeds_s(
         self, clients: ArrayLike, limit_bytes: ArrayLike, start_s: float | Floats, end_s: float | Floats

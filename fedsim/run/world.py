@@ -208,7 +208,7 @@ class FleetWorld:
 
     @cached_property
     def _steady(self) -> Floats:
-        """float64[clients, 11]: what of a quote does not change; a row a client, to be read in one piece."""
+        """float64[clients, 10]: what of a quote does not change; a row a client, to be read in one piece."""
         fleet, device = self.fleet, self.device
         work, group = self.workloads.of(np.arange(fleet.clients)), fleet.group
         columns = (
@@ -222,7 +222,6 @@ class FleetWorld:
             self.idle_w[device],
             self.active_w[device],
             self.radio_w[group],
-            fleet.most_pressure_bytes,
         )
         table = np.empty((fleet.clients, len(columns)))
         for k, column in enumerate(columns):
@@ -236,7 +235,7 @@ class FleetWorld:
     def quote(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> Quote:
         """What a round dispatched at ``time_s`` would take each client."""
         n = clients.size
-        down, up, latency_s, compute_s, footprint, room, examples, idle_w, active_w, radio_w, _ = (
+        down, up, latency_s, compute_s, footprint, room, examples, idle_w, active_w, radio_w = (
             self._steady.take(clients, axis=0).T.copy()
         )
         available = room - self.fleet.pressure_bytes(clients, time_s)
@@ -265,12 +264,14 @@ class FleetWorld:
     def oom_from_s(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant in [start_s, end_s) at which memory is short; ``inf`` if there is none.
 
-        Whoever would have room for the peak of the whole training at the worst of times needs no
-        look, and whoever has room for it all the while no closer look at the parts of the training.
+        Whoever would have room for the peak of the whole training at the worst of times, or none for
+        its beginning at the best, needs no look, and whoever has room for the peak all the while no
+        closer look at the parts of the training.
         """
-        first = np.full(quote.client.size, np.inf)
+        always, most = self._tightness.take(quote.client, axis=0).T
+        first = np.where((always > 0.0) & (start_s < end_s), start_s, np.inf)
         room = self._room_bytes.take(quote.client) - quote.footprint_bytes
-        tight = np.flatnonzero(self.fleet.most_pressure_bytes.take(quote.client) > room)
+        tight = np.flatnonzero((most > room) & (always <= 0.0))
         if tight.size:
             start, end = start_s[tight], end_s[tight]
             at_peak = self.fleet.first_exceeds_s(quote.client[tight], room[tight], start, end)
@@ -280,6 +281,14 @@ class FleetWorld:
                 some = quote.take(rows)
                 first[rows] = self._oom_by_parts(some, start[short], end[short], at_peak[short])
         return first
+
+    @cached_property
+    def _tightness(self) -> Floats:
+        """float64[clients, 2]: by how much room is short even at the best of times, and at most held."""
+        least, most = self.fleet.pressure_range_bytes
+        work = self.workloads.of(np.arange(self.clients))
+        begins = self.footprint_bytes[:, self.device, work, 0].min(axis=0)
+        return np.column_stack([least - (self._room_bytes - begins), most])
 
     def _oom_by_parts(self, quote: Quote, start_s: Floats, end_s: Floats, at_peak_s: Floats) -> Floats:
         """The same, part by part of the training; ``at_peak_s`` if it were all as hungry as its peak."""
@@ -291,7 +300,7 @@ class FleetWorld:
         edge_s[-1] = end_s
         begin_s = np.concatenate([start_s[None], edge_s[:-1]])
         left = self._room_bytes.take(clients) - levels
-        most = self.fleet.most_pressure_bytes.take(clients)
+        most = self.fleet.pressure_range_bytes[1].take(clients)
         # Nothing is short before it would be at the peak.
         asks = (left < most) & (begin_s < edge_s) & (edge_s > at_peak_s)
         _, row = np.nonzero(asks)

@@ -14,8 +14,8 @@ class Pressure(Protocol):
         """What is held at each instant."""
         ...
 
-    def most_bytes(self, who: Who) -> Floats:
-        """What is held at most, ever; may be more than that, at the price of a closer look."""
+    def range_bytes(self, who: Who) -> tuple[Floats, Floats]:
+        """What is held at least, at any time, and at most, ever; a wider range costs closer looks."""
         ...
 
     def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:

@@ -24,9 +24,10 @@ class Constant:
         """What is held at each instant."""
         return np.full(who.index.size, self.held_bytes)
 
-    def most_bytes(self, who: Who) -> Floats:
-        """The same."""
-        return np.full(who.index.size, self.held_bytes)
+    def range_bytes(self, who: Who) -> tuple[Floats, Floats]:
+        """The same both times."""
+        held = np.full(who.index.size, self.held_bytes)
+        return held, held
 
     def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
         """The start, or never."""

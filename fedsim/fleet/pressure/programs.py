@@ -106,9 +106,9 @@ class Programs:
         """What is held at each instant."""
         return self._alone.bytes_at(who, time_s)
 
-    def most_bytes(self, who: Who) -> Floats:
-        """What is held when the hungriest program runs."""
-        return self._alone.most_bytes(who)
+    def range_bytes(self, who: Who) -> tuple[Floats, Floats]:
+        """The base, and what is held when the hungriest program runs."""
+        return self._alone.range_bytes(who)
 
     def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant at which the base or a program alone takes it over the limit."""
@@ -159,10 +159,11 @@ class Owners:
             extra = np.maximum(extra, np.where(runs, self.bursts[0], 0.0).max(axis=0))
         return np.exp(self.spread * who.appetite) * (self.base_bytes + extra)
 
-    def most_bytes(self, who: Who) -> Floats:
-        """What is held when the hungriest program runs."""
+    def range_bytes(self, who: Who) -> tuple[Floats, Floats]:
+        """The base, and what is held when the hungriest program runs."""
         programs = np.concatenate([np.zeros_like(self.base_bytes)[None], self.routine[0], self.bursts[0]])
-        return np.asarray(np.exp(self.spread * who.appetite) * (self.base_bytes + programs.max(axis=0)))
+        scale = np.exp(self.spread * who.appetite)
+        return scale * self.base_bytes, scale * (self.base_bytes + programs.max(axis=0))
 
     def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant at which the base or a program alone takes it over the limit."""

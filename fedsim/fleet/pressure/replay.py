@@ -49,9 +49,9 @@ class Replay:
         there = (at >= first) & (within < self.spans.end_s[np.maximum(at, 0)])
         return np.where(there, self.spans.value[np.maximum(at, 0)], 0.0)
 
-    def most_bytes(self, who: Who) -> Floats:
-        """The most in any span of the trace."""
-        return np.full(who.index.size, self.spans.value.max())
+    def range_bytes(self, who: Who) -> tuple[Floats, Floats]:
+        """Nothing, and the most in any span of the trace."""
+        return np.zeros(who.index.size), np.full(who.index.size, self.spans.value.max())
 
     def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
         """The start, or where the next span above the limit begins; one lap is looked through at most."""
