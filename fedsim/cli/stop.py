@@ -22,14 +22,21 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 class Stopped(KeyboardInterrupt):
     """Somebody wants us to end.
 
+    SimPy hands exceptions on as copies made of their ``args``, so all there is to know is in them.
+
     Args:
         number: of the signal.
+        way_on: how to go on, in words.
     """
 
-    def __init__(self, number: int = signal.SIGINT) -> None:
+    def __init__(self, number: int = signal.SIGINT, way_on: str = "") -> None:
+        super().__init__(number, way_on)
         self.exit_code = 128 + number
+
+    def __str__(self) -> str:
+        number, way_on = self.args
         what = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
-        super().__init__("; ".join(filter(None, [what, errors.way_on()])))
+        return "; ".join(filter(None, [what, way_on]))
 
 
 @contextlib.contextmanager
@@ -44,7 +51,7 @@ def listening() -> Iterator[None]:
         nonlocal first
         if first:
             first = False
-            raise Stopped(number)
+            raise Stopped(number, errors.way_on())
         _end_at_once(number)
 
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
@@ -67,5 +74,5 @@ def _end_at_once(number: int) -> NoReturn:
             with contextlib.suppress(psutil.Error):
                 child.kill()
     with contextlib.suppress(OSError):
-        os.write(2, f"\nfedsim: {Stopped(number)}\n".encode())
+        os.write(2, f"\nfedsim: {Stopped(number, errors.way_on())}\n".encode())
     os._exit(128 + number)
