@@ -115,7 +115,7 @@ class RayCluster:
         terminated = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(**options)
-        except (ConnectionError, OSError, RuntimeError, ValueError) as fault:
+        except Exception as fault:  # Ray raises its own and bare ones
             self._folder.close()
             said = str(fault).splitlines()
             raise FedsimError(f"Ray cannot be started: {said[0] if said else type(fault).__name__}") from None

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from fedsim.errors import InputError
+from fedsim.errors import FedsimError, InputError
 from fedsim.sweep import ray_cluster, start
 from fedsim.sweep.here import Here
 
@@ -85,3 +85,15 @@ def test_an_address_where_something_else_listens_is_refused_in_bounded_time(monk
         with pytest.raises(InputError, match="something answers there, but no Ray cluster"):
             ray_cluster.check(f"127.0.0.1:{mute.getsockname()[1]}")
     assert time.monotonic() - began < 60, "it must not hang"
+
+
+def test_a_cluster_that_does_not_come_up_is_one_sentence(monkeypatch):
+    """On a busy machine Ray gives up with a bare Exception."""
+
+    def init(**_options):
+        raise Exception("The current node timed out during startup.\nThis could happen because ...")
+
+    monkeypatch.setattr("ray.init", init)
+    said = r"^Ray cannot be started: The current node timed out during startup\.$"
+    with pytest.raises(FedsimError, match=said):
+        ray_cluster.RayCluster(2)
