@@ -15,7 +15,8 @@ from logging import WARNING
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
 from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore import log
@@ -27,7 +28,8 @@ class LossWeighted(FedAvg):
     """Federated averaging whose weights are softmax(-loss).
 
     An update is refused, with a line in the log, if its loss is missing or not finite, if an array
-    holds anything that is not finite, or if its arrays are not those of the first update.
+    holds anything that is not finite, or if its arrays have other names or shapes than those that were
+    sent out (those of the first update, if the strategy sent none out itself).
 
     Args:
         loss_key: the metric that holds a client's mean training loss.
@@ -45,7 +47,15 @@ class LossWeighted(FedAvg):
         self.loss_key = loss_key
         self.shares: dict[int, float] = {}
         self.refused: dict[int, str] = {}
+        self._sent: dict[str, np.ndarray] | None = None
         self._own_metrics = settings.get("train_metrics_aggr_fn") is not None
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """As ``FedAvg`` does, with a note of what was sent out."""
+        self._sent = {name: array.numpy() for name, array in arrays.items()}
+        return super().configure_train(server_round, arrays, config, grid)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
@@ -67,7 +77,7 @@ class LossWeighted(FedAvg):
                 f"weighted; the replies report {', '.join(seen) if seen else 'no metrics'}: let the clients "
                 f"report it, or name theirs: LossWeighted(loss_key=...)"
             )
-        model = next((_arrays(reply) for reply in valid if not self._fault(reply, None)), None)
+        model = self._sent or next((_arrays(reply) for reply in valid if not self._fault(reply, None)), None)
         used = [reply for reply in valid if self._usable(reply, model)]
         if not used or model is None:
             return None, None
@@ -92,11 +102,16 @@ class LossWeighted(FedAvg):
             return f"its {self.loss_key} is {'missing' if loss is None else loss}"
         if len(reply.content.array_records) != 1:
             return f"it has {len(reply.content.array_records)} array records; one is needed"
-        arrays = _arrays(reply)
+        try:
+            arrays = _arrays(reply)
+        except (TypeError, ValueError, OSError, EOFError):
+            return "its arrays cannot be read"
+        if not all(array.dtype.kind in "fiub" for array in arrays.values()):
+            return "its arrays hold values that are no numbers"
         if not all(np.isfinite(array).all() for array in arrays.values()):
             return "its arrays hold values that are not finite"
         if model is not None and _shapes(arrays) != _shapes(model):
-            return "its arrays have other names or shapes than those of the first"
+            return "its arrays have other names or shapes than the model's"
         return None
 
     def _usable(self, reply: Message, model: dict[str, np.ndarray] | None) -> bool:

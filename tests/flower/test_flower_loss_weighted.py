@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.exception import InconsistentMessageReplies
 
 from fedsim.flower import LossWeighted
@@ -46,16 +46,30 @@ def test_losses_whose_exponential_is_zero_still_weigh():
         (([1.0, 1.0], {"train_loss": math.nan}), "train_loss is nan"),
         (([1.0, 1.0], {"accuracy": 1.0}), "train_loss is missing"),
         (([1.0, 1.0, 1.0], {"train_loss": 1.0}), "other names or shapes"),
+        ((["a", "b"], {"train_loss": 1.0}, "<U1"), "no numbers"),
     ],
 )
 def test_an_update_that_cannot_be_used_is_refused_and_the_rest_aggregated(bad, why):
     strategy = LossWeighted()
     arrays, _ = strategy.aggregate_train(
-        1, [reply(1, [7.0, 7.0], train_loss=5.0), reply(2, bad[0], **bad[1])]
+        1, [reply(1, [7.0, 7.0], train_loss=5.0), reply(2, bad[0], *bad[2:], **bad[1])]
     )
     assert strategy.shares == {1: 1.0}
     assert why in strategy.refused[2]
     assert arrays["b"].numpy().tolist() == [7.0, 7.0]
+
+
+def test_a_malformed_update_that_comes_first_locks_nobody_out():
+    strategy = LossWeighted(fraction_train=0.0)  # nobody is asked: the replies are below
+    model = ArrayRecord({"b": Array(np.zeros(2, np.float32)), "a": Array(np.zeros(1, np.float32))})
+    assert list(strategy.configure_train(1, model, ConfigRecord({}), None)) == []
+    torn = reply(4, [1.0, 1.0], train_loss=0.1)
+    torn.content.array_records["arrays"]["a"].data = b"no array"
+    good = [reply(node, [3.0, 5.0], train_loss=2.0) for node in (2, 3)]
+    arrays, _ = strategy.aggregate_train(1, [reply(1, [9.0, 9.0, 9.0], train_loss=0.1), torn, *good])
+    assert arrays["b"].numpy().tolist() == [3.0, 5.0]
+    assert set(strategy.refused) == {1, 4}
+    assert strategy.shares == {2: 0.5, 3: 0.5}
 
 
 def test_an_app_without_that_loss_gets_a_sentence():
