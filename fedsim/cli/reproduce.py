@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedsim.errors import FedsimError, InputError
+
 if TYPE_CHECKING:
     from fedsim.reproduce import Figure
 
@@ -16,7 +18,16 @@ if TYPE_CHECKING:
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), help="Also write the list to this file."
 )
-def command(json_file: Path | None) -> None:
+@click.option(
+    "--markdown",
+    "page",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value="analysis/reproduction.md",
+    help="Also write the page of all figures to this file [default: analysis/reproduction.md].",
+)
+@click.option("--quiet", is_flag=True, help="Print nothing.")
+def command(json_file: Path | None, page: Path | None, quiet: bool) -> None:
     """Compute the figures of the paper again and print both with the relative error.
 
     Where the paper states a shape, an order or that memory ran out, and no number, the last column
@@ -26,15 +37,21 @@ def command(json_file: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fedsim.errors import FedsimError
     from fedsim.reproduce import figures
+    from fedsim.reproduce.page import markdown
 
+    for file in filter(None, (json_file, page)):
+        if not file.parent.is_dir():
+            raise InputError(
+                f"the folder {file.parent} does not exist; make it, or give another file", file=file
+            )
     found = figures()
     if json_file is not None:
-        try:
-            json_file.write_text(json.dumps([figure.as_dict() for figure in found], indent=1) + "\n")
-        except OSError as fault:
-            raise FedsimError(f"{json_file}: cannot be written: {fault.strerror}") from None
+        _write(json_file, json.dumps([figure.as_dict() for figure in found], indent=1) + "\n")
+    if page is not None:
+        _write(page, markdown(found, page.parent))
+    if quiet:
+        return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("item", no_wrap=True, overflow="ellipsis", max_width=42)
     for heading in ("paper", "ours"):
@@ -54,6 +71,13 @@ def command(json_file: Path | None) -> None:
             _verdict(figure),
         )
     Console(highlight=False).print(table)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as fault:
+        raise FedsimError(f"{file}: cannot be written: {fault.strerror}") from None
 
 
 def _verdict(figure: Figure) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 PAPER = Path(__file__).resolve().parent / "paper"
@@ -22,6 +23,7 @@ class Figure:
         unit: of both values.
         how: how ours came about.
         holds: where the paper states no number, whether its statement holds for ours.
+        comment: why ours differs, where it does.
     """
 
     artifact: str
@@ -31,6 +33,7 @@ class Figure:
     unit: str
     how: str
     holds: bool | None = None
+    comment: str = ""
 
     @property
     def relative_error(self) -> float | None:
@@ -38,6 +41,12 @@ class Figure:
         if self.paper is None or self.ours is None:
             return None
         return (self.ours - self.paper) / self.paper
+
+    @property
+    def differs(self) -> bool:
+        """Whether ours is more than 5% from the paper's number, or its statement does not hold."""
+        error = self.relative_error
+        return self.holds is False or (error is not None and abs(error) > 0.05)
 
     def as_dict(self) -> dict[str, object]:
         """The record of ``fedsim reproduce --json``."""
@@ -52,6 +61,8 @@ class Figure:
         }
         if self.holds is not None:
             record["holds"] = self.holds
+        if self.comment:
+            record["comment"] = self.comment
         return record
 
 
@@ -59,3 +70,18 @@ def rows(name: str) -> Iterator[dict[str, str]]:
     """The rows of one of the paper's CSV files, comment lines left out."""
     with (PAPER / name).open(encoding="utf-8", newline="") as handle:
         yield from csv.DictReader(line for line in handle if not line.startswith("#"))
+
+
+def commented(figures: Iterable[Figure], comments: Mapping[str, str]) -> list[Figure]:
+    """Figures with why they differ; ``comments`` are by item, where ``*`` stands for anything.
+
+    A comment explains what differs and nothing else, and none may be left over.
+    """
+    found = []
+    used = set()
+    for figure in figures:
+        fitting = [at for at in comments if fnmatchcase(figure.item, at)] if figure.differs else []
+        used.update(fitting[:1])
+        found.append(replace(figure, comment=comments[fitting[0]]) if fitting else figure)
+    assert used == set(comments), f"comments on nothing that differs: {sorted(set(comments) - used)}"
+    return found

@@ -1,12 +1,18 @@
 """The paper's figures: within the tolerance that fedsim promises, and each from a computation."""
 
 import csv
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from fedsim import reproduce
+from fedsim.errors import InputError
 from fedsim.reproduce import section3, table1
-from fedsim.reproduce.figure import PAPER, Figure, rows
+from fedsim.reproduce.figure import PAPER, Figure, commented, rows
+from fedsim.reproduce.page import markdown
+
+ANALYSIS = Path(__file__).resolve().parents[2] / "analysis"
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +82,47 @@ def test_claims_of_section_3_3_are_all_there(figures):
 def test_relative_error_by_hand():
     assert Figure("a", "b", 2.0, 2.1, "s", "by hand").relative_error == pytest.approx(0.05)
     assert Figure("a", "b", None, 2.1, "s", "by hand", holds=True).relative_error is None
+
+
+def test_whatever_differs_is_commented_and_nothing_else(figures):
+    for (artifact, item), figure in figures.items():
+        assert bool(figure.comment) == figure.differs, f"{artifact} {item}"
+
+
+def test_comments_go_to_what_differs_and_none_is_left_over():
+    near, far = Figure("a", "x/near", 2.0, 2.01, "s", ""), Figure("a", "x/far", 2.0, 3.0, "s", "")
+    assert [f.comment for f in commented([near, far], {"x/*": "why"})] == ["", "why"]
+    with pytest.raises(AssertionError, match="x/near"):
+        commented([near, far], {"x/far": "why", "x/near": "gone"})
+
+
+def test_the_committed_page_is_fresh(figures):
+    committed = (ANALYSIS / "reproduction.md").read_text(encoding="utf-8")
+    assert markdown(list(figures.values()), ANALYSIS) == committed, "run fedsim reproduce --markdown"
+
+
+def test_the_page_by_hand(tmp_path):
+    made = [
+        Figure("table2", "board/batch_1", 2.0, 2.3, "s", "priced", comment="It is slow."),
+        Figure("table2", "board/oom", None, None, "s", "does not fit", holds=True),
+        Figure("section4.1", "memory", 2027.0, 2031.0, "year", "a | trend", holds=False),
+    ]
+    page = markdown(made, tmp_path)
+    assert "| `board/batch_1` | 2 | 2.3 | s | +15.0% | priced. **It is slow.** |" in page
+    assert "| `board/oom` |  |  | s | agrees | does not fit. |" in page
+    assert "| `memory` | 2027 | 2031 | year | +4.0 years differs | a / trend. |" in page
+    assert "1 numbers: half of them within 15.0%, 0 within 5%. 2 statements and years: 1 agree." in page
+    assert "![" not in page  # no pictures lie beside it
+    assert "takes hours of real training" in page
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "fig5-orders.csv").write_text("claim,better\nx,y\n")
+    with pytest.raises(InputError, match=r"fig5-orders\.csv: is damaged"):
+        markdown(made, tmp_path)
+
+
+def test_a_page_in_no_folder_is_refused(tmp_path):
+    from fedsim.cli.reproduce import command
+
+    done = CliRunner().invoke(command, ["--markdown", str(tmp_path / "nowhere" / "page.md")])
+    assert isinstance(done.exception, InputError)
+    assert "does not exist" in str(done.exception)
