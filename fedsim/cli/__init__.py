@@ -18,24 +18,35 @@ from fedsim import __version__
 from fedsim.cli.stop import Stopped, listening
 from fedsim.errors import FedsimError, one_line
 
-VERBS = {
-    "init": "Write a first scenario, every key explained.",
-    "validate": "Check a scenario and say what it will need.",
-    "describe": "Say what a scenario will do before it does it.",
-    "run": "Run a scenario and write a run directory.",
-    "sweep": "Run a scenario at many points and write one table.",
-    "compare": "Lay runs over each other: time and energy to a target.",
-    "finetune": "Fine-tune a run's model for speech recognition.",
-    "report": "Make the figures and the report of a run again.",
-    "devices": "List the devices, or show one with its sources.",
-    "cost": "Price one training step on one device.",
-    "fit": "Find what makes training fit on a device.",
-    "feasible": "Find the year in which training becomes practical.",
-    "trace": "Trace a model's layers and write its layer trace.",
-    "calibrate": "Measure this machine and write a device file for it.",
-    "reproduce": "Hold fedsim against every figure of the paper.",
-    "schema": "Print the JSON schema of scenarios, for editors.",
+CHAPTERS = {
+    "Say what to simulate": {
+        "init": "Write a first scenario, every key explained.",
+        "validate": "Check a scenario and say what it will need.",
+        "describe": "Say what a scenario will do before it does it.",
+        "schema": "Print the JSON schema of scenarios, for editors.",
+    },
+    "Run it": {
+        "run": "Run a scenario and write a run directory.",
+        "sweep": "Run a scenario at many points and write one table.",
+        "finetune": "Fine-tune a run's model for speech recognition.",
+    },
+    "Look at it": {
+        "report": "Make the figures and the report of a run again.",
+        "compare": "Lay runs over each other: time and energy to a target.",
+    },
+    "Devices, models and years": {
+        "devices": "List the devices, or show one with its sources.",
+        "cost": "Price one training step on one device.",
+        "fit": "Find what makes training fit on a device.",
+        "feasible": "Find the year in which training becomes practical.",
+        "calibrate": "Measure this machine and write a device file for it.",
+        "trace": "Trace a model's layers and write its layer trace.",
+    },
+    "The paper": {
+        "reproduce": "Hold fedsim against every figure of the paper.",
+    },
 }
+VERBS = {verb: meaning for chapter in CHAPTERS.values() for verb, meaning in chapter.items()}
 
 
 class LazyGroup(click.Group):
@@ -55,8 +66,10 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing them."""
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+        room = max(map(len, VERBS))
+        for chapter, verbs in CHAPTERS.items():
+            with formatter.section(chapter):
+                formatter.write_dl([(verb.ljust(room), meaning) for verb, meaning in verbs.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,7 +77,7 @@ class LazyGroup(click.Group):
 def fedsim() -> None:
     """Can this fleet of devices train this speech model, how long does it take, and what breaks?
 
-    Start with: fedsim run quickstart
+    Start with: fedsim run quickstart. Each verb has a --help of its own.
     """
 
 

@@ -26,7 +26,8 @@ from fedsim.errors import going_on
     help="Time to spend on operators; four rounds over all of them at least.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads that compute; torch's choice by default.")
-def command(device: str, out: Path, minutes: float, threads: int | None) -> None:
+@click.option("--quiet", is_flag=True, help="Print the path of the device file and nothing else.")
+def command(device: str, out: Path, minutes: float, threads: int | None, quiet: bool) -> None:
     """Measure this machine and write a device file for it.
 
     Every operator of a wav2vec 2.0 training step is timed on its own; no step is run. The file can
@@ -41,7 +42,7 @@ def command(device: str, out: Path, minutes: float, threads: int | None) -> None
 
     device_file.check_writable(out)
     threads = measuring.check(device, threads)
-    console = Console()
+    console = Console(quiet=quiet)
     with going_on("nothing was written; start it again", out):
         with console.status("looking at the machine") as status:
 
@@ -53,5 +54,7 @@ def command(device: str, out: Path, minutes: float, threads: int | None) -> None
         paths = device_file.write(
             out, found.host, found.rates, found.probes, found.timed, found.circumstances
         )
+    if quiet:
+        click.echo(out)
     for path in paths:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)

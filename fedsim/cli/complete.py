@@ -27,4 +27,5 @@ def names(folder: str, suffix: str) -> Complete:
 SCENARIO = names("scenarios", ".yaml")
 DEVICE = names("hardware", ".yaml")
 MODEL = names("traces", ".json")
+SWEEP = names("scenarios/sweeps", ".yaml")
 TREND = names("hardware/trends", ".yaml")

@@ -44,6 +44,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 )
 @allow_outside
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="Print the path of the results and nothing else.")
 def command(
     run: Path,
     rounds: tuple[int, ...],
@@ -51,6 +52,7 @@ def command(
     workers: int,
     outside: bool,
     as_json: bool,
+    quiet: bool,
     **changes: float | None,
 ) -> None:
     """Fine-tune a checkpoint of RUN with CTC and say its word and character error rate.
@@ -71,9 +73,12 @@ def command(
         seeds,
         given,
         workers,
-        lambda text: click.echo(text, err=True) if not as_json else None,
+        lambda text: click.echo(text, err=True) if not (as_json or quiet) else None,
         allowed(outside),
     )
+    if quiet:
+        click.echo(run / "finetune.json")
+        return
     if as_json:
         shown = [{key: value for key, value in result.items() if key != "recognised"} for result in made]
         click.echo(json.dumps(shown, indent=1, allow_nan=False))

@@ -10,7 +10,8 @@ import click
 @click.command(name="init")
 @click.argument("file", type=click.Path(path_type=Path), default="my-fleet.yaml")
 @click.option("--learning", is_flag=True, help="With real training, not only its time and memory.")
-def command(file: Path, learning: bool) -> None:
+@click.option("--quiet", is_flag=True, help="Print nothing.")
+def command(file: Path, learning: bool, quiet: bool) -> None:
     """Write a commented scenario to FILE (my-fleet.yaml by default), to be edited.
 
     An existing file is never overwritten.
@@ -28,4 +29,5 @@ def command(file: Path, learning: bool) -> None:
         raise ScenarioError("exists already; give another name", file=file) from None
     except OSError as fault:
         raise ScenarioError(f"cannot be written: {fault.strerror}", file=file) from None
-    click.echo(f"wrote {file}; next: fedsim describe {file}")
+    if not quiet:
+        click.echo(f"wrote {file}; next: fedsim describe {file}")

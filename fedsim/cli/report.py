@@ -14,7 +14,8 @@ import click
     "--out", type=click.Path(path_type=Path), help="Put the report here; default: into the run directory."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON instead of tables.")
-def command(run: Path, out: Path | None, as_json: bool) -> None:
+@click.option("--quiet", is_flag=True, help="Print the path of the page and nothing else.")
+def command(run: Path, out: Path | None, as_json: bool, quiet: bool) -> None:
     """Make the figures and the report of a run again, finished or not.
 
     RUN is a run directory, such as runs/quickstart.
@@ -22,7 +23,9 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
     from fedsim.report import build, terminal
 
     made = build.write(run, out)
-    if as_json:
+    if quiet:
+        click.echo(made.html)
+    elif as_json:
         paths = {
             "report": str(made.html),
             "timeline": str(made.timeline),

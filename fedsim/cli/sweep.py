@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fedsim.cli.complete import SWEEP
 from fedsim.cli.outside import allow_outside
 from fedsim.errors import ScenarioError, going_on
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="sweep", short_help="Run a scenario at many points and write one table.")
-@click.argument("file", required=False)
+@click.argument("file", required=False, shell_complete=SWEEP)
 @click.option("--out", type=click.Path(path_type=Path), help="Sweep directory [default: runs/<name>].")
 @click.option(
     "--workers", type=click.IntRange(1, 512), default=2, show_default=True, help="Points computed at once."

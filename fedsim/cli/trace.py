@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -19,8 +20,14 @@ from fedsim.errors import TraceError, going_on
 @click.option(
     "--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes to share it."
 )
+@click.option("--quiet", is_flag=True, help="Print the paths of the traces and nothing else.")
 def command(
-    models: tuple[str, ...], config: Path | None, name: str | None, out: Path | None, workers: int
+    models: tuple[str, ...],
+    config: Path | None,
+    name: str | None,
+    out: Path | None,
+    workers: int,
+    quiet: bool,
 ) -> None:
     """Trace MODELs (all that fedsim knows by default): no weights are allocated.
 
@@ -50,9 +57,12 @@ def command(
         check_writable(folder, model)
         way_on = f"no trace of {model} was written; start it again, those that were written are whole"
         with going_on(way_on, folder):
-            with console.status(f"tracing {model}"):
+            with contextlib.nullcontext() if quiet else console.status(f"tracing {model}"):
                 content = trace(model_config, model, workers=workers)
             path = write(content, folder)
+        if quiet:
+            click.echo(path)
+            continue
         variants = sum("@" not in v for v in content["graph"]["variants"])
         console.print(
             f"{path}: {len(content['nodes'])} layers, {variants} variants, verified"

@@ -1,7 +1,11 @@
 """The first steps: init, schema, describe and completion, each held against what really happens."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -130,3 +134,45 @@ def test_the_shell_completes_names(words, name, monkeypatch, capfd):
     with pytest.raises(SystemExit):
         main([])
     assert f"plain,{name}\n" in capfd.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("fedsim comp", {"compare"}),
+        ("fedsim run quick", {"quickstart"}),
+        ("fedsim sweep yea", {"years"}),
+        ("fedsim cost --device raspberry-pi-4 --mo", {"--model"}),
+        ("fedsim run quickstart --engine fl", {"flower"}),
+    ],
+)
+def test_bash_completes_as_the_guide_sets_it_up(words, offered, tmp_path):
+    typed = words.split()
+    script = (
+        'eval "$(_FEDSIM_COMPLETE=bash_source fedsim)"\n'
+        "complete -p fedsim >/dev/null || exit 1\n"
+        f"COMP_WORDS=({words}); COMP_CWORD={len(typed) - 1}\n"
+        f"_fedsim_completion fedsim {typed[-1]} {typed[-2]}\n"
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path, env={**os.environ, **path},
+    )  # fmt: skip
+    assert offered <= set(done.stdout.split())
+    assert all(word.startswith(typed[-1]) for word in done.stdout.split())
+
+
+def test_quiet_prints_a_path_or_nothing(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["init", str(tmp_path / "mine.yaml"), "--quiet"])
+    assert capsys.readouterr().out == ""
+    with pytest.raises(SystemExit):
+        main(["run", str(tmp_path / "mine.yaml"), "--set", "rounds.count=1", "--no-report", "--quiet",
+              "--out", str(tmp_path / "run")])  # fmt: skip
+    assert capsys.readouterr().out == f"{tmp_path / 'run'}\n"
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path / "run"), "--quiet"])
+    assert capsys.readouterr().out == f"{tmp_path / 'run' / 'report.html'}\n"

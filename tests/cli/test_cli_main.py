@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from fedsim.cli import VERBS, fedsim, main
+from fedsim import cli
+from fedsim.cli import CHAPTERS, VERBS, fedsim, main
 
 HEAVY = {"torch", "pandas", "numpy", "pydantic", "matplotlib", "transformers", "rich"}
 
@@ -30,6 +33,15 @@ def test_help_imports_nothing_heavy():
     for verb, meaning in VERBS.items():
         assert f"  {verb} " in done.stdout
         assert meaning in done.stdout
+
+
+def test_help_is_a_table_of_contents():
+    files = Path(cli.__file__).parent.glob("*.py")
+    assert set(VERBS) == {file.stem for file in files if "def command(" in file.read_text(encoding="utf-8")}
+    assert sum(map(len, CHAPTERS.values())) == len(VERBS)
+    said = CliRunner().invoke(fedsim, ["--help"]).output
+    places = [said.index(f"\n{chapter}:\n") for chapter in CHAPTERS]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("verb", VERBS)
