@@ -24,6 +24,7 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+_PATIENCE_MS = 200_000  # timing never decides a test
 LAPTOP, PHONE = (1366, 768), (390, 844)
 
 
@@ -65,7 +66,9 @@ class Browser:
     """Headless Chromium with a fresh profile."""
 
     def __init__(self, playwright: Any, executable: str) -> None:
-        self._browser = playwright.chromium.launch(executable_path=executable, args=list(_FLAGS))
+        self._browser = playwright.chromium.launch(
+            executable_path=executable, args=list(_FLAGS), timeout=_PATIENCE_MS
+        )
 
     def close(self) -> None:
         """End it."""
@@ -90,6 +93,7 @@ class Browser:
         )
         try:
             page = context.new_page()
+            page.set_default_timeout(_PATIENCE_MS)
             seen, address = Opened(page), file.resolve().as_uri()
             page.on("console", lambda m: seen.errors.append(m.text) if m.type == "error" else None)
             page.on("pageerror", lambda error: seen.errors.append(str(error)))

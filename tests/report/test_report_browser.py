@@ -48,3 +48,14 @@ def test_without_scripts_the_pictures_stand(browser, report):
     with browser.open(report, scripts=False) as seen:
         assert seen.page.locator("figure picture img").count() == len(CHARTS)
         assert all(image.is_visible() for image in seen.page.locator("figure picture img").all())
+
+
+def test_the_report_of_a_thousand_rounds_of_ten_thousand_clients_is_small_and_opens(
+    browser, make_run, tmp_path
+):
+    # Rounds and devices decide the size, and the cohort does not; the slow test has a cohort of 1,000.
+    report = build.write(make_run(tmp_path / "run", rounds=1000, cohort=20, clients=10_000)).html
+    assert report.stat().st_size < 5_000_000
+    with browser.open(report) as seen:
+        assert seen.clean, seen.errors
+        assert seen.page.locator("figure.live").count() == len(CHARTS)

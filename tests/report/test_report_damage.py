@@ -97,6 +97,6 @@ def test_a_strange_scenario_is_no_trouble(sound, tmp_path_factory, block, value)
 
 @pytest.mark.slow
 def test_a_long_run_of_a_large_fleet_stays_small(make_run, tmp_path):
-    made = build.write(make_run(tmp_path / "run", rounds=1000, cohort=50, clients=10_000))
-    assert made.html.stat().st_size < 2_000_000
+    made = build.write(make_run(tmp_path / "run", rounds=1000, cohort=1000, clients=10_000))
+    assert made.html.stat().st_size < 5_000_000
     assert made.timeline.stat().st_size < 20_000_000
