@@ -8,6 +8,7 @@ anything but the error that the caller names. Nothing that is read is ever execu
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -44,6 +45,36 @@ def size_of(path: Path, error: Error, most_bytes: int) -> int:
             file=path,
         )
     return found.st_size
+
+
+def refuse_links(folder: Path, error: Error, depth: int = 2) -> None:
+    """Refuse a directory with a link that leads out of it: nothing elsewhere is read or written through it.
+
+    Args:
+        folder: a run or sweep directory.
+        error: the kind of error to raise.
+        depth: how many levels of folders are looked through.
+
+    Raises:
+        InputError: (of kind ``error``) naming the link.
+    """
+    root = folder.resolve()
+    levels = [folder]
+    for _ in range(depth):
+        found = [entry for level in levels for entry in _entries(level, error)]
+        for entry in found:
+            if entry.is_symlink() and not Path(entry).resolve().is_relative_to(root):
+                said = "is a link that leads out of this directory; put the file itself there"
+                raise error(said, file=entry.path)
+        levels = [Path(entry) for entry in found if entry.is_dir()]
+
+
+def _entries(folder: Path, error: Error) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError as fault:
+        raise error(f"cannot be read: {_reason(fault)}", file=folder) from None
 
 
 def read_text(path: Path, error: Error, most_bytes: int) -> str:

@@ -109,8 +109,9 @@ def finetune(
         CorpusError: if there is no transcribed speech to train or test on.
     """
     if isinstance(weights, Path):
-        named = checkpoint.read(weights).group("model")
         net = model.build_model(preset, seed)
+        kinds = {f"model.{name}": checkpoint.Kind(tuple(p.shape)) for name, p in net.named_parameters()}
+        named = checkpoint.read(weights, kinds).group("model")
         weights = np.concatenate([named[name].reshape(-1) for name, _ in net.named_parameters()])
     held = speech if isinstance(speech, Corpus) else corpus.load(speech)
     return recognise(np.asarray(weights, np.float32), preset, spec, held, seed, device)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.errors import CorpusError, FedsimError, RunError
 from fedsim.learning import aggregate, batches, checkpoint, corpus, model, partition, state
+from fedsim.learning.checkpoint import Kind
 from fedsim.learning.corrupt import Corruption
 from fedsim.learning.intake import Intake
 from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob
@@ -262,15 +263,13 @@ class SpeechLearner:
         if self.checkpoints is None or wanted is None:
             raise RunError("there is no checkpoint to go on from", file=self.checkpoints)
         file = checkpoint.path(self.checkpoints, wanted)
-        held = checkpoint.read(file)
+        held = checkpoint.read(file, self._tensors(wanted))
         if (
             held.metadata.get("seed") != str(self.seed)
             or held.metadata.get("fingerprint") != self._fingerprint()
         ):
             raise RunError("the checkpoint belongs to another scenario or seed", file=file)
         named = held.group("model")
-        if {name: value.shape for name, value in named.items()} != self._shapes:
-            raise RunError("the checkpoint belongs to another model", file=file)
         self.rounds_done = wanted
         flat = np.concatenate([named[name].reshape(-1) for name in self._shapes])
         self._version(wanted)[:] = np.concatenate([flat, held.tensors["optimizer"]])
@@ -280,6 +279,14 @@ class SpeechLearner:
         if rounds_done is not None:
             self._advance_to(rounds_done)
         return self.rounds_done
+
+    def _tensors(self, rounds_done: int) -> dict[str, Kind]:
+        """What a checkpoint after so many rounds must hold."""
+        kinds = {f"model.{name}": Kind(shape) for name, shape in self._shapes.items()}
+        kinds["optimizer"] = Kind((self._length - self.parameters,))
+        kinds |= {f"server.{name}": Kind(v.shape, "F64") for name, v in self._server.state().items()}
+        oldest = max(0, rounds_done - self.spec.max_staleness)
+        return kinds | {f"older.{v}": Kind((self._length,)) for v in range(oldest, rounds_done)}
 
     def _fingerprint(self) -> str:
         text = json.dumps(asdict(self.spec), sort_keys=True)

@@ -20,6 +20,7 @@ from fedsim.errors import RunError
 from fedsim.results import parts as parts_
 from fedsim.results.columns import TABLES, schema
 from fedsim.results.manifest import check_format
+from fedsim.results.pending import joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,7 +192,7 @@ class Run:
             if rounds is None or (segment.first <= rounds[1] and segment.last >= rounds[0]):
                 yield from _file_batches(segment.file(parts, table), table, names, rounds)
         position = list(TABLES).index(table)
-        for record in parts_.journal_records(parts, index):
+        for record in joined(parts_.journal_records(parts, index)):
             batch = record.batches[position].select(names)
             for name in set(names) & set(_TEXT[table]):
                 place = batch.schema.get_field_index(name)
@@ -215,6 +216,7 @@ def load(run_dir: str | Path) -> Run:
         raise RunError("is not a directory; give the directory of a run", file=path)
     if not is_run(path):
         raise RunError("holds no run: it has no manifest.json", file=path)
+    files.refuse_links(path, RunError)
     run = Run(path, finished=(path / "summary.json").is_file())
     check_format(run.manifest, path / "manifest.json")
     _ = run.scenario

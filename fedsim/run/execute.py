@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fedsim import results
+from fedsim import files, results
 from fedsim.engine import Learner, RoundRecord, Simulation, simulate
 from fedsim.errors import InputError, RunError, going_on
 from fedsim.results import atomic
@@ -75,7 +75,7 @@ def run(
     writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices)
     with writer:
         try:
-            return _finish(composition, writer, workers, progress, 0)
+            return _finish(composition, writer, workers, progress)
         except InputError as fault:
             if writer.last_round is None:  # what was asked cannot be: it is as if it had not been
                 writer.discard()
@@ -106,16 +106,17 @@ def resume(
         raise RunError("holds no run to go on with: it has no scenario.yaml", file=directory)
     if results.is_run(directory) and "flower" in results.Run(directory, finished=False).manifest:
         raise RunError("is the run of a Flower app, and only the app can do its rounds", file=directory)
+    files.refuse_links(directory, RunError)
     composition = compose(load(str(file), reach=again(directory, reach)).scenario)
     if adapt is not None:
         composition = adapt(composition)
-    states = state.available(directory / "checkpoints")
-    at = states[-1] if states else 0
     if (directory / "summary.json").is_file():  # a crash just before the very end leaves them
         state.clear(directory / "checkpoints")
+    scenario = results.Run(directory, finished=False).scenario_text
+    at, engine_state = state.newest(directory / "checkpoints", scenario)
     with results.RunWriter.resume(directory, at, composition.devices) as writer:
         atomic.sweep(directory / "checkpoints")
-        return _finish(composition, writer, workers, progress, at)
+        return _finish(composition, writer, workers, progress, at, engine_state)
 
 
 def again(directory: Path, reach: Reach) -> Reach:
@@ -127,9 +128,14 @@ def again(directory: Path, reach: Reach) -> Reach:
 
 
 def _finish(
-    composition: Composition, writer: results.RunWriter, workers: int, progress: Progress, at: int
+    composition: Composition,
+    writer: results.RunWriter,
+    workers: int,
+    progress: Progress,
+    at: int = 0,
+    engine_state: dict[str, Any] | None = None,
 ) -> Path:
-    """Run what is left, from round ``at`` on."""
+    """Run what is left, from round ``at`` and the engine's state there on."""
     began = time.monotonic()
     checkpoints = writer.path / "checkpoints"
     learner = None
@@ -138,9 +144,8 @@ def _finish(
             if composition.learner is not None:
                 progress.note("preparing the speech corpus and the workers")
                 learner = composition.learner(workers, checkpoints)
-                _say_corpus(learner, writer, progress)
+                _say_corpus(learner, writer, at, progress)
                 _begin_learning(learner, writer, at, progress, composition.pretrains)
-            engine_state = state.read(checkpoints, at) if at else None
             _simulate(composition, learner, writer, engine_state, progress, began)
         finally:
             progress.end()
@@ -149,12 +154,21 @@ def _finish(
     return writer.path
 
 
-def _say_corpus(learner: Any, writer: results.RunWriter, progress: Progress) -> None:
+def _say_corpus(learner: Any, writer: results.RunWriter, at: int, progress: Progress) -> None:
     """Tell what the speech corpus holds and what of it was skipped, and keep it with the run."""
     for sentence in getattr(learner, "notes", ()):
         progress.note(sentence)
-    if (account := getattr(learner, "account", None)) is not None:
-        writer.note("corpus", account)
+    if (account := getattr(learner, "account", None)) is None:
+        return
+    before = results.Run(writer.path, finished=False).manifest.get("corpus")
+    if at and isinstance(before, dict) and before.get("sha256") != account["sha256"]:
+        raise RunError(
+            "the speech corpus is not what this run began with: "
+            f"{account['utterances']} utterances and {account['skipped']} skipped, then "
+            f"{before.get('utterances')} and {before.get('skipped')}; put it back, or begin a new run",
+            file=writer.path,
+        )
+    writer.note("corpus", account)
 
 
 def _begin_learning(
@@ -181,6 +195,7 @@ def _simulate(
     progress: Progress,
     began: float,
 ) -> None:
+    scenario = results.Run(writer.path, finished=False).scenario_text
     simulation = Simulation(composition.world, composition.plan, learner, engine_state)
     progress.begin(composition.plan.rounds, writer.next_round)
     saved = time.monotonic()
@@ -190,7 +205,7 @@ def _simulate(
         progress.round(record)
         if learner is not None or time.monotonic() - saved > STATE_INTERVAL_S:
             writer.sync()
-            state.save(writer.path / "checkpoints", record.index + 1, simulation.state())
+            state.save(writer.path / "checkpoints", record.index + 1, simulation.state(), scenario)
             saved = time.monotonic()
     assert simulation.ending is not None
     wall = {"wall_s": round(time.monotonic() - began, 3), "python": sys.version.split()[0]}

@@ -107,7 +107,7 @@ def _one(job: _Job) -> dict[str, Any]:
     from fedsim.learning.local import device_of
 
     file, done, spec, settings, seed = job
-    model = checkpoint.read(file).metadata.get("model")
+    model = checkpoint.read(file, {}).metadata.get("model")
     if model != spec.model:
         raise RunError(f"holds a {model}; the scenario names {spec.model}", file=file)
     speech = corpus.load(spec.corpus)

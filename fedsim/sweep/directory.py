@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from fedsim import yamlfile
+from fedsim import files, yamlfile
 from fedsim.errors import RunError, ScenarioError, refused
 from fedsim.locks import Lock
 from fedsim.results import atomic
@@ -138,6 +138,7 @@ def read(directory: Path, outside: bool = False) -> tuple[Sweep, dict[str, Any]]
             else "holds no sweep to go on with: it has no sweep.json",
             file=directory,
         )
+    files.refuse_links(directory, RunError, depth=4)
     said = read_json(file)
     try:
         folder = Path(said["volatile"]["folder"])

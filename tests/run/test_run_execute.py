@@ -126,13 +126,13 @@ def test_an_engines_state_is_read_back_equal_and_damage_is_noticed(tmp_path):
 
     kept = {"next_round": 3, "now_s": 1.5, "selector": {"a": np.array([1.5, np.inf])}, "ledger": {}}
     for rounds in (1, 2, 3):
-        state.save(tmp_path, rounds, kept)
+        state.save(tmp_path, rounds, kept, "name: x")
     assert state.available(tmp_path) == [2, 3]
-    again = state.read(tmp_path, 3)
+    again = state.read(tmp_path, 3, "name: x")
     assert again["selector"]["a"].tolist() == [1.5, np.inf]
     assert again["selector"]["a"].dtype == np.float64
     with pytest.raises(RunError, match="damaged"):
-        state.read(tmp_path, 2)
+        state.read(tmp_path, 2, "name: x")
     (tmp_path / "engine-00003.json").write_text('{"next_round": 3')
     with pytest.raises(RunError, match="damaged"):
-        state.read(tmp_path, 3)
+        state.read(tmp_path, 3, "name: x")

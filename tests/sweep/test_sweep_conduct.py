@@ -269,8 +269,8 @@ def test_a_run_that_was_cut_off_within_its_training_goes_on_there(sweep_of, tmp_
     start(sweep_of(LEARNING, YEARS), tmp_path / "whole", Here)
     saved = state.save
 
-    def dying(folder, rounds_done, kept):
-        saved(folder, rounds_done, kept)
+    def dying(folder, rounds_done, kept, scenario):
+        saved(folder, rounds_done, kept, scenario)
         if rounds_done == 2:
             raise KeyboardInterrupt
 
