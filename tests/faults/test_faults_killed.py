@@ -6,6 +6,7 @@ busy machine. The moments of a command are spread over its whole life, one in ea
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def kill_and_go_on(machine, trying, draw, fault, verb, scenario, options, kills)
         while moments or directory is not None:
             if directory is None:
                 chain, done, directory = chain + 1, 0, machine.folder / f"cut-{chain}"
+                shutil.rmtree(machine.cache / "sweeps", ignore_errors=True)  # or all would be known
             begin = [verb, scenario, "--out", directory, *options]
             todo = resume_or_begin(machine, verb, begin, directory, options)
             if todo is not None and moments and done < CHAIN:
