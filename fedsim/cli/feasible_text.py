@@ -70,10 +70,12 @@ def _techniques(study: Study) -> list[str]:
 
 
 def _row(result: Result, names: list[str], with_technique: bool) -> list[str]:
+    from rich.markup import escape
+
     from fedsim.cli.fit import in_words
 
     found, question = result.answer, result.answer.question
-    cells = [f"  {question.trace.name} {question.batch} x {question.seconds:g} s"]
+    cells = [f"  {escape(question.trace.name)} {question.batch} x {question.seconds:g} s"]
     if with_technique:
         cells[0] += f"\n    {in_words(question.technique)}"
     if result.spread is None:
@@ -145,6 +147,8 @@ def _notes(study: Study, say: object) -> None:
     techniques = _techniques(study)
     if len(techniques) == 1 and (grid.best or techniques != [in_words(Technique())]):
         notes.append(f"Technique: {techniques[0]}.")
+    from rich.markup import escape
+
     say()
     for note in notes:
-        say(f"[dim]{note}[/dim]")
+        say(f"[dim]{escape(note)}[/dim]")
