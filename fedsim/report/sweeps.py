@@ -90,24 +90,41 @@ def read(directory: Path) -> Data:
         table = pq.read_table(directory / "sweep.parquet")
     except FileNotFoundError:
         raise RunError("holds no finished sweep: it has no sweep.parquet", file=directory) from None
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException, ValueError):
         raise RunError("is damaged: it is not a readable Parquet file", file=directory) from None
-    asked = yamlfile.load(directory / "sweep.yaml", RunError)
+    file = directory / "sweep.yaml"
+    asked = yamlfile.load(file, RunError)
     block = asked["sweep"] if isinstance(asked, dict) and isinstance(asked.get("sweep"), dict) else {}
     columns = table.to_pydict()
+    if "point" not in columns:
+        raise RunError("has no column 'point'", file=directory / "sweep.parquet")
     axes = []
     for key, held in block.items():
         if key == "figures" or not held:
             continue
-        column = "case" if key == "cases" else _column(next(iter(held)) if key == "zip" else key)
+        first = next(iter(held)) if isinstance(held, dict) else key
+        column = "case" if key == "cases" else _column(str(first) if key == "zip" else key)
+        if column not in columns:
+            said = f"is an axis, and sweep.parquet has no column {column!r}"
+            raise RunError(said, file=file, key=f"sweep.{key}")
         values = tuple(columns[column])
         axes.append(Axis(column, values, tuple(dict.fromkeys(values))))
+    if not axes:
+        raise RunError("has no axis", file=file, key="sweep")
     axes.sort(key=lambda axis: not axis.is_number)  # numbers make lines
     meanings = {
-        field.name: (field.metadata or {}).get(b"meaning", b"").decode("utf-8") for field in table.schema
+        field.name: (field.metadata or {}).get(b"meaning", b"").decode("utf-8", "replace")
+        for field in table.schema
     }
-    chosen = tuple(block.get("figures") or USUAL)
-    return Data(tuple(axes), columns, meanings, tuple(c for c in chosen if c in columns))
+    figures = block.get("figures") or USUAL
+    chosen = [c for c in figures if isinstance(c, str)] if isinstance(figures, (list, tuple)) else []
+    drawn = (c for c in chosen if c in columns and _is_figure(table.schema.field(c).type))
+    return Data(tuple(axes), columns, meanings, tuple(drawn))
+
+
+def _is_figure(kind: pa.DataType) -> bool:
+    """Whether a column of that type can be drawn."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind))
 
 
 def _column(key: str) -> str:

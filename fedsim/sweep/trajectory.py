@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim import files
 from fedsim.engine import Learner
 from fedsim.errors import RunError
 from fedsim.learning import RoundLearning
@@ -34,6 +35,7 @@ from fedsim.learning import checkpoint as checkpoints_
 from fedsim.results import atomic
 
 FILE = "answers.jsonl"
+MOST_BYTES = 300 * files.MB
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -62,12 +64,17 @@ class Answer:
 
     @staticmethod
     def read(line: str) -> Answer | None:
-        """An answer from its line; None if the line is torn."""
+        """An answer from its line; None if the line is torn, or is no answer."""
         try:
-            name = json.loads(line)["name"]
-        except (ValueError, KeyError, TypeError):
+            data = json.loads(line)
+            answer = Answer(str(data["name"]), line)
+            answer.metrics()
+            if "round" in data:
+                answer.call()
+                answer.learning(np.arange(len(data["clients"])))
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
             return None
-        return Answer(str(name), line)
+        return answer
 
     @property
     def data(self) -> dict[str, Any]:
@@ -249,8 +256,8 @@ def read(folder: Path) -> list[Answer]:
     """The answers that a run keeps in its checkpoints folder; a torn line ends them."""
     file = folder / FILE
     answers: list[Answer] = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-        answer = Answer.read(line)
+    for line in files.lines(file, RunError, MOST_BYTES, MOST_BYTES) if file.is_file() else ():
+        answer = Answer.read(line.rstrip("\n"))
         if answer is None:
             break
         answers.append(answer)
