@@ -17,17 +17,15 @@ from pathlib import Path
 
 from fedsim.errors import RunError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment]
 
 _LONGEST = 200
 
 
 def _taken(handle: int, wait: bool = False) -> bool:
     """Take the lock of an open file or folder; False if another process has it."""
-    if fcntl is None:  # pragma: no cover - Windows
+    if sys.platform == "win32":
         return True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -90,7 +88,7 @@ class Lock:
 
 def remove_abandoned(folder: Path, prefix: str) -> None:
     """Remove scratch folders whose process is gone."""
-    if fcntl is None:  # pragma: no cover - Windows: nobody can tell
+    if sys.platform == "win32":  # nobody can tell
         return
     for entry in folder.iterdir():
         if not entry.name.startswith(prefix) or entry.is_symlink():
@@ -116,7 +114,7 @@ def scratch(folder: Path, prefix: str) -> Iterator[Path]:
     remove_abandoned(folder, prefix)
     while True:
         work = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
-        if fcntl is None:  # pragma: no cover - Windows
+        if sys.platform == "win32":
             handle = -1
             break
         handle = os.open(work, os.O_RDONLY)
