@@ -19,7 +19,7 @@ def names(folder: str, suffix: str) -> Complete:
         root = paths.data_dir(folder)
         found = sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.rglob(f"*{suffix}"))
         known = [CompletionItem(name) for name in found if name.startswith(incomplete)]
-        return [*known, CompletionItem(incomplete, type="file")]
+        return [CompletionItem(incomplete, type="file"), *known]  # bash forgets what comes before a file
 
     return complete
 
