@@ -1,4 +1,4 @@
-"""Finished rounds in memory, until they become a Parquet segment.
+"""Finished rounds in memory, until they are a Parquet segment or have been read.
 
 A round of a few clients takes some kilobytes of objects for a few hundred bytes of figures. Records
 are therefore joined as they come, so that a hundred thousand small rounds take little more memory
@@ -6,6 +6,9 @@ than their figures.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import pyarrow as pa
 
@@ -45,6 +48,13 @@ class Pending:
     def last(self) -> int:
         """The last round taken in."""
         return self.records[-1].round
+
+
+def joined(records: Iterable[Record]) -> Iterator[Record]:
+    """The same rounds in fewer records, a bounded number of rounds in each."""
+    rest = iter(records)
+    while several := list(islice(rest, _JOINED)):
+        yield _join(several)
 
 
 def _join(records: list[Record]) -> Record:

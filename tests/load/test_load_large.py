@@ -72,6 +72,7 @@ def _tells_the_truth(folder: Path) -> dict[str, object]:
     return summary
 
 
+@pytest.mark.timeout(1800)
 def test_more_rows_take_no_more_memory(tmp_path: Path) -> None:
     peaks = []
     for rounds in (40, 160):

@@ -50,8 +50,8 @@ def _scenario(folder: Path, text: str = SOAK) -> Path:
 
 def _run(folder: Path, scenario: Path, rounds: int, **watching: object) -> Watched:
     return fedsim(
-        "run", scenario, "--out", "run", "--set", f"rounds.count={rounds}", "--no-report", "--quiet",
-        cwd=folder, **watching,
+        "run", scenario, "--out", "run", "--set", f"rounds.count={rounds}", "--workers", "1",
+        "--no-report", "--quiet", cwd=folder, **watching,
     )  # fmt: skip
 
 
@@ -62,14 +62,15 @@ def _flat(watched: Watched) -> float:
     return last - first
 
 
-def test_a_run_of_thousands_of_rounds_has_flat_memory(tmp_path: Path) -> None:
-    watched = _run(tmp_path, _scenario(tmp_path), 2_000)
+@pytest.mark.timeout(1800)
+def test_a_run_of_a_thousand_rounds_has_flat_memory(tmp_path: Path) -> None:
+    watched = _run(tmp_path, _scenario(tmp_path), 1_000)
     _flat(watched)
     run = results.load(tmp_path / "run")
-    assert run.summary["rounds"] == 2_000
+    assert run.summary["rounds"] == 1_000
     assert not (tmp_path / "run" / "parts").exists()
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) <= 2
-    assert folder_bytes(tmp_path / "run") < 500 * 2_000
+    assert folder_bytes(tmp_path / "run") < 500 * 1_000
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ EVERY_S = 0.1
 
 @dataclass
 class Watched:
-    """What a process used; sizes are resident bytes of it and its children, in order of time."""
+    """What a process used; sizes are its resident bytes, in order of time."""
 
     ended: bool = True
     seconds: float = 0.0
@@ -62,8 +62,7 @@ def fedsim(*arguments: str | Path, cwd: Path, kill_when: Callable[[], bool] = la
 def _sample(pid: int, seen: Watched) -> None:
     try:
         process = psutil.Process(pid)
-        size = sum(member.memory_info().rss for member in [process, *process.children(recursive=True)])
-        files = process.num_fds()
+        size, files = process.memory_info().rss, process.num_fds()
     except psutil.NoSuchProcess:
         return
     if size:
