@@ -35,6 +35,7 @@ from fedsim.engine.shared_flights import SharedFlights
 from fedsim.engine.windows import Windows
 from fedsim.engine.world import Bools, Floats, Ints
 
+OFTEN = 128  # clients for each place, up to which the same are asked about again and again
 REFILLS = 16  # times that places are filled again at one instant, before the server waits a while
 # Client-rounds, for each place and each update wanted, and seconds that may go by without an update.
 FUTILE, FUTILE_S = 100, 2 * 86_400.0
@@ -60,6 +61,8 @@ class Asynchronous:
         wide = math.isinf(plan.server_down_bytes_per_s) and math.isinf(plan.server_up_bytes_per_s)
         self.flights: PricedFlights | SharedFlights = PricedFlights(desk) if wide else SharedFlights(desk)
         self.windows = Windows(self, self.flights) if isinstance(self.flights, PricedFlights) else None
+        if desk.world.clients <= OFTEN * self.places:
+            desk.presence.ask_once_while_offline()
         self.arrived = ClientRounds.none()
         self.ticket: int | None = None
         self.turn = 0

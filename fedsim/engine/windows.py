@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 NARROWEST = 64
 NOT_YET = -2
-WIDEST = 0.75  # share of those at work up to whose end a window reaches
+WIDEST = 0.9  # share of those at work up to whose end a window reaches
 
 
 class Windows:

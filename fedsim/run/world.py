@@ -188,6 +188,10 @@ class FleetWorld:
         """The first instant from ``time_s`` on at which each client is not online."""
         return self.fleet.offline_from_s(clients, time_s)
 
+    def online_from_s(self, clients: Ints, time_s: Floats) -> Floats:
+        """The first instant from ``time_s`` on at which each client is online."""
+        return self.fleet.online_from_s(clients, time_s)
+
     def room_bytes(self, clients: Ints) -> Floats:
         """Memory that the system leaves to training and to other programs together."""
         return self._room_bytes[clients]
