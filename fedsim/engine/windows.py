@@ -3,11 +3,12 @@
 While every place is taken, each end frees one place, which is filled at once. So the ends up to some
 instant, the horizon, are taken together: replacements are chosen and priced for all of them in one
 pass, each at its own instant; replacements that end before the horizon are replaced in the next pass,
-and so on. A choice depends on who else is at work, so in every pass all choices are looked at again
-with what is known by then, and what followed from a choice that has changed is dropped. A choice
-depends only on earlier ones: when nothing changes any more, all are as they would have been one by
-one. What the passes cannot settle (two ends at one instant, a turn with nobody to choose, the last
-close of the plan) moves the horizon to before that instant.
+and so on. A choice depends on who else is at work, so in every pass choices are looked at again with
+what is known by then, and what followed from a choice that has changed is dropped. A choice depends
+only on earlier ones: all that are earlier than the first that still changes, the front, are as they
+would have been one by one. While the front follows, the horizon moves on, so that each pass has many
+to price. What the passes cannot settle (two ends at one instant, a turn with nobody to choose, the
+last close of the plan) moves the horizon to before that instant, for good.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 NARROWEST = 64
 NOT_YET = -2
-WIDEST = 0.9  # share of those at work up to whose end a window reaches
+STEP = 0.25  # share of those at work whose ends a pass adds
+PASSES = 16  # in which the horizon moves on; then the window is brought to its end
 
 
 class Windows:
@@ -42,7 +44,6 @@ class Windows:
         self.server = server
         self.flights = flights
         self.worked_through = 0
-        self._width = NARROWEST
         self._inside: tuple[float, Table] | None = None  # within a window: the instant, and replacements
 
     def work_through(self) -> Process:
@@ -77,13 +78,7 @@ class Windows:
 
     def _window(self) -> tuple[Table, Table]:
         """The next ends, in order, and the replacement for each; none if they cannot be taken so."""
-        table = self.flights.table
-        first = max(min(self._width, len(table.rows) - 1), 0)
-        window = _Window(self.server, self.flights, float(table.rows.ended_s[first]))
-        ends, fresh = window.settled()
-        count = len(ends.rows)
-        self._width = max(NARROWEST, 2 * self._width if count >= first else count + count // 2)
-        self._width = min(self._width, max(NARROWEST, int(WIDEST * len(table.rows))))
+        ends, fresh = _Window(self.server, self.flights).settled()
         return ends, fresh
 
     def state(self) -> State:
@@ -100,13 +95,17 @@ class _Window:
     the beginning, then replacements as they are priced.
     """
 
-    def __init__(self, server: Asynchronous, flights: PricedFlights, horizon_s: float):
-        self.server, self.desk, self.flights, self.horizon_s = server, server.desk, flights, horizon_s
+    def __init__(self, server: Asynchronous, flights: PricedFlights):
+        self.server, self.desk, self.flights = server, server.desk, flights
+        self.busy_until_s = flights.busy_until_s  # with the turns that are settled; put back at the end
+        self.put_back: list[tuple[Ints, Floats]] = []
+        self.front_s = self.horizon_s = -np.inf
+        self.blocked_s = np.inf  # beyond this the horizon does not move
+        self.begun = 0  # of those at work at the beginning, how many end before the horizon
         self.alike = bool(getattr(self.desk.world, "rounds_alike", False))
         self.drawn = self.desk.selector.drawn()
-        count = int(np.searchsorted(flights.table.rows.ended_s, horizon_s))
-        self.pool = [flights.table.take(slice(0, count))]
-        self.pooled = count
+        self.pool = [flights.table]
+        self.pooled = len(flights.table.rows)
         none = np.zeros(0, dtype=np.int64)
         self.end_at = none  # in the pool: whose place the turn fills
         self.fresh_at = none  # in the pool: who fills it
@@ -117,7 +116,6 @@ class _Window:
         self.until_s = np.zeros(0)  # when that client ends
         self.done = np.zeros(0, dtype=np.bool_)  # whether who has ended was complete
         self.alive = np.zeros(0, dtype=np.bool_)  # whether that end comes about, as far as is known
-        self._add(self.pool[0], np.arange(count), np.full(count, -1))
 
     def _add(self, ends: Table, end_at: Ints, parent: Ints) -> None:
         """Turns that fill the places of ``ends``."""
@@ -142,22 +140,64 @@ class _Window:
     def settled(self) -> tuple[Table, Table]:
         """The ends that are certain, in order, and the replacement for each."""
         if self.drawn is not None:
-            while (changed := self._choose()).size:
+            # Without this, what lies far ahead is likely to be worked out in vain.
+            passes = PASSES if self.alike and self.desk.ledger.battery is None else 1
+            self._move_on()
+            while (changed := self._choose()).size or self.horizon_s < self.blocked_s:
+                passes -= 1
+                if passes < 1:
+                    self.blocked_s = min(self.blocked_s, self.horizon_s)
+                front_s = float(self.drawn.time_s[changed].min()) if changed.size else self.horizon_s
                 self._drop_followers(changed)
                 self._price(changed[self.alive[changed]])
+                self._settle(front_s)
+                if self.horizon_s < self.blocked_s:
+                    self._move_on()
+            for clients, until_s in reversed(self.put_back):
+                self.busy_until_s[clients] = until_s
         return self._certain()
+
+    def _move_on(self) -> None:
+        """Let the horizon move on, and take in the ends that come before it then."""
+        server, plan = self.server, self.desk.plan
+        ended_s = self.flights.table.rows.ended_s
+        step = max(NARROWEST, int(STEP * ended_s.size))
+        begun = min(self.begun + step, ended_s.size - 1)
+        before_s, self.horizon_s = self.horizon_s, min(float(ended_s[begun]), self.blocked_s)
+        enough = (plan.rounds - self.desk.next_round) * server.size - server.buffered
+        if begun == ended_s.size - 1 or int((self.done & self.alive).sum()) >= enough:
+            self.blocked_s = min(self.blocked_s, self.horizon_s)
+        first, self.begun = self.begun, max(int(np.searchsorted(ended_s, self.horizon_s)), self.begun)
+        if self.begun > first:
+            at = np.arange(first, self.begun)
+            self._add(self.flights.table.take(slice(first, self.begun)), at, np.full(at.size, -1))
+        late = (self.until_s >= before_s) & (self.until_s < self.horizon_s) & (self.fresh_at >= 0)
+        rows = np.flatnonzero(late & self.alive)
+        if rows.size:
+            self._add(Table.join(self.pool).take(self.fresh_at[rows]), self.fresh_at[rows], rows)
+
+    def _settle(self, front_s: float) -> None:
+        """Whatever comes before the front does not change any more."""
+        assert self.drawn is not None
+        time_s = self.drawn.time_s
+        rows = np.flatnonzero(self.alive & (time_s >= self.front_s) & (time_s < front_s))
+        rows = rows[np.argsort(time_s[rows], kind="stable")]
+        clients = self.client[rows]
+        self.put_back.append((clients, self.busy_until_s[clients]))
+        self.busy_until_s[clients] = self.until_s[rows]
+        self.front_s = max(self.front_s, front_s)
 
     def _stop_before(self, times_s: Floats) -> None:
         """Nothing from the first of these instants on is certain."""
         if times_s.size and (first_s := float(times_s.min())) < self.horizon_s:
             assert self.drawn is not None
-            self.horizon_s = first_s
+            self.horizon_s = self.blocked_s = first_s
             self.alive &= self.drawn.time_s < first_s
 
     def _choose(self) -> Rows:
-        """Let every turn choose with what is known of the others; the turns that choose anew."""
+        """Let every turn from the front on choose with what is known; the turns that choose anew."""
         assert self.drawn is not None
-        rows = np.flatnonzero(self.alive)
+        rows = np.flatnonzero(self.alive & (self.drawn.time_s >= self.front_s))
         rank = np.empty(self.alive.size, dtype=np.int64)
         order = np.argsort(self.drawn.time_s[rows], kind="stable")
         rank[rows[order]] = np.arange(rows.size)
@@ -172,7 +212,8 @@ class _Window:
             if not (in_order[1:] == in_order[:-1]).any():
                 break
             # Who is chosen twice goes to the earlier turn, and is at work for as long as anybody knows.
-            chosen = self.drawn.choose(changed, self._free(np.flatnonzero(self.alive), rank))
+            rows = rows[self.alive[rows]]
+            chosen = self.drawn.choose(changed, self._free(rows, rank))
             if (chosen == self.client[changed]).all():
                 break
         return changed
@@ -180,7 +221,7 @@ class _Window:
     def _free(self, rows: Rows, rank: Ints) -> Free:
         """Tells if clients are free at the instants of turns, by what the turns ``rows`` have chosen."""
         assert self.drawn is not None
-        time_s, busy_until_s, most = self.drawn.time_s, self.flights.busy_until_s, rank.size
+        time_s, busy_until_s, most = self.drawn.time_s, self.busy_until_s, rank.size
         rows = rows[self.client[rows] >= 0]
         keys = self.client[rows] * most + rank[rows]
         order = np.argsort(keys, kind="stable")
@@ -242,6 +283,7 @@ class _Window:
             self._stop_before(time_s[again])
         count = int(np.searchsorted(time_s, self.horizon_s))
         rows, pool = rows[:count], Table.join(self.pool)
-        ends, fresh = pool.take(self.end_at[rows]), pool.take(self.fresh_at[rows])
-        fresh.rows.base_round, fresh.rows.round = right[:count], right[:count].copy()
-        return ends, fresh
+        # Who was dispatched and has ended within the window is in the pool with what was assumed then.
+        pool.rows.base_round[self.fresh_at[rows]] = right[:count]
+        pool.rows.round[self.fresh_at[rows]] = right[:count]
+        return pool.take(self.end_at[rows]), pool.take(self.fresh_at[rows])

@@ -18,7 +18,8 @@ from fedsim.engine.world import Bools, Floats, Ints
 
 DRAWS = 64  # of a turn, before it is left to be looked at by itself
 KEPT = 8  # candidates of a turn, likewise
-TOGETHER = 1024  # draws of few turns that are looked at together
+LEAST, MOST = 4, 8  # draws of a turn looked at together, with many turns and with few
+TOGETHER = 512
 
 Rows = NDArray[np.intp]
 AcceptEach = Callable[[Ints, Ints, Floats], Bools]
@@ -87,7 +88,7 @@ class Drawn:
 
     def _look(self, turn: Rows) -> None:
         """Look at a few more draws of each of these turns."""
-        some = min(max(TOGETHER // turn.size, 2), 8)
+        some = MOST if turn.size < TOGETHER // MOST else LEAST
         draw = rng.draws(self._state[turn][:, None], self._seen[turn][:, None] + np.arange(some))
         uniform = rng.uniform(draw)
         clients = (uniform * self._fleet).astype(np.int64)
