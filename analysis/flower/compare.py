@@ -19,17 +19,13 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 
 import fedsim
+from fedsim.report.style import LIGHT
+from fedsim.report.words import OUTCOME_WORDS
 
 HERE = Path(__file__).parent
 PICTURE = HERE.parent / "pictures" / "flower.png"
-COLOURS = {
-    "not asked": "#e6e6e6",
-    "completed": "#3b7a57",
-    "late": "#d9a441",
-    "oom": "#b5403a",
-    "offline": "#5b7db1",
-    "failed": "#333333",
-}
+COLOURS = {"not asked": LIGHT.grid, **LIGHT.outcome}  # the report's, for every kind of colour vision
+ALONE, FLEET = "#E69F00", LIGHT.blue
 
 
 # %%
@@ -54,20 +50,18 @@ figure = plt.figure(figsize=(10, 6.4), layout="constrained")
 grid = figure.add_gridspec(2, 2, height_ratios=[1, 1.1])
 left, right, below = (figure.add_subplot(part) for part in (grid[0, 0], grid[0, 1], grid[1, :]))
 
-left.plot(list(without), [m["test_accuracy"] for m in without.values()], "o-", c="0.55", label="Flower alone")
-left.plot(
-    list(with_fleet),
-    [m["test_accuracy"] for m in with_fleet.values()],
-    "o-",
-    c="#3b7a57",
-    label="with the fleet",
-)
-left.set(xlabel="round", ylabel="test accuracy", title="Same rounds", ylim=(0, 1))
+alone, fleet = ([100 * m["test_accuracy"] for m in told.values()] for told in (without, with_fleet))
+left.plot(list(without), alone, "s--", c=ALONE, label="Flower alone")
+left.plot(list(with_fleet), fleet, "o-", c=FLEET, label="with the fleet")
+left.set(xlabel="rounds done", ylabel="test accuracy (%)", title="Same rounds", ylim=(0, 102))
 left.legend(frameon=False, loc="lower right")
 
 hours = [0.0, *(rounds.end_s / 3600)]
-right.plot(hours, [m["test_accuracy"] for m in with_fleet.values()], "o-", c="#3b7a57")
-right.set(xlabel="simulated hours", title="The same rounds on the simulated clock", ylim=(0, 1))
+right.plot(hours, fleet, "o-", c=FLEET)
+right.set(xlabel="simulated time (hours)", title="The same rounds on the simulated clock", ylim=(0, 102))
+for ax in (left, right):
+    ax.grid(axis="y", color=LIGHT.grid)
+    ax.spines[["top", "right"]].set_visible(False)
 
 # %%
 names = list(COLOURS)
@@ -92,9 +86,14 @@ below.set_yticks(
 below.set_xticks([x + 0.5 for x in range(1, len(rounds) + 1)], range(1, len(rounds) + 1))
 below.invert_yaxis()
 below.tick_params(length=0)
-below.set(xlabel="round", title="Who makes it")
+below.set(xlabel="round", ylabel="device and number of the client", title="Who makes it")
+below.spines[:].set_visible(False)
 seen = {names[code] for line in cells for code in line}
-handles = [Patch(color=colour, label=word) for word, colour in COLOURS.items() if word in seen]
+handles = [
+    Patch(color=colour, label=OUTCOME_WORDS.get(word, word))
+    for word, colour in COLOURS.items()
+    if word in seen
+]
 below.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 figure.savefig(PICTURE, dpi=130)
