@@ -175,4 +175,5 @@ def test_quiet_prints_a_path_or_nothing(tmp_path, capsys):
     assert capsys.readouterr().out == f"{tmp_path / 'run'}\n"
     with pytest.raises(SystemExit):
         main(["report", str(tmp_path / "run"), "--quiet"])
-    assert capsys.readouterr().out == f"{tmp_path / 'run' / 'report.html'}\n"
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path / 'run' / 'report.html'}\n", told.err
