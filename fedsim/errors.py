@@ -137,3 +137,14 @@ def going_on(sentence: str, place: Path) -> Iterator[None]:
         raise refused(place, fault, sentence) from None
     finally:
         _ways_on.pop()
+
+
+@contextmanager
+def about(file: str | Path) -> Iterator[None]:
+    """What cannot be used, and names no file of its own, is said of ``file``."""
+    try:
+        yield
+    except InputError as error:
+        if error.file is not None:
+            raise
+        raise type(error)(error.message, file=file, key=error.key) from None

@@ -48,7 +48,7 @@ def size_of(path: Path, error: Error, most_bytes: int) -> int:
 
 
 def refuse_links(folder: Path, error: Error, depth: int = 2) -> None:
-    """Refuse a directory with a link that leads out of it: nothing elsewhere is read or written through it.
+    """Refuse a directory with a link out of it, or a pipe: nothing elsewhere is read, written or awaited.
 
     Args:
         folder: a run or sweep directory.
@@ -63,6 +63,8 @@ def refuse_links(folder: Path, error: Error, depth: int = 2) -> None:
     for _ in range(depth):
         found = [entry for level in levels for entry in _entries(level, error)]
         for entry in found:
+            if not (entry.is_file() or entry.is_dir() or entry.is_symlink()):
+                raise error("is a pipe, socket or device; it does not belong here", file=entry.path)
             if entry.is_symlink() and not Path(entry).resolve().is_relative_to(root):
                 said = "is a link that leads out of this directory; put the file itself there"
                 raise error(said, file=entry.path)

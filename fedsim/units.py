@@ -62,7 +62,10 @@ def _parse(text: object, units: dict[str, float], plain_unit: str, what: str, ex
         ValueError: with a message that says what would be accepted.
     """
     if isinstance(text, (int, float)) and not isinstance(text, bool):
-        number, unit = float(text), plain_unit
+        try:
+            number, unit = float(text), plain_unit
+        except OverflowError:
+            raise ValueError(f"{text!r} is not a finite {what}; write something like {example}") from None
     else:
         match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
         if match is None or (match[2] and match[2] not in units):

@@ -31,6 +31,7 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
     """
     from rich.console import Console
 
+    from fedsim.errors import about
     from fedsim.run import compose
     from fedsim.run.forecast import forecast
     from fedsim.run.outlook import outlook
@@ -38,7 +39,8 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
     from fedsim.scenario.references import allowed
 
     loaded = load(scenario, overrides, allowed(outside))
-    composition = compose(loaded.scenario)
+    with about(loaded.file):
+        composition = compose(loaded.scenario)
     rows, seen = outlook(composition), forecast(composition)
     if as_json:
         devices = [asdict(row) for row in rows]

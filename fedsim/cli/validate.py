@@ -43,7 +43,7 @@ def command(
     from rich.markup import escape
     from rich.table import Table
 
-    from fedsim.errors import one_line
+    from fedsim.errors import about, one_line
     from fedsim.run import compose
     from fedsim.run.host import learning_outlook
     from fedsim.run.outlook import outlook
@@ -52,7 +52,8 @@ def command(
     from fedsim.units import format_bytes, format_duration
 
     loaded = load(scenario, overrides, allowed(outside))
-    rows = outlook(compose(loaded.scenario))
+    with about(loaded.file):
+        rows = outlook(compose(loaded.scenario))
     real = learning_outlook(loaded.scenario, hosts)
     if as_json:
         click.echo(

@@ -29,6 +29,11 @@ from fedsim.errors import CONTROL, TraceError
 
 MOST_BYTES = 8 * files.MB  # twenty times the largest of the catalogue
 
+LARGEST = (
+    10**12
+)  # of parameters and coefficients: a thousand times those of the largest model of the catalogue
+LARGEST_AXIS = 10**6
+
 __all__ = ["Layer", "LayerTrace", "load_trace", "parse_trace"]
 
 
@@ -91,7 +96,14 @@ def parse_trace(content: Any, file: str = "") -> LayerTrace:
     layers = tuple(reader.layer(node, i, profiles, blocks) for i, node in enumerate(nodes))
     if len({layer.name for layer in layers}) != len(layers):
         reader.fail("two layers have the same id", "nodes")
-    reader.edges(content, {layer.name for layer in layers})
+    names = {layer.name for layer in layers}
+    reader.edges(content, names)
+    for block in blocks.values():
+        for checkpoint in block.checkpointed.values():
+            if checkpoint.last not in names:
+                reader.fail(
+                    f"{checkpoint.last!r:.60} is not a layer", f"graph.blocks.{block.name}.checkpointed"
+                )
     return LayerTrace(
         name=reader.get(graph, "name", str, "graph"),
         parameters=sum(layer.parameters for layer in layers),
@@ -145,7 +157,7 @@ class _Reader:
             if (
                 key not in ("of", "kernel", "stride", "padding", "multiple")
                 or type(value) is not int
-                or value < 0
+                or not 0 <= value <= LARGEST_AXIS
             ):
                 self.fail(f"{value!r:.60} is not a whole number of an axis", f"{path}.{key}")
         if (index > 0) != ("of" in numbers) or numbers.get("of", -1) >= index or numbers.get("stride", 1) < 1:
@@ -160,6 +172,8 @@ class _Reader:
             if not (isinstance(term, list) and len(term) == 4 and all(type(x) is int for x in term)):
                 self.fail(f"{term!r:.60} is not [coefficient, batch power, axis, axis power]", path)
             coefficient, i, axis, j = term
+            if abs(coefficient) > LARGEST:
+                self.fail(f"{term!r:.60} has a coefficient beyond {LARGEST:.0e}", path)
             if i not in (0, 1) or not 0 <= axis < max(self.size, 1) or j not in (0, 1, 2):
                 self.fail(f"{term!r:.60} has a power or axis that does not exist", path)
             found[i, axis, j] = coefficient
@@ -201,7 +215,10 @@ class _Reader:
                 if f.name != "last"
             }
             checkpoint = Checkpoint(last=self.get(entry, "last", str, at), **numbers)
-            found |= dict.fromkeys(self.get(entry, "variants", list, at), checkpoint)
+            names = self.get(entry, "variants", list, at)
+            if not all(isinstance(name, str) for name in names):
+                self.fail("is not a list of names", f"{at}.variants")
+            found |= dict.fromkeys(names, checkpoint)
         missing = [v for v in variants if "@" not in v and v not in found]
         if missing:
             self.fail(f"says nothing of {missing[0]}", f"{path}.checkpointed")
@@ -214,11 +231,11 @@ class _Reader:
             self.fail(f"{profile!r} is not in graph.profiles", f"{path}.profile")
         numbers = {k: self.get(node, k, int, path) for k in ("parameters", "tensors", "sides")}
         for key, value in numbers.items():
-            if value < 0:
-                self.fail(f"{value} is negative", f"{path}.{key}")
+            if not 0 <= value <= LARGEST:
+                self.fail(f"{value} is not from 0 to {LARGEST:.0e}", f"{path}.{key}")
         block, arithmetic = node.get("block"), node.get("arithmetic")
-        if block is not None and block not in blocks:
-            self.fail(f"{block!r} is not in graph.blocks", f"{path}.block")
+        if block is not None and (not isinstance(block, str) or block not in blocks):
+            self.fail(f"{block!r:.60} is not in graph.blocks", f"{path}.block")
         if arithmetic is not None:
             self.choice(node, "arithmetic", ARITHMETIC, path)
         return Layer(

@@ -66,7 +66,7 @@ def build(client: ArrayLike, start_s: Floats, end_s: Floats, value: Floats | Non
 
     Spans that overlap or touch are joined if the trace has no bytes, and refused to overlap if it has.
     """
-    start, end = on_grid(np.asarray(start_s, np.float64)), on_grid(np.asarray(end_s, np.float64))
+    start, end = np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)
     amount = np.zeros(start.size) if value is None else np.asarray(value, np.float64)
     if not start.size:
         raise TraceError("has no rows", file=file)
@@ -77,6 +77,7 @@ def build(client: ArrayLike, start_s: Floats, end_s: Floats, value: Floats | Non
             raise TraceError(
                 f"has {column[row]} in row {row + 1}; give a number from 0 to 1e12", file=file, key=name
             )
+    start, end = on_grid(start), on_grid(end)
     if (end < start).any():
         row = int((end < start).argmax())
         raise TraceError(f"row {row + 1} ends before it starts", file=file, key="end_s")

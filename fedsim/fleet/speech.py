@@ -140,8 +140,8 @@ def _read(path: Path) -> dict[str, float]:
         if not isinstance(sources, dict) or not isinstance(sources.get(key), str):
             raise TraceError("is missing: say where the figure comes from", file=path, key=f"sources.{key}")
     return {
-        "clips": _number(data, "clips", path, 1, 1e8, whole=True),
-        "speakers": _number(data, "speakers", path, 1, 1e7, whole=True),
+        "clips": _number(data, "clips", path, 1, 1e7, whole=True),
+        "speakers": _number(data, "speakers", path, 1, 1e6, whole=True),
         "mean": _duration(data, "mean", path),
         "shortest": _duration(data, "shortest", path),
         "longest": _duration(data, "longest", path),

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from fedsim import yamlfile
+from fedsim import files, yamlfile
 from fedsim.errors import RunError
 from fedsim.report.style import LIGHT, Canvas, Theme, canvas, legend, legend_in, render
 from fedsim.report.text import energy_unit, name, size_unit, time_unit
@@ -86,6 +86,8 @@ def read(directory: Path) -> Data:
     Raises:
         RunError: if the directory holds no finished sweep.
     """
+    if directory.is_dir():
+        files.refuse_links(directory, RunError, depth=1)
     try:
         table = pq.read_table(directory / "sweep.parquet")
     except FileNotFoundError:

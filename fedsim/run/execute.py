@@ -16,7 +16,7 @@ from typing import Any
 
 from fedsim import files, results
 from fedsim.engine import Learner, RoundRecord, Simulation, simulate
-from fedsim.errors import InputError, RunError, going_on
+from fedsim.errors import InputError, RunError, about, going_on
 from fedsim.results import atomic
 from fedsim.run import state
 from fedsim.run.compose import Composition, compose
@@ -64,7 +64,8 @@ def run(
     scenario = loaded.scenario
     progress = progress or Silent()
     progress.note("pricing the fleet's work")
-    composition = compose(scenario)
+    with about(loaded.file):
+        composition = compose(scenario)
     if adapt is not None:
         composition = adapt(composition)
     inputs = {"scenario": loaded.file, **composition.inputs}

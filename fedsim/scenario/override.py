@@ -9,7 +9,7 @@ from fedsim import yamlfile
 from fedsim.errors import ScenarioError
 from fedsim.scenario.faults import key_path
 
-_PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+_PART = re.compile(r"([^.\[\]]+)|\[([0-9]{1,9})\]")
 
 
 def split_key(path: str) -> list[str | int]:
@@ -26,7 +26,7 @@ def split_key(path: str) -> list[str | int]:
         match = _PART.match(path, position)
         if match is None or (not parts and match[2]):
             break
-        number = match[2] or (match[1] if parts and re.fullmatch("[0-9]+", match[1]) else None)
+        number = match[2] or (match[1] if parts and re.fullmatch("[0-9]{1,9}", match[1]) else None)
         parts.append(int(number) if number else match[1])
         position = match.end()
     if not parts or position != len(path):

@@ -151,7 +151,7 @@ def _is_inside(found: Path, file: Path, reach: Reach) -> bool:
     roots = [paths.data_dir(name).resolve() for name in ("hardware", "traces")]
     if reach.own:
         shipped = file.resolve().is_relative_to(paths.data_dir("scenarios").resolve())
-        roots += [file.parent.resolve(), *([Path.cwd()] if shipped else [])]
+        roots += [file.parent.resolve(), *([Path.cwd().resolve()] if shipped else [])]
     real = found.resolve()
     return any(real.is_relative_to(root) for root in roots) or _is_known(real, reach.known)
 

@@ -68,7 +68,7 @@ def _rank(seed: int, text: str) -> bytes:
     return hashlib.blake2b(f"{seed}\x1f{text}".encode(), digest_size=8).digest()
 
 
-def hold_out(recordings: list[Recording], seed: int) -> list[Recording]:
+def hold_out(recordings: list[Recording], seed: int, source: Path | None = None) -> list[Recording]:
     """Give every recording without a split one, by speaker: a tenth each for validation and test.
 
     At least one speaker each, chosen by a hash of the name.
@@ -81,7 +81,8 @@ def hold_out(recordings: list[Recording], seed: int) -> list[Recording]:
         return recordings
     if len(open_speakers) < 3:
         raise CorpusError(
-            f"has {len(open_speakers)} speaker(s) and no splits; give a split column, or at least 3 speakers"
+            f"has {len(open_speakers)} speaker(s) and no splits; give a split column, or at least 3 speakers",
+            file=source,
         )
     count = max(1, round(HELD_OUT_SHARE * len(open_speakers)))
     split = dict.fromkeys(open_speakers, "train")
@@ -101,7 +102,7 @@ def build(recordings: list[Recording], spec: CorpusSpec, source: Path) -> store.
     """
     if not recordings:
         raise CorpusError("lists no recordings", file=source)
-    listed = hold_out(recordings, spec.seed)
+    listed = hold_out(recordings, spec.seed, source)
     if spec.minutes is not None:
         listed = sorted(listed, key=lambda r: (_rank(spec.seed, r.name), r.name))
     digest = hashlib.blake2b(digest_size=8)
