@@ -173,7 +173,3 @@ def test_quiet_prints_a_path_or_nothing(tmp_path, capsys):
         main(["run", str(tmp_path / "mine.yaml"), "--set", "rounds.count=1", "--no-report", "--quiet",
               "--out", str(tmp_path / "run")])  # fmt: skip
     assert capsys.readouterr().out == f"{tmp_path / 'run'}\n"
-    with pytest.raises(SystemExit):
-        main(["report", str(tmp_path / "run"), "--quiet"])
-    told = capsys.readouterr()
-    assert told.out == f"{tmp_path / 'run' / 'report.html'}\n", told.err

@@ -338,6 +338,8 @@ def test_the_command_makes_the_report_again(cases, tmp_path):
     told = json.loads(done.output)
     assert told["rounds"] == 0
     assert told["paths"]["report"] == str(out / "report.html")
+    done = CliRunner().invoke(command, [str(cases["none"]), "--out", str(out), "--quiet"])
+    assert done.output == f"{out / 'report.html'}\n"
 
 
 def test_the_command_refuses_what_is_no_run(tmp_path):
