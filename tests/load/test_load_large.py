@@ -28,6 +28,7 @@ fleet:
       pressure: phone
       speed_spread: 0.1
 rounds: {{count: {rounds}, cohort: {cohort}, close: {{policy: deadline, after: 1h}}}}
+server: {{uplink: unlimited, downlink: unlimited}}
 """
 SUMS = ("downloaded_bytes", "uploaded_bytes", "energy_j")
 
@@ -55,6 +56,7 @@ def _tells_the_truth(folder: Path) -> dict[str, object]:
         done = piece.filter(pc.equal(piece["outcome"], "completed"))["client"].to_numpy()
         np.add.at(completed, done, 1)
     assert {word: count for word, count in summary["outcomes"].items() if count} == counts
+    assert {"completed", "oom", "offline"} <= set(counts)
     assert summary["client_rounds"] == rows.metadata.num_rows == sum(counts.values())
     assert {name: summary[name] for name in SUMS} == pytest.approx(sums, rel=1e-9)
     assert summary["participation"]["most"] == completed.max()
