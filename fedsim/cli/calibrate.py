@@ -34,16 +34,18 @@ def command(device: str, out: Path, minutes: float, threads: int | None, quiet: 
     stand wherever a device's name can: fedsim cost --device ./host.yaml. Let the machine do nothing
     else meanwhile.
     """
-    from rich.console import Console
+    way_on = "nothing was written; start it again"
+    with going_on(way_on, out):  # Ctrl-C may come while PyTorch is loaded
+        from rich.console import Console
 
-    from fedsim.measure import calibrate as measuring
-    from fedsim.measure import device_file
-    from fedsim.measure.show import table
+        from fedsim.measure import calibrate as measuring
+        from fedsim.measure import device_file
+        from fedsim.measure.show import table
 
     device_file.check_writable(out)
     threads = measuring.check(device, threads)
     console = Console(quiet=quiet)
-    with going_on("nothing was written; start it again", out):
+    with going_on(way_on, out):
         with console.status("looking at the machine") as status:
 
             def progress(what: str, share: float) -> None:

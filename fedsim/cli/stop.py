@@ -45,12 +45,12 @@ def listening() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    first = True
+    stopped = False
 
     def hear(number: int, frame: FrameType | None) -> NoReturn:
-        nonlocal first
-        if first:
-            first = False
+        nonlocal stopped
+        if not stopped:
+            stopped = True
             raise Stopped(number, errors.way_on())
         _end_at_once(number)
 
@@ -63,7 +63,7 @@ def listening() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if stopped else handler)  # we are going already
 
 
 def _end_at_once(number: int) -> NoReturn:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from fedsim import paths
 from fedsim.errors import TraceError, going_on
 
 
@@ -39,23 +40,22 @@ def command(
         raise TraceError("--name names the model of --config, which is missing")
     import time
 
-    from rich.console import Console
+    folder = out or paths.data_dir("traces")
+    way_on = "of what was not traced nothing was written; start it again"
+    with going_on(way_on, folder):  # Ctrl-C may come while PyTorch is loaded
+        from rich.console import Console
 
-    from fedsim import paths
-    from fedsim.tracing import configs
+        from fedsim.tracing import configs
+        from fedsim.tracing.trace import check_writable, trace, write
 
     if config is not None:
         wanted = {name or config.stem: configs.read(config)}
     else:
         wanted = {model: configs.preset(model) for model in models or configs.presets()}
-    from fedsim.tracing.trace import check_writable, trace, write
-
     console = Console()
-    folder = out or paths.data_dir("traces")
     for model, model_config in wanted.items():
         start = time.monotonic()
         check_writable(folder, model)
-        way_on = f"no trace of {model} was written; start it again, those that were written are whole"
         with going_on(way_on, folder):
             with contextlib.nullcontext() if quiet else console.status(f"tracing {model}"):
                 content = trace(model_config, model, workers=workers)

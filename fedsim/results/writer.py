@@ -82,7 +82,7 @@ class RunWriter:
                 raise RunError("is not a directory", file=self.path) from None
             self._lock = lock(self.path)
             try:
-                self._refuse_what_is_there()  # another run may have taken it meanwhile
+                self._refuse_what_is_there(ours=True)  # another run may have taken it meanwhile
                 atomic.sweep(self.path)
                 self._index = Index()
                 remove_unnamed(self._parts, self._index)
@@ -92,14 +92,17 @@ class RunWriter:
                 self._begin()
             except RunError:
                 self._lock.close()
+                with suppress(OSError):
+                    self._parts.rmdir()
                 raise
             except OSError:
                 self.discard()
                 raise
 
-    def _refuse_what_is_there(self) -> None:
+    def _refuse_what_is_there(self, ours: bool = False) -> None:
+        """Refuse another run's directory; ``ours`` if we hold it by now."""
         if is_run(self.path):
-            if (self._parts / "lock").is_file():
+            if not ours and (self._parts / "lock").is_file():
                 lock(self.path).close()  # says who is writing it, if anybody is
             raise RunError(
                 "already holds a run; choose another directory, or go on with it by "

@@ -50,7 +50,7 @@ def begin(directory: Path, sweep: Sweep, addresses: Sequence[str], command: Sequ
         raise refused(directory, fault) from None
     lock = hold(directory)
     try:
-        _refuse_what_is_there(directory)  # another sweep may have taken it meanwhile
+        _refuse_what_is_there(directory, ours=True)  # another sweep may have taken it meanwhile
         atomic.write_text(directory / "sweep.yaml", yamlfile.dump(sweep.data))
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         said = {
@@ -70,8 +70,11 @@ def begin(directory: Path, sweep: Sweep, addresses: Sequence[str], command: Sequ
     return lock
 
 
-def _refuse_what_is_there(directory: Path) -> None:
+def _refuse_what_is_there(directory: Path, ours: bool = False) -> None:
+    """Refuse another sweep's directory; ``ours`` if we hold it by now."""
     if (directory / "sweep.json").is_file():
+        if not ours and (directory / "points" / "lock").is_file():
+            hold(directory).close()  # says who is writing it, if anybody is
         raise RunError(
             "already holds a sweep; choose another directory, or go on with it by "
             f"fedsim sweep --resume {shlex.quote(str(directory))}",
