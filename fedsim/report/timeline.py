@@ -5,7 +5,9 @@ instants for everything that went wrong. Of a large fleet only some clients are 
 each device; of a long run only as many client-rounds as keep the file small. The field ``otherData``
 says what was left out. Format: "Trace Event Format", Google, 2016.
 
-Simulated seconds are written as microseconds, so a day of the simulation reads as a day.
+Simulated seconds are written as whole microseconds, so a day of the simulation reads as a day. A span
+lasts from its rounded start to its rounded end: spans that follow one another meet, and never overlap,
+which viewers would take for a span inside another.
 """
 
 from __future__ import annotations
@@ -51,15 +53,15 @@ def chosen(digest: Digest, most: int = MOST_CLIENTS) -> list[int]:
     return sorted(taken)
 
 
-def _us(seconds: float) -> float:
-    return round(float(seconds) * 1e6, 3) if np.isfinite(seconds) else 0.0
+def _us(seconds: float) -> int:
+    return round(float(seconds) * 1e6) if np.isfinite(seconds) else 0
 
 
 def _meta(kind: str, pid: int, tid: int, label: str) -> dict[str, Any]:
     return {"ph": "M", "name": kind, "pid": pid, "tid": tid, "args": {"name": label}}
 
 
-def _span(label: str, pid: int, tid: int, start_s: float, length_s: float, **args: Any) -> dict[str, Any]:
+def _span(label: str, pid: int, tid: int, start_s: float, end_s: float, **args: Any) -> dict[str, Any]:
     return {
         "ph": "X",
         "name": label,
@@ -67,7 +69,7 @@ def _span(label: str, pid: int, tid: int, start_s: float, length_s: float, **arg
         "pid": pid,
         "tid": tid,
         "ts": _us(start_s),
-        "dur": _us(length_s),
+        "dur": max(_us(end_s) - _us(start_s), 0),
         "args": args,
     }
 
@@ -92,7 +94,7 @@ def _rounds(digest: Digest) -> Iterator[dict[str, Any]]:
     for at in range(min(table["round"].size, MOST_ROUNDS)):
         index, start, end = int(table["round"][at]), float(table["start_s"][at]), float(table["end_s"][at])
         counts = {word: int(table[word][at]) for word in OUTCOMES if table[word][at]}
-        yield _span(f"round {index}", _SERVER, 1, start, end - start, **counts)
+        yield _span(f"round {index}", _SERVER, 1, start, end, **counts)
         yield _instant("round closes", _SERVER, 1, end, round=index)
     for (split, metric), series in sorted(digest.series.items()):
         for time_s, value in zip(series.time_s[:MOST_ROUNDS], series.value[:MOST_ROUNDS], strict=True):
@@ -136,8 +138,9 @@ def _client_round(row: dict[str, Any], outcome: str) -> Iterator[dict[str, Any]]
                     key: row[key] if np.isfinite(row[key]) else None
                     for key in ("footprint_bytes", "available_bytes", "energy_j")
                 }
-            yield _span(label, _CLIENTS, track, start, row[key], **args)
-            start += row[key]
+            end = min(start + row[key], row["ended_s"])  # sums are rounded
+            yield _span(label, _CLIENTS, track, start, end, **args)
+            start = end
     if outcome != "completed":
         yield _instant(OUTCOME_WORDS[outcome], _CLIENTS, track, row["ended_s"], round=row["round"])
 

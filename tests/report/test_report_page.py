@@ -282,9 +282,9 @@ def test_spans_of_the_timeline_are_the_clients_own(digests, tmp_path):
     events = json.loads((tmp_path / "timeline.json").read_text())["traceEvents"]
     frame = found.run.clients
     trained = [e for e in events if e["name"] == "train"]
-    assert [e["dur"] for e in trained] == pytest.approx(list(frame["compute_s"] * 1e6), abs=0.01)
+    assert [e["dur"] for e in trained] == pytest.approx(list(frame["compute_s"] * 1e6), abs=1.0)
     starts = (frame["dispatched_s"] + frame["download_s"]) * 1e6
-    assert [e["ts"] for e in trained] == pytest.approx(list(starts), abs=0.01)
+    assert [e["ts"] for e in trained] == pytest.approx(list(starts), abs=0.51)
 
 
 def test_a_large_timeline_is_a_sample_that_says_so(digests, tmp_path, monkeypatch):
