@@ -73,6 +73,8 @@ def read(path: Path) -> Iterator[tuple[Record, int]]:
                 ]
                 for batch in batches:
                     batch.validate(full=True)
+                    if any(column.null_count for column in batch.columns):
+                        return
             except pa.ArrowException:
                 return
             yield Record(round_index, (batches[0], batches[1], batches[2])), file.tell()

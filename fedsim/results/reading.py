@@ -76,12 +76,25 @@ def _file_batches(
         try:
             for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, columns=list(columns)):
                 batch.validate(full=True)
+                _refuse_nulls(batch, path)
                 missing -= batch.num_rows
                 yield batch.select(list(columns))
         except (OSError, pa.ArrowException, ValueError):
             raise RunError("is damaged: its data cannot be read", file=path) from None
         if missing:
             raise RunError("is damaged: it lacks rows that it says it has", file=path)
+
+
+def _refuse_nulls(batch: pa.RecordBatch, path: Path) -> None:
+    """Every cell has a value: what is not known is NaN.
+
+    Raises:
+        RunError: naming a column with an empty cell.
+    """
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        words = column.dictionary if pa.types.is_dictionary(column.type) else column
+        if column.null_count or words.null_count:
+            raise RunError(f"column {name!r} has an empty cell", file=path)
 
 
 def _overlaps(statistics: Any, rounds: tuple[int, int]) -> bool:

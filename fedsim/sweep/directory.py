@@ -152,7 +152,12 @@ def read(directory: Path, outside: bool = False) -> tuple[Sweep, dict[str, Any]]
         raise RunError(f"has format {form!r}; this fedsim reads format {FORMAT}", file=file)
     data = yamlfile.load(directory / "sweep.yaml", ScenarioError)
     reach = replace(allowed(outside), own=False, known=known)
-    return make(data, folder / "sweep.yaml", reach), said
+    file = folder / "sweep.yaml"  # names of files are relative to it
+    try:
+        return make(data, file, reach), said
+    except ScenarioError as error:
+        at = directory / "sweep.yaml" if error.file in (None, str(file)) else error.file
+        raise ScenarioError(error.message, file=at, key=error.key) from None
 
 
 def renew(directory: Path, sweep: Sweep, addresses: Sequence[str], said: dict[str, Any]) -> None:
