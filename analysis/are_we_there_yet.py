@@ -2,7 +2,8 @@
 
 python analysis/are_we_there_yet.py [--out analysis] [--draws 10000]
 
-Writes are-we-there-yet.md and its pictures; every figure of the page is computed here.
+Writes are-we-there-yet.md and its pictures; every figure of the page is computed here, but for the
+ranking of techniques, which levers.py has left in results/levers.csv.
 """
 
 # %% Setup
@@ -10,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import levers
 import numpy as np
 from back_test import (
     A40,
@@ -144,7 +147,9 @@ def newest_boards(draws: int) -> Study:
 
 # %% The page: figures for are-we-there-yet.in.md
 def page(sold: Sequence[Sold], states: Sequence[State], nx: Study, newest: Study) -> str:
+    ranking = levers.read(Path(__file__).with_name("results") / "levers.csv")
     values = {**_sold_values(sold), **_state_values(states), **_year_values(nx, newest)}
+    values |= _lever_values(ranking)
     template = Path(__file__).with_name("are-we-there-yet.in.md").read_text(encoding="utf-8")
     return template.format(
         **values,
@@ -154,6 +159,7 @@ def page(sold: Sequence[Sold], states: Sequence[State], nx: Study, newest: Study
         most_s=LENGTHS_S[-1],
         sold_table="\n".join(_sold_table(sold)),
         state_table="\n".join(_state_table(states)),
+        lever_tables=levers.markdown(ranking),
     )
 
 
@@ -234,6 +240,22 @@ def _year_values(nx: Study, newest: Study) -> dict[str, object]:
         "nano_range": _range(reach["jetson-orin-nano-super"]),
         "elite_range": _range(reach["snapdragon-8-elite"]),
     }
+
+
+def _lever_values(ranking: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """The best single technique of each fleet, and what it gains under both trends."""
+    values: dict[str, object] = {}
+    for name, fleet in zip(("mixed", "boards"), levers.FLEETS, strict=True):
+        mine = {(row["technique"], row["trend"]): row for row in ranking if row["fleet"] == fleet}
+        best = levers.best(ranking, fleet)
+        values[f"{name}_best"] = best
+        for trend in TRENDS:
+            for key, technique in (("plain", levers.PLAIN), ("best", best), ("all", levers.ALL)):
+                row = mine[technique, trend]
+                values[f"{name}_{key}_{trend}"] = row["practical_year"]
+                values[f"{name}_{key}_{trend}_gain"] = row["years_forward"]
+            values[f"{name}_binds_{trend}"] = mine[levers.PLAIN, trend]["binds"]
+    return values
 
 
 def _range(result: Result) -> str:
