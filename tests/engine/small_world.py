@@ -74,6 +74,10 @@ class SmallWorld:
             dtype=bool,
         )
 
+    @property
+    def rounds_alike(self):
+        return not any(member.uneven for member in self.members)
+
     def next_online_s(self, time_s):
         ends = sorted({time_s, *(b for m in self.members for _, b in m.away if b > time_s)})
         everyone = np.arange(self.clients)
@@ -113,6 +117,13 @@ class SmallWorld:
                 for c, t in zip(clients, time_s, strict=True)
             ]
         )
+
+    def online_from_s(self, clients, time_s):
+        def back(client, time):
+            end = max((b for a, b in self.members[client].away if a - 1e-9 <= time < b), default=time)
+            return time if end == time else back(client, end)
+
+        return np.array([back(c, t) for c, t in zip(clients, time_s, strict=True)])
 
     def oom_from_s(self, quote, start_s, end_s):
         first = []

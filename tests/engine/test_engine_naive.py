@@ -47,7 +47,7 @@ def spans(draw, count, gap, length):
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
-def random_world(seed, batteries):
+def random_world(seed, batteries, uneven=0.3):
     """Clients whose times are all continuous draws, so that no two events fall on one instant."""
     draw = np.random.default_rng(seed)
     count = int(draw.integers(3, 14))
@@ -65,7 +65,7 @@ def random_world(seed, batteries):
             radio_w=draw.uniform(0.5, 2),
             away=spans(draw, 12, 80.0, 25.0) if draw.random() < 0.6 else [],
             short=spans(draw, 12, 90.0, 5.0) if draw.random() < 0.4 else [],
-            uneven=0.3,
+            uneven=uneven,
             crashes=sorted(draw.uniform(0, 900, 4)) if draw.random() < 0.3 else [],
         )
         for _ in range(count)
@@ -106,9 +106,12 @@ def impatient():
     cohort=st.integers(1, 6),
     rates=st.sampled_from([(np.inf, np.inf), (25.0, np.inf), (np.inf, 9.0), (30.0, 14.0)]),
     batteries=st.booleans(),
+    uneven=st.sampled_from([0.0, 0.3]),
 )
-def test_the_naive_engine_gives_the_same_outcomes_and_times(seed, select, close, cohort, rates, batteries):
-    compare(random_world(seed, batteries), Plan(6, cohort, select, close, *rates, seed=seed))
+def test_the_naive_engine_gives_the_same_outcomes_and_times(
+    seed, select, close, cohort, rates, batteries, uneven
+):
+    compare(random_world(seed, batteries, uneven), Plan(6, cohort, select, close, *rates, seed=seed))
 
 
 def learn(selector, rows):

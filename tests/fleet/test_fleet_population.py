@@ -182,6 +182,17 @@ def test_crashes_come_at_their_rate():
     assert Fleet.build(GROUPS[:1], 10, 4).crash_from_s(np.arange(10), 0.0) is None
 
 
+def test_crashes_are_the_same_in_any_order_of_asking():
+    draw = np.random.default_rng(2)
+    clients, time_s = draw.integers(0, 300, 2000), draw.uniform(0.0, 1e5, 2000)
+    asked = Fleet.build(GROUPS, 300, 4)
+    one_by_one = [float(asked.crash_from_s([c], t)[0]) for c, t in zip(clients, time_s, strict=True)]
+    assert one_by_one == Fleet.build(GROUPS, 300, 4).crash_from_s(clients, time_s).tolist()
+    after = np.isfinite(one_by_one)
+    assert 0 < after.sum() < 2000
+    assert (np.array(one_by_one)[after] > time_s[after]).all()
+
+
 def test_an_endless_or_unstarted_span_of_pressure():
     fleet = Fleet.build(GROUPS, 10, 4)
     start = np.array([0.0, np.inf] * 5)
