@@ -18,6 +18,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -115,6 +116,14 @@ class Going:
         return Said(code, out, err, _children_cpu_s() - self._children_s)
 
 
+def _as_on_a_terminal(limit) -> None:
+    """In a new process: hear signals, though these tests may run where they are ignored (nohup, ``&``)."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    if limit is not None:
+        limit()
+
+
 def _children_cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -159,7 +168,7 @@ class Machine:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                preexec_fn=limit,
+                preexec_fn=partial(_as_on_a_terminal, limit),
             )
         return Going(process, self.said, self._number)
 

@@ -28,9 +28,9 @@ def spread(draw, kills):
     return moments
 
 
-def killed(going, moment_s, after=lambda: True):
+def killed(going, moment_s):
     """Kill a command when it has used so much CPU time; False if it had come to its end."""
-    if going.wait_for(lambda: after() and going.cpu_s() >= moment_s):
+    if going.wait_for(lambda: going.cpu_s() >= moment_s):
         going.signal(signal.SIGKILL, group=False)
     return going.end().code == -signal.SIGKILL
 
@@ -155,7 +155,10 @@ def test_a_calibration_is_there_whole_or_not_at_all(machine, trying, draw):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_corpus_is_there_whole_or_not_at_all(machine, trying, draw):
-    """Killed while it is spoken: an hour and a half of it, which is long enough to aim at."""
+    """Killed while it is spoken: an hour and a half of it, which is long enough to aim at.
+
+    A corpus that is there whole before the kill comes is taken away, so that the next one is made anew.
+    """
     corpora = machine.cache / "corpora"
     spoken = ("--set", "learning.corpus.minutes=90", "--set", "rounds.count=1")
     arguments = ("run", "learn.yaml", *DATA, *spoken, "--out")
@@ -165,9 +168,9 @@ def test_a_corpus_is_there_whole_or_not_at_all(machine, trying, draw):
 
     going = machine.start(*arguments, machine.folder / "whole")
     assert going.wait_for(being_made)
-    begin_s = going.cpu_s()
+    began_s = going.cpu_s()
     assert going.wait_for(lambda: not being_made())
-    made_s = going.cpu_s() - begin_s
+    made_s = going.cpu_s() - began_s
     assert going.end().code == 0
     wanted = content(machine.folder / "whole"), content(corpora)
     corpora.rename(machine.folder / "corpora-whole")
@@ -175,8 +178,17 @@ def test_a_corpus_is_there_whole_or_not_at_all(machine, trying, draw):
         run = machine.folder / "cut"
         for moment in spread(draw, 6):
             todo = resume_or_begin(machine, "run", [*arguments, run], run, DATA)
-            seen.tried += killed(machine.start(*todo), begin_s + moment * made_s, being_made)
+            going = machine.start(*todo)
+            assert going.wait_for(being_made), going.end()
+            until_s = going.cpu_s() + moment * made_s
+            assert going.wait_for(lambda going=going, until_s=until_s: going.cpu_s() >= until_s)
+            going.signal(signal.SIGKILL, group=False)
+            assert going.end().code == -signal.SIGKILL
+            seen.tried += 1
             machine.nobody_left()
+            for whole in corpora.glob("[!.]*"):
+                same(corpora / whole.name, content(machine.folder / "corpora-whole" / whole.name))
+                shutil.rmtree(whole)
         machine.run(*resume_or_begin(machine, "run", [*arguments, run], run, DATA))
         seen.compared += 2
         same(corpora, wanted[1])
