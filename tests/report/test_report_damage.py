@@ -73,12 +73,18 @@ TREES = st.recursive(
 
 @settings(max_examples=60, deadline=None)
 @given(key=st.sampled_from(["name", "seed", "clients", "versions", "inputs", "volatile"]), value=TREES)
-def test_a_strange_manifest_is_no_trouble(sound, tmp_path_factory, key, value):
+def test_a_strange_manifest_is_no_trouble_and_json_has_no_infinity(sound, tmp_path_factory, key, value):
     where = tmp_path_factory.mktemp("strange")
     shutil.copytree(sound[0], where / "run")
     path = where / "run" / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
-    show(where / "run", where / "timeline.json")
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        with pytest.raises(RunError, match="not a number in JSON"):
+            show(where / "run", where / "timeline.json")
+    else:
+        show(where / "run", where / "timeline.json")
 
 
 @settings(max_examples=60, deadline=None)
