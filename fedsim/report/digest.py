@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.errors import RunError
+from fedsim.errors import RunError, one_line
 from fedsim.report.moment import Moment, instructive_round
 from fedsim.report.text import dig
 from fedsim.results.columns import TABLES
@@ -93,7 +93,7 @@ def digest(run: Run) -> Digest:
         RunError: if a table is missing or damaged.
     """
     ended = run.summary.get("ended") if run.finished else "not finished yet"
-    summary, sums = survey(run, ended if isinstance(ended, str) else "")
+    summary, sums = survey(run, one_line(ended) if isinstance(ended, str) else "")
     rounds = rounds_of(run)
     return Digest(run, summary, sums, rounds, series_of(run), _memory(run), instructive_round(run, rounds))
 

@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from fedsim.errors import one_line
 from fedsim.report import live, words
 from fedsim.report.digest import Digest
 from fedsim.report.style import DARK, LIGHT, Rendered
@@ -112,14 +113,14 @@ def _facts(digest: Digest) -> list[tuple[str, str]]:
             ", ".join(f"{k} {v}" for k, v in versions.items()) if isinstance(versions, dict) else "",
         ),
     ]
-    return [(label, value) for label, value in facts if value]
+    return [(label, one_line(value)) for label, value in facts if value]
 
 
 def _inputs(digest: Digest) -> list[tuple[str, str]]:
     inputs = dig(digest.run.manifest, "inputs")
     if not isinstance(inputs, dict):
         return []
-    return [(str(label), str(dig(entry, "sha256"))) for label, entry in inputs.items()]
+    return [(one_line(label), one_line(dig(entry, "sha256"))) for label, entry in inputs.items()]
 
 
 def live_parts(charts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -153,7 +154,7 @@ def html(digest: Digest, pictures: list[Picture]) -> str:
         tables=TABLES,
         summary_keys=SUMMARY,
         summary=json.dumps(digest.summary, indent=2, ensure_ascii=False),
-        version=dig(digest.run.manifest, "versions", "fedsim") or "",
+        version=one_line(dig(digest.run.manifest, "versions", "fedsim") or ""),
     )
 
 

@@ -13,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fedsim.errors import one_line
 from fedsim.report import words
 from fedsim.report.digest import Digest
 from fedsim.report.text import count, duration, name, share
@@ -77,7 +78,7 @@ def summary(digest: Digest, report: Path | None = None) -> Group:
     parts: list[RenderableType] = [
         Text(name(digest.name, 60), style="bold cyan"),
         Text(answer[0], style="bold"),
-        *(Text(sentence) for sentence in answer[1:]),
+        *(Text(one_line(sentence)) for sentence in answer[1:]),
     ]
     if digest.summary["client_rounds"]:
         parts += [_devices(digest), _outcomes(digest)]

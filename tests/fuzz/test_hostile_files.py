@@ -109,10 +109,7 @@ def verbs(name: str) -> list[list[str]]:
             ["validate", "small.yaml", "--set", f"hardware.trend={name}"],
         ]
     if name.endswith(".json"):
-        return [
-            ["cost", "--device", "nvidia-a40", "--model", name],
-            ["trace", "--config", name, "--out", "out"],
-        ]
+        return [["cost", "--device", "nvidia-a40", "--model", name]]
     held = ["--set", f"learning.corpus={{kind: manifest, path: {name}}}"]
     run = ["run", "small.yaml", "--out", "out", "--no-report", "--set", "rounds.count=1"]
     return [["validate", "small.yaml", *trace], *([[*run, *held]] if name.endswith(".csv") else [])]

@@ -97,7 +97,7 @@ def test_a_report_shows_markup_as_text(runs, browser, tmp_path):
         found = seen.page.evaluate(HARMLESS)
         assert (found["elements"], found["handlers"], found["links"]) == (0, 0, 0)
         assert found["scripts"] == 3, "the data and our two scripts"
-        assert found["title"].startswith("<script>alert('a')</script>")
+        assert found["title"].startswith("1<script>alert('a')</script>")
         assert "<iframe src='http://example.org'>" in seen.page.inner_text(".description")
         assert len(json.loads(seen.page.text_content("#charts-data"))) == len(made.figures)
         seen.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
