@@ -54,6 +54,8 @@ class SharedFlights:
     def __init__(self, desk: Desk):
         self.desk = desk
         self._flights: dict[int, _Flight] = {}
+        self._busy = np.zeros(0, dtype=np.int64)  # their clients, ascending, and those who have
+        self._gone: list[int] = []  # ended since they were last asked for
         self._quotes: dict[int, Quote] = {}
         self._due: list[tuple[float, int]] = []
         self._limits: list[tuple[float, int]] = []
@@ -67,7 +69,9 @@ class SharedFlights:
 
     def clients(self) -> Ints:
         """Who is at work, ascending."""
-        return np.array(sorted(self._flights), dtype=np.int64)
+        if self._gone:
+            self._busy, self._gone = np.delete(self._busy, np.searchsorted(self._busy, self._gone)), []
+        return self._busy
 
     def dispatch(self, clients: Ints, base_round: int, time_s: float, number: int) -> None:
         """Clients chosen in the turn ``number`` start now, with the model of ``base_round``."""
@@ -75,6 +79,7 @@ class SharedFlights:
         quote = desk.world.quote(clients, base_round, time_s)
         charge = desk.ledger.charge_j(clients, times)
         offline = desk.presence.until_s(clients, times)
+        self._busy = np.sort(np.concatenate([self.clients(), clients]))
         for k, client in enumerate(clients.tolist()):
             flight = _Flight(client, base_round, given[k], time_s, math.inf, LATE, math.nan)
             self._quotes[client] = quote.take(slice(k, k + 1))
@@ -259,6 +264,7 @@ class SharedFlights:
 
     def _end(self, flight: _Flight, why: int, now_s: float) -> None:
         del self._flights[flight.client]
+        self._gone.append(flight.client)
         self._ended.append((flight, why, now_s))
         if self.desk.ledger.battery is not None:
             client = np.array([flight.client])
@@ -322,6 +328,7 @@ class SharedFlights:
             heapq.heappush(self._limits, (flight.limit_s, flight.client))
             if flight.due_s < math.inf:
                 heapq.heappush(self._due, (flight.due_s, flight.client))
+        self._busy = np.array(sorted(self._flights), dtype=np.int64)
         for way, link in enumerate(self._links):
             if link is not None:
                 link.restore(state["links"][str(way)])

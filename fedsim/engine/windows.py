@@ -31,6 +31,8 @@ NARROWEST = 64
 NOT_YET = -2
 STEP = 0.25  # share of those at work whose ends a pass adds
 PASSES = 16  # in which the horizon moves on; then the window is brought to its end
+WORTH = 16  # ends that make a window worth its trouble; after a smaller one,
+MOST_STEPS = 255  # more and more ends, up to so many, are taken one by one before the next is tried
 
 
 class Windows:
@@ -44,14 +46,17 @@ class Windows:
         self.server = server
         self.flights = flights
         self.worked_through = 0
+        self._steps = self._steps_left = 0  # to take one by one after the last window, and of them now
         self._inside: tuple[float, Table] | None = None  # within a window: the instant, and replacements
 
     def work_through(self) -> Process:
         """Take in ends and fill their places as long as it can be done many at a time."""
         server, desk, flights = self.server, self.server.desk, self.flights
-        while True:
+        while self._worth_trying():
             ends, fresh = self._window()
             count = len(ends.rows)
+            self._steps = 0 if count >= WORTH else min(2 * self._steps + 1, MOST_STEPS)
+            self._steps_left = self._steps
             if not count:
                 return
             closes = np.flatnonzero(np.diff(fresh.rows.base_round, prepend=desk.next_round))
@@ -75,6 +80,13 @@ class Windows:
             begun = int(np.searchsorted(flights.table.rows.ended_s, last_s, side="right"))
             stay = flights.table.take(slice(begun, None))
             flights.table = Table.join([stay, fresh.take(fresh.rows.ended_s > last_s)]).in_order()
+
+    def _worth_trying(self) -> bool:
+        """Whether a window is likely to hold many ends, going by the last ones; a matter of speed alone."""
+        if not self._steps_left:
+            return True
+        self._steps_left -= 1
+        return False
 
     def _window(self) -> tuple[Table, Table]:
         """The next ends, in order, and the replacement for each; none if they cannot be taken so."""
@@ -203,7 +215,8 @@ class _Window:
         rank[rows[order]] = np.arange(rows.size)
         chosen = self.drawn.choose(rows, self._free(rows, rank))
         anew = chosen != self.client[rows]
-        changed, chosen = rows[anew], chosen[anew]
+        changed: Rows = rows[anew]
+        chosen = chosen[anew]
         while chosen.size:
             self.client[changed], self.until_s[changed] = chosen, np.inf
             self._stop_before(self.drawn.time_s[changed[chosen < 0]])
@@ -259,6 +272,7 @@ class _Window:
         self.pool.append(fresh)
         self.pooled += turns.size
         self.until_s[turns], self.fresh_at[turns] = fresh.rows.ended_s, at
+        self._stop_before(fresh.rows.dispatched_s[fresh.rows.ended_s <= fresh.rows.dispatched_s])
         ends = np.flatnonzero(fresh.rows.ended_s < self.horizon_s)
         if ends.size:
             self._add(fresh.take(ends), at[ends], turns[ends])

@@ -28,9 +28,9 @@ def same(one, other):
             ), field.name
 
 
-def large_world(seed, batteries=False):
+def large_world(seed, batteries=False, uneven=0.3):
     """More clients than are looked at as a whole, with everything that can happen."""
-    worlds = [random_world(1000 * seed + k, False) for k in range(60)]
+    worlds = [random_world(1000 * seed + k, False, uneven) for k in range(60)]
     members = [client for world in worlds for client in world.members][: FEW + 60]
     assert len(members) > FEW
     if not batteries:
@@ -94,9 +94,10 @@ def test_the_learner_is_told_how_old_each_update_is():
     places=st.integers(20, 150),
     select=st.sampled_from([Random(), MemoryAware()]),
     batteries=st.booleans(),
+    uneven=st.sampled_from([0.0, 0.3]),
 )
-def test_many_ends_at_a_time_are_as_one_by_one(seed, size, places, select, batteries):
-    world = large_world(seed, batteries)
+def test_many_ends_at_a_time_are_as_one_by_one(seed, size, places, select, batteries, uneven):
+    world = large_world(seed, batteries, uneven)
     plan = Plan(12, places, select, Buffered(size), seed=seed)
     quick = Simulation(world, plan)
     one_by_one = Simulation(world, plan)
@@ -113,15 +114,22 @@ def test_windows_are_really_used():
 
 
 @settings(max_examples=6, deadline=None)
-@given(seed=st.integers(0, 10**4), rates=st.sampled_from([(np.inf, np.inf), (400.0, 300.0)]))
-def test_a_large_world_is_as_in_the_naive_engine(seed, rates):
-    compare(large_world(seed), Plan(5, 60, Random(), Buffered(20), *rates, seed=seed))
+@given(
+    seed=st.integers(0, 10**4),
+    rates=st.sampled_from([(np.inf, np.inf), (400.0, 300.0)]),
+    batteries=st.booleans(),
+    uneven=st.sampled_from([0.0, 0.3]),
+    concurrency=st.sampled_from([None, 35, 110]),
+)
+def test_a_large_world_is_as_in_the_naive_engine(seed, rates, batteries, uneven, concurrency):
+    plan = Plan(5, 60, Random(), Buffered(20, concurrency), *rates, seed=seed)
+    compare(large_world(seed, batteries, uneven), plan)
 
 
 @pytest.mark.parametrize("rates", [(np.inf, np.inf), (400.0, np.inf), (300.0, 200.0)])
-@pytest.mark.parametrize("batteries", [False, True])
-def test_it_goes_on_from_its_state_as_if_it_had_never_stopped(rates, batteries):
-    world = large_world(3, batteries)
+@pytest.mark.parametrize(("batteries", "uneven"), [(False, 0.0), (False, 0.3), (True, 0.0)])
+def test_it_goes_on_from_its_state_as_if_it_had_never_stopped(rates, batteries, uneven):
+    world = large_world(3, batteries, uneven)
     plan = Plan(15, 70, Random(), Buffered(25), *rates, seed=3)
     simulation, states, whole = Simulation(world, plan), [], []
     for record in simulation:

@@ -127,7 +127,7 @@ class Sampler:
         known = good = nth = np.zeros(0, dtype=np.int64)
         seen = 0
         while seen < most:
-            step = int(1.1 * (turn.count - good.size) / self._rate) + 16
+            step = int(1.1 * (turn.count - good.size) / self._rate) + min(turn.count + 2, 16)
             counter = np.arange(seen, min(seen + step, most))
             uniform = rng.uniforms(self.stream, turn.number, counter)
             fresh, place = _once((uniform * fleet).astype(np.int64), counter)
@@ -137,7 +137,7 @@ class Sampler:
             seen += counter.size
             will = will_do(self.presence, fresh, turn, accept)
             good, nth = np.concatenate([good, fresh[will]]), np.concatenate([nth, place[will]])
-            self._rate = max(good.size, 1) / seen
+            self._rate += (max(good.size, 1) / seen - self._rate) * min(seen / 64, 1.0)
             if good.size >= turn.count:
                 return np.sort(_first(good, nth, turn.count))
             known = np.concatenate([known, fresh])
@@ -161,7 +161,8 @@ def will_do(presence: Presence, clients: Ints, turn: Turn, accept: Accept | None
     """Which clients are online and not busy at that turn, and accepted by a test of those who are."""
     good = presence.until_s(clients, turn.time_s) > turn.time_s
     if turn.busy.size:
-        good &= ~np.isin(clients, turn.busy)
+        place = np.searchsorted(turn.busy, clients)
+        good &= turn.busy.take(place, mode="clip") != clients
     if accept is not None and good.any():
         good[good] = accept(clients[good])
     return good
