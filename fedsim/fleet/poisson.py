@@ -46,7 +46,7 @@ def _around(state: States, block: Ints, length_s: Floats, time_s: Floats) -> tup
     counter = block * _STRIDE
     draw = rng.successive(state, counter, 1 + AT_ONCE // 2)
     count = _CUMULATIVE.searchsorted(draw[0] >> _TOP, side="right")
-    grid_s, first_place = length_s / _PLACES, block * float(_PLACES) + 0.5
+    grid_s, first_place = length_s / _PLACES, block.astype(np.float64) * _PLACES + 0.5
     previous, following = _nearest(draw[1:], count, first_place, grid_s, time_s)
     rows, first = np.flatnonzero(count > AT_ONCE), AT_ONCE
     while rows.size:
