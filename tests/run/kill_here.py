@@ -4,8 +4,8 @@
 
 MOMENT is ``op:N`` (just before the N-th file operation in DIRECTORY: opening for writing, renaming,
 removing, making a folder), ``journal:N`` (when half of the N-th record of the journal is written),
-``file:N`` (when half of the N-th text or JSON file is written) or ``count:FILE`` (never; the number of
-operations is written to FILE).
+``file:N`` (when half of the N-th text or JSON file is written), ``tidy:N`` (just before the N-th operation
+after ``summary.json`` is there) or ``count:FILE`` (never; the number of operations is written to FILE).
 """
 
 from __future__ import annotations
@@ -36,9 +36,11 @@ def main(directory: str, moment: str, arguments: list[str]) -> None:
             return
         else:
             path = details[0]
+        if kind == "tidy" and not Path(directory, "summary.json").exists():
+            return
         if isinstance(path, str | bytes | os.PathLike) and os.fsdecode(path).startswith(directory):
             done += 1
-            if kind == "op" and done == int(value):
+            if kind in ("op", "tidy") and done == int(value):
                 die()
 
     sys.addaudithook(hook)

@@ -92,13 +92,21 @@ class Shell:
             pytest.fail("worker processes outlive a run that was killed")
 
     def resumed_to_the_end(self, scenario, directory, moments):
-        """Kill a run and its resumptions at those moments, and let the last one finish."""
+        """Kill a run and its resumptions at those moments, and let the last one finish.
+
+        A run whose summary is there is finished: to go on with it only tidies up, and says so.
+        """
         for moment in moments:
             if (directory / "summary.json").exists():
                 break
             self.killed(moment, *self.arguments(scenario, directory), directory=directory)
         if not (directory / "summary.json").exists():
             self.whole(*self.arguments(scenario, directory), directory=directory)
+            return
+        process = self.start(None, "--resume", directory, directory=directory)
+        said, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 2
+        assert "finished" in said
 
     def arguments(self, scenario, directory):
         """To go on; or to begin anew, if the run was killed before it had noted down what it is."""
@@ -148,11 +156,11 @@ SYNCHRONOUS, BUFFERED = ("deadline", SCENARIO), ("buffered", ASYNCHRONOUS)
 def test_killed_again_and_again_it_ends_with_the_same_bytes(shell, undisturbed, tmp_path):
     scenario, wanted, operations, _ = undisturbed
     draw, before = random.Random(7), shell.kills
-    # Half a record of the journal, half a file, and twice between two operations.
+    # Half a record of the journal, half a file, twice between two operations, and while it tidies up.
     between = [f"op:{draw.randrange(1, operations // 4)}" for _ in range(2)]
-    moments = [between[0], "journal:2", "file:3", between[1]]
+    moments = [between[0], "journal:2", "file:3", between[1], "tidy:1"]
     shell.resumed_to_the_end(scenario, tmp_path / "run", moments)
-    assert shell.kills - before == 4
+    assert shell.kills - before == 5
     same(tmp_path / "run", wanted)
 
 
@@ -168,6 +176,7 @@ def test_from_any_of_twenty_random_moments(shell, undisturbed, tmp_path):
             lambda: f"op:{draw.randrange(1, operations)}",
             lambda: f"journal:{draw.randrange(1, 6)}",
             lambda: f"file:{draw.randrange(1, 12)}",
+            lambda: f"tidy:{draw.randrange(1, 6)}",
         )
         moments = [draw.choice(kinds)() for _ in range(4)]
         shell.resumed_to_the_end(scenario, tmp_path / str(chain), moments)
