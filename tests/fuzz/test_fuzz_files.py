@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kinds import Kind, Refused, beside, kinds
 from mutations import BYTES, TREE, changed, damaged, edits
-from runs import run_kinds
+from run_files import run_kinds
 
 from fedsim.errors import CONTROL, MOST_CHARACTERS, InputError
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from kinds import SCENARIO, SPANS, beside, kinds
 from mutations import TWIN, as_json, as_table, as_yaml
-from runs import base
+from run_files import base
 
 from fedsim import results, units
 from fedsim.cost import load_trace
