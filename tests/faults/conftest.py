@@ -134,6 +134,10 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.section(f"faults (seed {SEED})")
     wide = max(map(len, rows))
     terminalreporter.write_line(f"{'fault':{wide}}  {'tried':>5}  {'lost':>4}  resumed equal")
+    rows = {
+        **dict(sorted(rows.items())),
+        "in all": [sum(column) for column in zip(*rows.values(), strict=True)],
+    }
     for fault, (tried, lost, equal, compared) in rows.items():
         same = f"{equal} of {compared}" if compared else "-"
         terminalreporter.write_line(f"{fault:{wide}}  {tried:5}  {lost:4}  {same}")
