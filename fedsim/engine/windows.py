@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 NARROWEST = 64
 NOT_YET = -2
 STEP = 0.25  # share of those at work whose ends a pass adds
-PASSES = 16  # in which the horizon moves on; then the window is brought to its end
+PASSES = 16  # in which the horizon moves on; then the window is brought to its end,
+ENOUGH = 4096  # as it is once it has so many turns: in a larger one, each pass costs more than it brings
 WORTH = 16  # ends that make a window worth its trouble; after a smaller one,
 MOST_STEPS = 255  # more and more ends, up to so many, are taken one by one before the next is tried
 
@@ -157,7 +158,7 @@ class _Window:
             self._move_on()
             while (changed := self._choose()).size or self.horizon_s < self.blocked_s:
                 passes -= 1
-                if passes < 1:
+                if passes < 1 or self.alive.size >= ENOUGH:
                     self.blocked_s = min(self.blocked_s, self.horizon_s)
                 front_s = float(self.drawn.time_s[changed].min()) if changed.size else self.horizon_s
                 self._drop_followers(changed)
