@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,10 @@ def read_text(path: Path, error: Error, most_bytes: int) -> str:
     return text
 
 
-def lines(path: Path, error: Error, most_bytes: int, longest: int = MB) -> Iterator[str]:
+def lines(path: Path, error: Error, most_bytes: int, longest: int = MB) -> Generator[str, None, None]:
     """The lines of a UTF-8 text file one by one, with their ends: a large table, in little memory.
+
+    Whoever may stop before the last line closes it.
 
     Raises:
         InputError: (of kind ``error``) as :func:`read_text`, or if a line is longer than ``longest``.

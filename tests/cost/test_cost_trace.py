@@ -128,7 +128,7 @@ def put(value, *path):
             r"nodes\[3\].kind: 'convolution' is not one of conv, matmul",
         ),
         (put("nothing", "nodes", 3, "profile"), r"nodes\[3\].profile: 'nothing' is not in graph.profiles"),
-        (put(-4, "nodes", 3, "parameters"), r"nodes\[3\].parameters: -4 is negative"),
+        (put(-4, "nodes", 3, "parameters"), r"nodes\[3\].parameters: -4 is not from 0 to 1e\+12"),
         (put(True, "nodes", 3, "tensors"), r"nodes\[3\].tensors: True is not of type int"),
         (put("encoder", "nodes", 3, "block"), r"nodes\[3\].block: 'encoder' is not in graph.blocks"),
         (put("masking", "nodes", 3, "id"), "two layers have the same id"),

@@ -63,13 +63,14 @@ def _flat(watched: Watched) -> float:
 
 
 @pytest.mark.timeout(1800)
-def test_a_run_of_a_thousand_rounds_has_flat_memory(tmp_path: Path) -> None:
+def test_a_run_of_a_thousand_rounds_leaves_a_small_directory(tmp_path: Path) -> None:
+    """Too short to speak of flat memory, which the slow test does."""
     watched = _run(tmp_path, _scenario(tmp_path), 1_000)
-    _flat(watched)
+    assert max(watched.open_files) <= 40
     run = results.load(tmp_path / "run")
     assert run.summary["rounds"] == 1_000
     assert not (tmp_path / "run" / "parts").exists()
-    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) <= 2
+    assert not (tmp_path / "run" / "checkpoints").exists()  # it is finished, and nothing was learnt
     assert folder_bytes(tmp_path / "run") < 500 * 1_000
 
 

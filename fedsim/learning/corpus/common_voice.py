@@ -71,8 +71,8 @@ def _list(folder: Path, name: str, split: str, outside: bool) -> list[listing.Re
     clips = listing.within(folder / "clips", inside, file, "")
     recordings = []
     previous = csv.field_size_limit(_LONGEST_FIELD)
+    text = files.lines(file, CorpusError, listing.MOST_BYTES, _LONGEST_FIELD)
     try:
-        text = files.lines(file, CorpusError, listing.MOST_BYTES, _LONGEST_FIELD)
         rows = csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
         missing = [column for column in REQUIRED if column not in (rows.fieldnames or [])]
         if missing:
@@ -97,4 +97,5 @@ def _list(folder: Path, name: str, split: str, outside: bool) -> list[listing.Re
         raise CorpusError(f"cannot be read: {fault}", file=file) from None
     finally:
         csv.field_size_limit(previous)
+        text.close()
     return recordings

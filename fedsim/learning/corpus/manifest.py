@@ -31,8 +31,9 @@ def load(spec: CorpusSpec) -> store.Corpus:
 def read(file: Path, spec: CorpusSpec) -> list[listing.Recording]:
     """The recordings that a manifest lists, in order; see :func:`load`."""
     recordings = []
+    text = files.lines(file, CorpusError, listing.MOST_BYTES)
     try:
-        rows = csv.DictReader(files.lines(file, CorpusError, listing.MOST_BYTES), strict=True)
+        rows = csv.DictReader(text, strict=True)
         columns = [name.strip() for name in rows.fieldnames or []]
         missing = [name for name in REQUIRED if name not in columns]
         if missing:
@@ -46,6 +47,8 @@ def read(file: Path, spec: CorpusSpec) -> list[listing.Recording]:
                 recordings.append(found)
     except csv.Error as fault:
         raise CorpusError(f"is not a CSV file that can be read: {fault}", file=file) from None
+    finally:
+        text.close()
     if not recordings and spec.language is not None:
         raise CorpusError(f"lists no recordings in {spec.language!r}", file=file)
     return recordings
