@@ -24,6 +24,7 @@ from fedsim.cost.rates import FEATURES
 from fedsim.cost.step_time import variant_of
 from fedsim.cost.technique import Technique
 from fedsim.cost.trace import LayerTrace, load_trace
+from fedsim.errors import TraceError
 from fedsim.hardware import Device, Measurement
 
 SAMPLE_RATE_HZ = 16_000
@@ -40,7 +41,7 @@ def measured_cells(device: Device, timed: Sequence[Measurement]) -> Cells:
         timed: steps with a time, in precisions that the device trains in.
 
     Raises:
-        TraceError: there is no trace of a model.
+        TraceError: there is no trace of a model, or it is damaged.
     """
     return Cells(
         precisions=tuple(m.precision for m in timed),
@@ -60,9 +61,18 @@ def _trace(name: str) -> LayerTrace:
     return load_trace(name)
 
 
+def _trace_of(step: Measurement) -> LayerTrace:
+    try:
+        return _trace(step.model)
+    except TraceError as fault:
+        if fault.file is not None:
+            raise
+        raise TraceError(fault.message, file=step.file, key=f"line {step.line}, model") from None
+
+
 @cache
 def _features(backend: str, step: Measurement) -> NDArray[np.float64]:
-    trace = _trace(step.model)
+    trace = _trace_of(step)
     technique = Technique(precision=step.precision)
     single, several = trace.names(variant_of(backend, technique))
     axes = [float(axis) for axis in trace.lengths(round(step.seconds * SAMPLE_RATE_HZ))]

@@ -36,6 +36,8 @@ class Measurement:
         precision: ``fp32``, ``mixed`` or ``bf16``.
         seconds_per_batch: time of one step; None if it ran out of memory.
         source: where it was published.
+        file: the file that it was read from.
+        line: and the line in it, from 1.
     """
 
     device: str
@@ -46,6 +48,8 @@ class Measurement:
     precision: str
     seconds_per_batch: float | None
     source: str
+    file: Path
+    line: int
 
     @property
     def oom(self) -> bool:
@@ -141,4 +145,4 @@ def _row(row: list[str], source: str, file: Path, line: int) -> Measurement | No
     if time == "na":
         return None
     taken = None if time == "oom" else number("seconds_per_batch", time, "seconds above 0, or oom, or na")
-    return Measurement(device, model, int(size), length, largest, precision, taken, source)
+    return Measurement(device, model, int(size), length, largest, precision, taken, source, file, line)

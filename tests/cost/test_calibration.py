@@ -15,7 +15,7 @@ from fedsim.cost.pricer import Pricer
 from fedsim.cost.step_time import StepWork
 from fedsim.cost.technique import Technique
 from fedsim.cost.trace import load_trace
-from fedsim.errors import HardwareError
+from fedsim.errors import HardwareError, TraceError
 from fedsim.hardware import catalogue, load_device, load_trend, measurements, project
 
 DEVICES = catalogue()
@@ -220,6 +220,14 @@ def test_a_users_own_timings_calibrate_and_one_alone_does_not(tmp_path):
     assert (both.status, both.parameters, len(both.residuals)) == ("calibrated", 1, 2)
     assert both.relative == "raspberry-pi-4"
     assert both.worst_error < 0.1  # 25.6 / 8.0 is the ratio of the Raspberry Pi
+
+
+def test_timings_of_a_model_without_a_trace_are_refused_where_they_stand(tmp_path):
+    head = "# my desk\ndevice,model,batch_size,seconds,longest_seconds,precision,seconds_per_batch\n"
+    (tmp_path / "mine.csv").write_text(head + "mine,wav2vec3-base,1,5.5,5.5,fp32,12.0\n")
+    device = host(tmp_path, "measurements: mine.csv\n")
+    with pytest.raises(TraceError, match=r"mine\.csv: line 3, model: there is no layer trace"):
+        calibrate(device)
 
 
 def test_relatives_that_cannot_be(tmp_path):

@@ -71,8 +71,9 @@ def fuzz(kind: Kind, examples: int, folder, count: Counter[str], derandomize: bo
         file = kind.put(folder, kind.sound() if which == 0 else changed(kind.sound(), tree))
         if which <= 1:
             victims = sorted(path for path in file.rglob("*") if path.is_file()) if file.is_dir() else [file]
-            victim = victims[raw[0][2] % len(victims)]
-            victim.write_bytes(damaged(victim.read_bytes(), raw))
+            if victims:
+                victim = victims[raw[0][2] % len(victims)]
+                victim.write_bytes(damaged(victim.read_bytes(), raw))
         before = time.process_time()
         said = refusal_of(kind, file)
         took_s = time.process_time() - before

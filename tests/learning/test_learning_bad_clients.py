@@ -212,8 +212,9 @@ def test_a_trimmed_mean_learns_among_liars_and_a_mean_does_not(capsys: pytest.Ca
         print("\n\nValidation loss every four rounds")
         for name, found in course.items():
             print(f"  {name:<31}", *(f"{one['loss']:.3f}" for one in found))
-    honest, mean, trimmed = ([one["loss"] for one in found] for found in course.values())
-    learnt = honest[0] - honest[-1]
-    assert learnt > 0.3
-    assert mean[0] - mean[-1] < 0.25 * learnt
-    assert trimmed[0] - trimmed[-1] > 0.75 * learnt
+    # Within the first four rounds all come to the plateau of a model that does not look at the speech yet
+    # (how often each target occurs is all that it knows); what counts is who gets off it.
+    honest, mean, trimmed = (found[1]["loss"] - found[-1]["loss"] for found in course.values())
+    assert honest > 0.3
+    assert mean < 0.1 * honest
+    assert trimmed > 0.75 * honest
