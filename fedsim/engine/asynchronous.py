@@ -35,7 +35,7 @@ from fedsim.engine.shared_flights import SharedFlights
 from fedsim.engine.windows import Windows
 from fedsim.engine.world import Bools, Floats, Ints
 
-OFTEN = 128  # clients for each place, up to which the same are asked about again and again
+OFTEN = 32  # clients for each place, up to which the same are asked about again and again
 REFILLS = 16  # times that places are filled again at one instant, before the server waits a while
 # Client-rounds, for each place and each update wanted, and seconds that may go by without an update.
 FUTILE, FUTILE_S = 100, 2 * 86_400.0

@@ -13,6 +13,7 @@ last close of the plan) moves the horizon to before that instant, for good.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 NARROWEST = 64
 NOT_YET = -2
+NOBODY, SEVERAL = -1, -2
 STEP = 0.25  # share of those at work whose ends a pass adds
 PASSES = 16  # in which the horizon moves on; then the window is brought to its end,
 ENOUGH = 4096  # as it is once it has so many turns: in a larger one, each pass costs more than it brings
@@ -49,6 +51,8 @@ class Windows:
         self.worked_through = 0
         self._steps = self._steps_left = 0  # to take one by one after the last window, and of them now
         self._inside: tuple[float, Table] | None = None  # within a window: the instant, and replacements
+        clients = server.desk.world.clients
+        self._scratch = _Scratch(np.full(clients, NOBODY), np.zeros(clients, dtype=np.bool_))
 
     def work_through(self) -> Process:
         """Take in ends and fill their places as long as it can be done many at a time."""
@@ -91,7 +95,7 @@ class Windows:
 
     def _window(self) -> tuple[Table, Table]:
         """The next ends, in order, and the replacement for each; none if they cannot be taken so."""
-        ends, fresh = _Window(self.server, self.flights).settled()
+        ends, fresh = _Window(self.server, self.flights, self._scratch).settled()
         return ends, fresh
 
     def state(self) -> State:
@@ -101,6 +105,14 @@ class Windows:
         return self.flights.state(*self._inside)
 
 
+@dataclass(frozen=True)
+class _Scratch:
+    """Room for marks on clients of the fleet; none is left on any between two uses."""
+
+    by: Ints
+    asked: Bools
+
+
 class _Window:
     """The turns of one window: each fills the place that an end before the horizon has left.
 
@@ -108,8 +120,8 @@ class _Window:
     the beginning, then replacements as they are priced.
     """
 
-    def __init__(self, server: Asynchronous, flights: PricedFlights):
-        self.server, self.desk, self.flights = server, server.desk, flights
+    def __init__(self, server: Asynchronous, flights: PricedFlights, scratch: _Scratch):
+        self.server, self.desk, self.flights, self.scratch = server, server.desk, flights, scratch
         self.busy_until_s = flights.busy_until_s  # with the turns that are settled; put back at the end
         self.put_back: list[tuple[Ints, Floats]] = []
         self.front_s = self.horizon_s = -np.inf
@@ -124,9 +136,10 @@ class _Window:
         self.fresh_at = none  # in the pool: who fills it
         self.ticket = none  # the turn's number
         self.parent = none  # the turn that dispatched whoever has ended; -1 if it was before the window
-        self.version = none  # of the model that is handed out
+        self.version = none  # of the model that is handed out; any, where rounds are alike
         self.client = none  # who is chosen; -1 if it takes a closer look
         self.until_s = np.zeros(0)  # when that client ends
+        self.moved: list[tuple[Ints, Rows]] = []  # clients, and turns that took or left them just now
         self.done = np.zeros(0, dtype=np.bool_)  # whether who has ended was complete
         self.alive = np.zeros(0, dtype=np.bool_)  # whether that end comes about, as far as is known
 
@@ -143,10 +156,12 @@ class _Window:
         self.client = np.concatenate([self.client, np.full(count, NOT_YET)])
         self.fresh_at = np.concatenate([self.fresh_at, np.full(count, -1)])
         self.until_s = np.concatenate([self.until_s, np.full(count, np.inf)])
-        known_s = np.concatenate([self.drawn.time_s, time_s])
-        done_s = np.sort(known_s[self.alive & self.done])
-        before = self.server.buffered + np.searchsorted(done_s, time_s, side="right")
-        version = self.desk.next_round + before // self.server.size
+        version = np.full(count, self.desk.next_round)
+        if not self.alike:
+            known_s = np.concatenate([self.drawn.time_s, time_s])
+            done_s = np.sort(known_s[self.alive & self.done])
+            before = self.server.buffered + np.searchsorted(done_s, time_s, side="right")
+            version += before // self.server.size
         self.version = np.concatenate([self.version, version])
         self.drawn.add(ends.ticket, version, time_s)
 
@@ -208,17 +223,20 @@ class _Window:
             self.alive &= self.drawn.time_s < first_s
 
     def _choose(self) -> Rows:
-        """Let every turn from the front on choose with what is known; the turns that choose anew."""
+        """Let turns choose with what is known: the new ones, and those whose choice may be another now.
+
+        Returns:
+            The turns that choose anew.
+        """
         assert self.drawn is not None
         rows = np.flatnonzero(self.alive & (self.drawn.time_s >= self.front_s))
-        rank = np.empty(self.alive.size, dtype=np.int64)
-        order = np.argsort(self.drawn.time_s[rows], kind="stable")
-        rank[rows[order]] = np.arange(rows.size)
-        chosen = self.drawn.choose(rows, self._free(rows, rank))
-        anew = chosen != self.client[rows]
-        changed: Rows = rows[anew]
+        todo = rows[(self.client[rows] == NOT_YET) | self._concerned(rows)]
+        chosen = self.drawn.choose(todo, self._free(rows))
+        anew = chosen != self.client[todo]
+        changed: Rows = todo[anew]
         chosen = chosen[anew]
         while chosen.size:
+            self.moved += [(self.client[changed], changed), (chosen, changed)]
             self.client[changed], self.until_s[changed] = chosen, np.inf
             self._stop_before(self.drawn.time_s[changed[chosen < 0]])
             changed = changed[self.alive[changed]]
@@ -227,27 +245,52 @@ class _Window:
                 break
             # Who is chosen twice goes to the earlier turn, and is at work for as long as anybody knows.
             rows = rows[self.alive[rows]]
-            chosen = self.drawn.choose(changed, self._free(rows, rank))
+            chosen = self.drawn.choose(changed, self._free(rows))
             if (chosen == self.client[changed]).all():
                 break
         return changed
 
-    def _free(self, rows: Rows, rank: Ints) -> Free:
+    def _concerned(self, rows: Rows) -> Bools:
+        """Which turns looked at a client that another turn has taken, given up or learnt the end of since."""
+        assert self.drawn is not None
+        moved, self.moved = self.moved, []
+        if not moved:
+            return np.zeros(rows.size, dtype=np.bool_)
+        clients, turns = (np.concatenate(part) for part in zip(*moved, strict=True))
+        clients, turns = clients[clients >= 0], turns[clients >= 0]
+        by = self.scratch.by
+        by[clients] = turns
+        by[clients[by[clients] != turns]] = SEVERAL
+
+        def by_another(client: Ints, turn: Rows) -> Bools:
+            found: Bools = (by[client] != NOBODY) & (by[client] != turn)
+            return found
+
+        found = self.drawn.looked_at(rows, by_another)
+        by[clients] = NOBODY
+        return found
+
+    def _free(self, rows: Rows) -> Free:
         """Tells if clients are free at the instants of turns, by what the turns ``rows`` have chosen."""
         assert self.drawn is not None
-        time_s, busy_until_s, most = self.drawn.time_s, self.busy_until_s, rank.size
+        time_s, busy_until_s, asked = self.drawn.time_s, self.busy_until_s, self.scratch.asked
         rows = rows[self.client[rows] >= 0]
-        keys = self.client[rows] * most + rank[rows]
-        order = np.argsort(keys, kind="stable")
-        keys, until_s = keys[order], self.until_s[rows[order]]
+        held, until_s, since_s = self.client[rows], self.until_s[rows], time_s[rows]
 
         def free(clients: Ints, turns: Rows) -> Bools:
             now_s = time_s[turns]
             good: Bools = busy_until_s[clients] <= now_s
-            if keys.size:
-                before = np.searchsorted(keys, clients * most + rank[turns]) - 1
-                same = (before >= 0) & (keys[before] // most == clients)
-                good &= ~(same & (until_s[before] > now_s))
+            asked[clients] = True
+            some = np.flatnonzero(asked[held])
+            asked[clients] = False
+            if some.size:
+                in_time = np.sort(since_s[some])
+                most = some.size + 1
+                keys = held[some] * most + in_time.searchsorted(since_s[some])
+                order = np.argsort(keys)
+                before = keys[order].searchsorted(clients * most + in_time.searchsorted(now_s)) - 1
+                last = some[order[before]]
+                good &= ~((before >= 0) & (held[last] == clients) & (until_s[last] > now_s))
             return good
 
         return free
@@ -260,6 +303,8 @@ class _Window:
         while dead.any():
             dead = (self.parent >= 0) & dead[self.parent] & self.alive
             self.alive &= ~dead
+            rows = np.flatnonzero(dead & (self.client >= 0))
+            self.moved.append((self.client[rows], rows))
 
     def _price(self, turns: Rows) -> None:
         """How those who are chosen now end, and the turns that follow from that."""

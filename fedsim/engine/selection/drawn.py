@@ -47,6 +47,7 @@ class Drawn:
         self._seen = np.zeros(0, dtype=np.int64)  # draws looked at
         self._count = np.zeros(0, dtype=np.int64)  # candidates among them
         self._candidate = np.zeros((0, KEPT), dtype=np.int64)
+        self._passed = np.zeros(0, dtype=np.int64)  # candidates passed over when the turn last chose
 
     def add(self, number: Ints, round_index: Ints, time_s: Floats) -> None:
         """More turns, with the numbers by which their draws are made."""
@@ -55,6 +56,7 @@ class Drawn:
         self._round = np.concatenate([self._round, round_index])
         none = np.zeros(number.size, dtype=np.int64)
         self._seen, self._count = np.concatenate([self._seen, none]), np.concatenate([self._count, none])
+        self._passed = np.concatenate([self._passed, none])
         self._candidate = np.concatenate([self._candidate, np.full((number.size, KEPT), -1)])
 
     def choose(self, rows: Rows, free: Free) -> Ints:
@@ -82,9 +84,22 @@ class Drawn:
             client = self._candidate[turn, nth[ask]]
             good = free(client, turn)
             chosen[ask[good]] = client[good]
-            nth[ask] += 1
+            nth[ask[~good]] += 1
             todo = todo[(chosen[todo] < 0) & (nth[todo] < KEPT)]
+        self._passed[rows] = nth
         return chosen
+
+    def looked_at(self, rows: Rows, which: Free) -> Bools:
+        """Whether ``which`` holds for the client that each of these turns has chosen, or one passed over."""
+        passed = self._passed[rows]
+        found = which(self._candidate[rows, np.minimum(passed, KEPT - 1)], rows)
+        more = np.flatnonzero(passed)
+        for nth in range(KEPT):
+            if not more.size:
+                break
+            found[more] |= which(self._candidate[rows[more], nth], rows[more])
+            more = more[passed[more] > nth + 1]
+        return found
 
     def _look(self, turn: Rows) -> None:
         """Look at a few more draws of each of these turns."""
