@@ -140,11 +140,11 @@ def going_on(sentence: str, place: Path) -> Iterator[None]:
 
 
 @contextmanager
-def about(file: str | Path) -> Iterator[None]:
-    """What cannot be used, and names no file of its own, is said of ``file``."""
+def about(file: str | Path | None = None, key: str | None = None) -> Iterator[None]:
+    """What cannot be used, and names no file of its own, is said of ``file``; or no key, of ``key``."""
     try:
         yield
     except InputError as error:
         if error.file is not None:
             raise
-        raise type(error)(error.message, file=file, key=error.key) from None
+        raise type(error)(error.message, file=file, key=error.key or key) from None

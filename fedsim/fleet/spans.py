@@ -152,6 +152,8 @@ def _columns(path: Path, wanted: list[str]) -> dict[str, Any]:
         else:
             table = pc.read_csv(path)
             rows, names = table.num_rows, table.column_names
+        if table is not None:
+            table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as fault:
         reason = next(iter(str(fault).splitlines()), "it is damaged")
         raise TraceError(f"cannot be read: {reason}", file=path) from None

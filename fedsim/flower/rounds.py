@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim import results
+from fedsim import errors, results
 from fedsim.engine import OUTCOMES, Buffered, RoundRecord, Simulation
 from fedsim.errors import ScenarioError
 from fedsim.flower.selection import Ask, Asked
@@ -90,7 +90,8 @@ class Rounds:
         self, loaded: Loaded, rounds: int, by_policy: bool, out: Path | None, about: Mapping[str, Any]
     ) -> None:
         scenario = adapted(loaded.scenario, rounds, loaded.file)
-        self._composition = made = compose(scenario)
+        with errors.about(loaded.file):
+            self._composition = made = compose(scenario)
         assert not isinstance(made.plan.close, Buffered)
         self._asked = Asked(made.plan.select if by_policy else None)
         self._plan = replace(made.plan, select=self._asked)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from fedsim import engine, hardware, paths
 from fedsim.cost import LayerTrace, Pricer, load_trace
 from fedsim.engine import Plan, RoundRecord
-from fedsim.errors import ScenarioError
+from fedsim.errors import ScenarioError, about
 from fedsim.fleet import Battery, Fleet, Group, availability, pressure, speech
 from fedsim.fleet.batches import Batches
 from fedsim.fleet.hours import NIGHT
@@ -103,7 +103,10 @@ def compose(scenario: Scenario) -> Composition:
     trace = load_trace(scenario.training.model)
     _note_file(inputs, "traces", trace.file)
     pricers = {device.name: _pricers(device, trace, scenario) for device in devices.values()}
-    groups = [_group(entry, devices[entry.device], scenario, inputs) for entry in scenario.fleet.mix]
+    groups = []
+    for number, entry in enumerate(scenario.fleet.mix):
+        with about(key=f"fleet.mix[{number}]"):
+            groups.append(_group(entry, devices[entry.device], scenario, inputs))
     fleet = Fleet.build(groups, scenario.fleet.clients, scenario.seed)
     corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
     if corpus is not None:
@@ -160,10 +163,11 @@ def check(scenario: Scenario) -> None:
     """
     inputs: dict[str, Path] = {}
     trace = load_trace(scenario.training.model)
-    for entry in scenario.fleet.mix:
-        device = _device(entry.device, scenario, inputs)
-        _pricers(device, trace, scenario)
-        _group(entry, device, scenario, inputs)
+    for number, entry in enumerate(scenario.fleet.mix):
+        with about(key=f"fleet.mix[{number}]"):
+            device = _device(entry.device, scenario, inputs)
+            _pricers(device, trace, scenario)
+            _group(entry, device, scenario, inputs)
     _work(scenario)
     learner_spec(scenario)
 
@@ -235,9 +239,7 @@ def _battery(entry: MixEntry, device: Device) -> Battery | None:
         return None
     capacity = spec.capacity if spec.capacity is not None else device.battery_j
     if capacity is None:
-        raise ScenarioError(
-            f"{device.name} has no battery of its own; give battery.capacity", key="fleet.mix"
-        )
+        raise ScenarioError(f"{device.name} has no battery of its own; give battery.capacity")
     plugged = NIGHT if spec.plugged == "overnight" else None
     return Battery(capacity, spec.floor, spec.start, spec.charge, plugged)
 

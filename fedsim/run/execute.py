@@ -108,7 +108,8 @@ def resume(
     if results.is_run(directory) and "flower" in results.Run(directory, finished=False).manifest:
         raise RunError("is the run of a Flower app, and only the app can do its rounds", file=directory)
     files.refuse_links(directory, RunError)
-    composition = compose(load(str(file), reach=again(directory, reach)).scenario)
+    with about(file):
+        composition = compose(load(str(file), reach=again(directory, reach)).scenario)
     if adapt is not None:
         composition = adapt(composition)
     if (directory / "summary.json").is_file():  # a crash just before the very end leaves them

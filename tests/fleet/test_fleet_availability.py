@@ -191,6 +191,17 @@ def test_a_faulty_trace_is_one_sentence(tmp_path, text, said):
     assert str(path) in str(fault.value)
 
 
+def test_a_trace_whose_text_is_not_utf_8_is_one_sentence(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    client = pa.array([b"a\xff", b"b"]).view(pa.string())
+    times = pa.array([0.0, 1.0]), pa.array([2.0, 3.0])
+    pq.write_table(pa.table([client, *times], ["client", "start_s", "end_s"]), tmp_path / "t.parquet")
+    with pytest.raises(TraceError, match=r"t\.parquet: cannot be read: .*Invalid UTF8"):
+        Replay.load(str(tmp_path / "t.parquet"))
+
+
 def test_a_trace_that_is_not_there():
     with pytest.raises(TraceError, match="there is no trace 'nowhere'"):
         Replay.load("nowhere")

@@ -109,6 +109,21 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(scenario, tmp_path, text, 
     assert tables(run.resume(tmp_path / "cut")) == whole
 
 
+def test_a_damaged_scenario_is_refused_on_resume_by_its_file_and_key(scenario, tmp_path):
+    from fedsim.errors import ScenarioError
+
+    with pytest.raises(Interrupted):
+        run.run(scenario(TIMING), tmp_path / "cut", progress=StopAfter(1))
+    file = tmp_path / "cut" / "scenario.yaml"
+    text = file.read_text()
+    assert "mean_online: 1h" in text
+    file.write_text(text.replace("mean_online: 1h", "mean_online: 20000d"))
+    with pytest.raises(ScenarioError) as caught:
+        run.resume(tmp_path / "cut")
+    said = f"{file}: fleet.mix[1]: 1728000000.0 s is no mean time online; give one from 1s to 10000d"
+    assert str(caught.value) == said
+
+
 def test_a_finished_run_or_no_run_cannot_be_resumed(scenario, tmp_path):
     from fedsim.errors import RunError
 
