@@ -74,11 +74,12 @@ def _file_batches(
             groups = [g for g in groups if _overlaps(file.metadata.row_group(g).column(0).statistics, rounds)]
         missing = sum(file.metadata.row_group(group).num_rows for group in groups)
         try:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, columns=list(columns)):
-                batch.validate(full=True)
-                _refuse_nulls(batch, path)
-                missing -= batch.num_rows
-                yield batch.select(list(columns))
+            for group in groups:  # one at a time: all that are asked for together are read ahead
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=list(columns)):
+                    batch.validate(full=True)
+                    _refuse_nulls(batch, path)
+                    missing -= batch.num_rows
+                    yield batch.select(list(columns))
         except (OSError, pa.ArrowException, ValueError):
             raise RunError("is damaged: its data cannot be read", file=path) from None
         if missing:
