@@ -3,9 +3,10 @@
     python analysis/validate_host.py [--host host.yaml] [--threads N] [--steps 8] [--repeats 2]
 
 Real means: transformers' Wav2Vec2ForPreTraining at full size with masking, 100 negatives,
-contrastive and diversity loss, eager attention, fp32 and torch's Adam. Every setting runs in fresh
-processes, so that the peak resident size (VmHWM) is its own. The device file comes from
-``fedsim calibrate``, which has timed single operators at other batches and lengths and no step.
+contrastive and diversity loss, eager attention and torch's Adam, in fp32 or (on a GPU) autocast to
+fp16 with its loss scaled. Every setting runs in fresh processes, so that the peak resident size
+(VmHWM) is its own. The device file comes from ``fedsim calibrate``, which has timed single operators
+at other batches and lengths and no step; or it is any other (``--host hardware/nvidia-h100.yaml``).
 """
 
 # %% What is run
@@ -24,14 +25,26 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-SETTINGS = [
-    ("wav2vec2-base", 1, 3.0),
-    ("wav2vec2-base", 1, 5.5),
-    ("wav2vec2-base", 2, 5.5),
-    ("wav2vec2-base", 4, 5.5),
-    ("wav2vec2-base", 2, 8.0),
-    ("wav2vec2-large", 1, 3.0),
-]
+SETTINGS = {
+    "cpu": [
+        ("wav2vec2-base", 1, 3.0, "fp32"),
+        ("wav2vec2-base", 1, 5.5, "fp32"),
+        ("wav2vec2-base", 2, 5.5, "fp32"),
+        ("wav2vec2-base", 4, 5.5, "fp32"),
+        ("wav2vec2-base", 2, 8.0, "fp32"),
+        ("wav2vec2-large", 1, 3.0, "fp32"),
+    ],
+    "cuda": [
+        ("wav2vec2-base", 1, 5.5, "fp32"),
+        ("wav2vec2-base", 4, 5.5, "fp32"),
+        ("wav2vec2-base", 8, 15.0, "fp32"),
+        ("wav2vec2-large", 4, 5.5, "fp32"),
+        ("wav2vec2-base", 4, 5.5, "mixed"),
+        ("wav2vec2-base", 8, 15.0, "mixed"),
+        ("wav2vec2-large", 4, 5.5, "mixed"),
+    ],
+}
+KEYS = ("model", "batch", "seconds", "precision")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -45,13 +58,14 @@ def options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=2, help="processes for each setting, interleaved")
     parser.add_argument("--measured", type=Path, help="JSON of an earlier run: its steps, predicted anew")
     parser.add_argument("--out", type=Path, default=RESULTS / "validate_host.csv")
-    parser.add_argument("--one", nargs=3, metavar=("MODEL", "BATCH", "SECONDS"), help=argparse.SUPPRESS)
+    one = ("MODEL", "BATCH", "SECONDS", "PRECISION")
+    parser.add_argument("--one", nargs=4, metavar=one, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 # %% One process: real steps of one setting
 def real_steps(
-    model_name: str, batch: int, seconds: float, device: str, threads: int, steps: int
+    model_name: str, batch: int, seconds: float, precision: str, device: str, threads: int, steps: int
 ) -> dict[str, Any]:
     """Train for a few steps; seconds of each by wall and processor, and the peak of memory."""
     import numpy as np
@@ -70,6 +84,8 @@ def real_steps(
     config._attn_implementation = "eager"
     model = Wav2Vec2ForPreTraining(config).to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
+    mixed = precision == "mixed"
+    scaler = torch.amp.GradScaler(device, init_scale=128.0, enabled=mixed)  # so low that no step is skipped
     samples = round(seconds * 16_000)
     shape = (batch, frames(config, samples)[-1])
     masked = _compute_mask_indices(shape, config.mask_time_prob, config.mask_time_length)
@@ -83,9 +99,11 @@ def real_steps(
     for _ in range(steps):
         wall, processor = time.perf_counter(), time.process_time()
         optimizer.zero_grad(set_to_none=True)
-        loss = model(**inputs).loss
-        loss.backward()
-        optimizer.step()
+        with torch.autocast(device, torch.float16, enabled=mixed):
+            loss = model(**inputs).loss
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         if device == "cuda":
             torch.cuda.synchronize()
         rows.append((time.perf_counter() - wall, time.process_time() - processor))
@@ -107,7 +125,7 @@ def peak_bytes(device: str) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
 
 
-def in_fresh_process(setting: tuple[str, int, float], args: argparse.Namespace) -> dict[str, Any]:
+def in_fresh_process(setting: tuple[str, int, float, str], args: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-W", "ignore", __file__, "--one", *map(str, setting)]
     command += ["--device", args.device, "--threads", str(args.threads), "--steps", str(args.steps)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
@@ -118,12 +136,14 @@ def in_fresh_process(setting: tuple[str, int, float], args: argparse.Namespace) 
 
 
 # %% Predictions, and both side by side
-def predicted(device: Any, model_name: str, batch: int, seconds: float) -> tuple[float, float]:
+def predicted(
+    device: Any, model_name: str, batch: int, seconds: float, precision: str
+) -> tuple[float, float]:
     """Seconds of a step, and its peak bytes (on a GPU: of tensors, without runtime and slack)."""
     from fedsim.cost import Technique, load_trace
     from fedsim.cost.pricer import Pricer
 
-    pricer = Pricer(device, load_trace(model_name), Technique())
+    pricer = Pricer(device, load_trace(model_name), Technique(precision))
     samples = round(seconds * 16_000)
     parts = pricer.footprint(batch, samples)
     left_out = ("runtime", "slack") if device.backend == "cuda" else ()
@@ -134,9 +154,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Run every setting as often as asked, one after the other each time."""
     runs = []
     for _ in range(args.repeats):
-        for setting in SETTINGS:
-            model_name, batch, seconds = setting
-            found = {"model": model_name, "batch": batch, "seconds": seconds}
+        for setting in SETTINGS[args.device]:
+            found = dict(zip(KEYS, setting, strict=True))
             runs.append(found | in_fresh_process(setting, args))
             print(".", end="", flush=True, file=sys.stderr)
     print(file=sys.stderr)
@@ -148,16 +167,14 @@ def compare(args: argparse.Namespace, device: Any, measured: list[dict[str, Any]
     # One thread that never waits: its processor time is the wall time of an idle machine.
     clock = "processor_s" if args.device == "cpu" and args.threads == 1 else "wall_s"
     rows = []
-    for model_name, batch, seconds in SETTINGS:
-        runs = [r for r in measured if (r["model"], r["batch"], r["seconds"]) == (model_name, batch, seconds)]
-        step_s, peak = predicted(device, model_name, batch, seconds)
+    for setting in SETTINGS[args.device]:
+        runs = [r for r in measured if tuple(r[key] for key in KEYS) == setting]
+        step_s, peak = predicted(device, *setting)
         measured_s = median(s for run in runs for s in run[clock][1:])
         measured_bytes = median(run["peak_bytes"] for run in runs)
         rows.append(
             {
-                "model": model_name,
-                "batch": batch,
-                "seconds": seconds,
+                **dict(zip(KEYS, setting, strict=True)),
                 "predicted_step_s": round(step_s, 4),
                 "measured_step_s": round(measured_s, 4),
                 "step_error": round(step_s / measured_s - 1, 4),
@@ -206,13 +223,13 @@ def write(path: Path, head: dict[str, Any], rows: list[dict[str, Any]], runs: li
 
 def show(rows: list[dict[str, Any]]) -> None:
     print(
-        f"{'setting':28}{'step: predicted':>16}{'measured':>10}{'':>7}{'peak: predicted':>18}{'measured':>12}"
+        f"{'setting':34}{'step: predicted':>16}{'measured':>10}{'':>7}{'peak: predicted':>18}{'measured':>12}"
     )
     for row in rows:
-        setting = f"{row['model']} {row['batch']} x {row['seconds']:g} s"
+        setting = f"{row['model']} {row['batch']} x {row['seconds']:g} s {row['precision']}"
         peaks = [row[f"{which}_peak_bytes"] / 2**30 for which in ("predicted", "measured")]
         print(
-            f"{setting:28}{row['predicted_step_s']:14.2f} s{row['measured_step_s']:8.2f} s"
+            f"{setting:34}{row['predicted_step_s']:14.3f} s{row['measured_step_s']:8.3f} s"
             f"{row['step_error']:+7.1%}{peaks[0]:14.3f} GiB{peaks[1]:8.3f} GiB{row['peak_error']:+7.1%}"
         )
 
@@ -221,12 +238,9 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     args = options()
     if args.one:
-        model_name, batch, seconds = args.one
-        print(
-            json.dumps(
-                real_steps(model_name, int(batch), float(seconds), args.device, args.threads, args.steps)
-            )
-        )
+        name, batch, seconds, precision = args.one
+        found = real_steps(name, int(batch), float(seconds), precision, args.device, args.threads, args.steps)
+        print(json.dumps(found))
         return
     from fedsim.hardware import load_device
     from fedsim.measure.calibrate import check
@@ -238,11 +252,11 @@ def main() -> None:
         command += ["--threads", str(args.threads), "--minutes", str(args.minutes)]
         subprocess.run(command, check=True)
     device = load_device(str(host))
-    predicted(device, *SETTINGS[0])  # what cannot be predicted need not be measured
+    predicted(device, *SETTINGS[args.device][0])  # what cannot be predicted need not be measured
     head = about(args, device)
     if args.measured:
         earlier = json.loads(args.measured.read_text(encoding="utf-8"))
-        head, runs = earlier["machine"], earlier["runs"]
+        head, runs = earlier["machine"] | {"calibration": head["calibration"]}, earlier["runs"]
         args.device, args.threads = head["device"], head["threads"]
     else:
         runs = measure(args)

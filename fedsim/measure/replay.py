@@ -8,6 +8,7 @@ overwrites is a copy. Results are allocated and released as in a step, so page f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +22,9 @@ _POOL = 64 * 2**20
 """Elements: 256 MiB in fp32, larger than the caches of any processor that trains."""
 
 _INDEXING = (torch.ops.aten.index.Tensor, torch.ops.aten.index_put.default, torch.ops.aten.index_put_.default)
+
+_SOFTMAX = torch.ops.aten._softmax.default
+_SOFTMAX_BACKWARD = torch.ops.aten._softmax_backward_data.default
 
 
 class Replayer:
@@ -47,6 +51,8 @@ class Replayer:
             replacing: types of numbers to put in place of others.
         """
         self._replacing = replacing or {}
+        if torch.float16 in self._replacing:
+            operator = _apart(operator)
         written = {
             argument.name
             for argument in operator.function._schema.arguments
@@ -96,3 +102,13 @@ class Replayer:
             random = torch.randn(count, generator=self._generator, device=self.device)
             self._pools[dtype] = random.to(dtype)
         return self._pools[dtype]
+
+
+def _apart(operator: Operator) -> Operator:
+    """A softmax that also turns float16 into float32, as one of float32 alone: no other type is fused so."""
+    args = operator.args
+    if operator.function is _SOFTMAX and args[2]:
+        args = (replace(args[0], dtype=torch.float32), args[1], False)
+    elif operator.function is _SOFTMAX_BACKWARD and args[3] is torch.float16:
+        args = (*args[:3], args[0].dtype)
+    return replace(operator, args=args)

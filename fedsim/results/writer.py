@@ -24,6 +24,7 @@ from fedsim.errors import FedsimError, RunError, refused
 from fedsim.results import atomic, merge, tables
 from fedsim.results.columns import TABLES
 from fedsim.results.journal import Journal, Record
+from fedsim.results.manifest import check_format
 from fedsim.results.parts import (
     INITIAL,
     ROW_GROUP_ROWS,
@@ -166,6 +167,8 @@ class RunWriter:
                 else "holds no run to go on with: it has no manifest.json",
                 file=self.path,
             )
+        manifest = self.path / "manifest.json"
+        check_format(read_json(manifest), manifest)
         if (self.path / "summary.json").is_file():
             if self._parts.is_dir():  # a crash just before the very end leaves them
                 shutil.rmtree(self._parts, ignore_errors=True)

@@ -130,7 +130,7 @@ class MixEntry(Block):
     memory_spread: float = Field(
         0.0, ge=0, le=1, description="sigma of the lognormal spread of what the system itself holds"
     )
-    utc_offsets: list[float] = Field(
+    utc_offsets: list[Annotated[float, Field(ge=-18, le=18)]] = Field(
         [0.0],
         min_length=1,
         description="hours from UTC of the places where its clients live, drawn at random",

@@ -72,6 +72,18 @@ def test_bfloat16_takes_the_place_of_float16():
         assert call().dtype is torch.bfloat16
 
 
+def test_softmax_is_of_float32_where_bfloat16_takes_the_place_of_float16():
+    step = Step(configs.preset("wav2vec2-tiny"), Variant("cuda", "eager", "mixed"))
+    found = {o.name: o for o in operators(step, 2, 9_500) if "softmax" in o.name and "float16" in str(o.args)}
+    assert set(found) == {"aten._softmax.default", "aten._softmax_backward_data.default"}
+    assert found["aten._softmax.default"].args[2] is True
+    assert found["aten._softmax_backward_data.default"].args[3] is torch.float16
+    for operator in found.values():
+        call = Replayer("cpu").call(operator, {torch.float16: torch.bfloat16})
+        with torch.no_grad():
+            assert call().dtype is torch.float32
+
+
 def test_what_is_overwritten_is_a_copy(tiny_step):
     replayer = Replayer("cpu")
     in_place = next(o for o in operators(tiny_step, 2, 9_500) if o.name == "aten.masked_fill_.Scalar")

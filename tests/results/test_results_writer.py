@@ -185,6 +185,18 @@ def test_resume_refuses_rounds_that_are_not_there(tmp_path):
         RunWriter.resume(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('{"format": 99}', "has format 99"), ('{"format": 1, "volatile": null}', "volatile: is damaged")],
+)
+def test_resume_refuses_a_manifest_that_it_could_not_finish(tmp_path, text, said):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 2)
+    (tmp_path / "run" / "manifest.json").write_text(text)
+    with pytest.raises(RunError, match=said):
+        RunWriter.resume(tmp_path / "run")
+
+
 def test_what_a_crash_at_the_very_end_leaves_is_cleared(tmp_path, monkeypatch):
     with start(tmp_path / "run") as run:
         write_rounds(run, 0, 2)

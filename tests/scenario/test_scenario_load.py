@@ -128,6 +128,10 @@ def test_a_scenario_that_is_not_there_suggests_one_that_is():
         ("name.x=1", "'x' is inside 'small', not a block"),
         ("rounds.count=[", "not valid YAML"),
         ("rounds.cuont=3", "did you mean 'count'"),
+        (
+            "fleet.mix[0].utc_offsets=[1.0e+308]",
+            r"fleet\.mix\[0\]\.utc_offsets\[0\]: 1e\+308 is not at most 18",
+        ),
     ],
 )
 def test_bad_overrides_are_one_sentence(write, override, sentence):
