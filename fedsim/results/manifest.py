@@ -102,10 +102,7 @@ def check_format(found: Mapping[str, Any], file: Path) -> None:
     """Refuse a run directory of another format.
 
     Raises:
-        RunError: if the format is missing or is not the one that this fedsim writes, or ``volatile``,
-            which a run adds to at its end, is not a mapping.
+        RunError: if the format is missing or is not the one that this fedsim writes.
     """
     if found.get("format") != FORMAT:
         raise RunError(f"has format {found.get('format')!r}; this fedsim reads format {FORMAT}", file=file)
-    if not isinstance(found.get("volatile", {}), dict):
-        raise RunError("is damaged: it is no mapping", file=file, key="volatile")

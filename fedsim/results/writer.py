@@ -167,8 +167,11 @@ class RunWriter:
                 else "holds no run to go on with: it has no manifest.json",
                 file=self.path,
             )
-        manifest = self.path / "manifest.json"
-        check_format(read_json(manifest), manifest)
+        file = self.path / "manifest.json"
+        manifest = read_json(file)
+        check_format(manifest, file)
+        if not isinstance(manifest.get("volatile", {}), dict):  # which is added to at the end
+            raise RunError("is damaged: it is no mapping", file=file, key="volatile")
         if (self.path / "summary.json").is_file():
             if self._parts.is_dir():  # a crash just before the very end leaves them
                 shutil.rmtree(self._parts, ignore_errors=True)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_engine_naive import SELECTIONS, compare
 
-from fedsim.engine import Buffered, Deadline, MemoryAware, Plan, Quorum, Random, Simulation, WaitAll, windows
+from fedsim.engine import Buffered, Deadline, MemoryAware, Plan, Quorum, Random, Simulation, WaitAll, window
 from fedsim.run import compose
 from fedsim.scenario import load
 
@@ -132,8 +132,8 @@ def test_a_large_fleets_ends_are_worked_out_together(worlds):
 def test_windows_that_come_to_little_are_tried_less_and_less(worlds, monkeypatch):
     # Clients whose battery is low refuse at once, which ends a window before it has begun.
     tried = []
-    settled = windows._Window.settled
-    monkeypatch.setattr(windows._Window, "settled", lambda self: tried.append(self) or settled(self))
+    settled = window.Window.settled
+    monkeypatch.setattr(window.Window, "settled", lambda self: tried.append(self) or settled(self))
     rows = sum(
         len(record.clients)
         for record in Simulation(worlds["large"], Plan(4, 80, Random(), Buffered(30), seed=1))
