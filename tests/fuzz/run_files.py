@@ -128,6 +128,12 @@ def go_on(directory: Path) -> None:
     execute.resume(directory)
 
 
+def beside_another(directory: Path) -> None:
+    """Compared with a run that nobody touched, target and pictures included."""
+    command("compare", base("finished"), directory, "--out", directory.parent / "compared", "--json")
+    command("compare", directory, base("finished"), "--target", "rounds=2")
+
+
 def look_at_sweep(directory: Path) -> None:
     from fedsim.report import sweeps
     from fedsim.sweep.directory import read
@@ -174,6 +180,7 @@ def run_kinds() -> list[Kind]:
         kind("unfinished run", "unfinished", look, 4),
         kind("unfinished run, resumed", "unfinished", go_on, 2),
         kind("finished run, fedsim report", "finished", lambda at: command("report", at, "--json"), 0.1),
+        kind("finished run, fedsim compare", "finished", beside_another, 0.2),
         kind("sweep directory", "sweep", look_at_sweep, 3),
         Kind(
             "checkpoint", lambda: weights()[0], "round-00001.safetensors", None, read_weights, 5, put_weights
