@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from fedsim.errors import FedsimError, RunError, ScenarioError
 from fedsim.learning import LearnerSpec, RoundLearning, checkpoint, speech_learner
@@ -212,7 +213,25 @@ def test_checkpoints_are_named_thinned_and_refused(small: LearnerSpec, tmp_path:
         pytest.raises(RunError, match="another scenario or seed"),
     ):
         stranger.restore()
-    checkpoint.path(tmp_path, 5).write_bytes(b"torn")
+    file = checkpoint.path(tmp_path, 5)
+    tensors = load_file(file)
+    first = next(name for name in tensors if name.startswith("model."))
+    for wrong, said in (
+        ({first: tensors[first].reshape(-1)[:-1]}, f"{first}: is .*; this model needs"),
+        ({first: tensors[first].astype(np.float64)}, f"{first}: is .*; this model needs"),
+        ({"model.other": np.zeros(3, np.float32)}, "model.other: is not a tensor of this model"),
+    ):
+        save_file(tensors | wrong, file, held.metadata)
+        with speech_learner(spec, 5, 1, tmp_path) as learner, pytest.raises(RunError, match=said):
+            learner.restore()
+    del tensors[first]
+    save_file(tensors, file, held.metadata)
+    with (
+        speech_learner(spec, 5, 1, tmp_path) as learner,
+        pytest.raises(RunError, match=f"{first}: is missing"),
+    ):
+        learner.restore()
+    file.write_bytes(b"torn")
     with speech_learner(spec, 5, 1, tmp_path) as learner, pytest.raises(RunError, match="cannot be read"):
         learner.restore()
     with (
