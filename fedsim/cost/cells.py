@@ -61,7 +61,12 @@ def _trace(name: str) -> LayerTrace:
     return load_trace(name)
 
 
-def _trace_of(step: Measurement) -> LayerTrace:
+def trace_of(step: Measurement) -> LayerTrace:
+    """The layer trace of a measured step's model.
+
+    Raises:
+        TraceError: there is none, said of the line where the step stands; or it is damaged.
+    """
     try:
         return _trace(step.model)
     except TraceError as fault:
@@ -72,7 +77,7 @@ def _trace_of(step: Measurement) -> LayerTrace:
 
 @cache
 def _features(backend: str, step: Measurement) -> NDArray[np.float64]:
-    trace = _trace_of(step)
+    trace = trace_of(step)
     technique = Technique(precision=step.precision)
     single, several = trace.names(variant_of(backend, technique))
     axes = [float(axis) for axis in trace.lengths(round(step.seconds * SAMPLE_RATE_HZ))]

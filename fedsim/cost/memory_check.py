@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from fedsim.cost.cells import SAMPLE_RATE_HZ
+from fedsim.cost.cells import SAMPLE_RATE_HZ, trace_of
 from fedsim.cost.footprint import footprint_bytes
 from fedsim.cost.step_time import StepWork
 from fedsim.cost.technique import Technique
-from fedsim.cost.trace import LayerTrace, load_trace
+from fedsim.cost.trace import LayerTrace
 from fedsim.hardware import Device, Measurement, measurements
 
 
@@ -70,17 +70,12 @@ def memory_checks(devices: Sequence[Device]) -> list[MemoryCheck]:
 
 
 @cache
-def _trace(name: str) -> LayerTrace:
-    return load_trace(name)
-
-
-@cache
-def _work(model: str, backend: str, precision: str) -> StepWork:
-    return StepWork(_trace(model), backend, Technique(precision=precision))
+def _work(trace: LayerTrace, backend: str, precision: str) -> StepWork:
+    return StepWork(trace, backend, Technique(precision=precision))
 
 
 def _check(device: Device, step: Measurement) -> MemoryCheck:
-    work = _work(step.model, device.backend, step.precision)
+    work = _work(trace_of(step), device.backend, step.precision)
     samples = round(step.longest_seconds * SAMPLE_RATE_HZ)
     needed = float(footprint_bytes(work, device.runtime_bytes, step.batch_size, samples))
     return MemoryCheck(step, needed, device.memory_bytes - device.system_bytes)

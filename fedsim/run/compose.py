@@ -103,11 +103,7 @@ def compose(scenario: Scenario) -> Composition:
     trace = load_trace(scenario.training.model)
     _note_file(inputs, "traces", trace.file)
     pricers = {device.name: _pricers(device, trace, scenario) for device in devices.values()}
-    groups = []
-    for number, entry in enumerate(scenario.fleet.mix):
-        with about(key=f"fleet.mix[{number}]"):
-            groups.append(_group(entry, devices[entry.device], scenario, inputs))
-    fleet = Fleet.build(groups, scenario.fleet.clients, scenario.seed)
+    fleet = Fleet.build(_groups(devices, scenario, inputs), scenario.fleet.clients, scenario.seed)
     corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
     if corpus is not None:
         _note_file(inputs, speech.FOLDER, str(corpus))
@@ -163,11 +159,10 @@ def check(scenario: Scenario) -> None:
     """
     inputs: dict[str, Path] = {}
     trace = load_trace(scenario.training.model)
-    for number, entry in enumerate(scenario.fleet.mix):
-        with about(key=f"fleet.mix[{number}]"):
-            device = _device(entry.device, scenario, inputs)
-            _pricers(device, trace, scenario)
-            _group(entry, device, scenario, inputs)
+    devices = {entry.device: _device(entry.device, scenario, inputs) for entry in scenario.fleet.mix}
+    for device in devices.values():
+        _pricers(device, trace, scenario)
+    _groups(devices, scenario, inputs)
     _work(scenario)
     learner_spec(scenario)
 
@@ -216,6 +211,15 @@ def _link(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Link:
     if scenario.hardware.year is None:
         return link
     return hardware.project_link(link, scenario.hardware.year, hardware.load_trend(scenario.hardware.trend))
+
+
+def _groups(devices: Mapping[str, Device], scenario: Scenario, inputs: dict[str, Path]) -> list[Group]:
+    """The groups of the mix; what is wrong with one is said of its place in the scenario."""
+    groups = []
+    for number, entry in enumerate(scenario.fleet.mix):
+        with about(key=f"fleet.mix[{number}]"):
+            groups.append(_group(entry, devices[entry.device], scenario, inputs))
+    return groups
 
 
 def _group(entry: MixEntry, device: Device, scenario: Scenario, inputs: dict[str, Path]) -> Group:

@@ -228,6 +228,9 @@ def test_timings_of_a_model_without_a_trace_are_refused_where_they_stand(tmp_pat
     device = host(tmp_path, "measurements: mine.csv\n")
     with pytest.raises(TraceError, match=r"mine\.csv: line 3, model: there is no layer trace"):
         calibrate(device)
+    (tmp_path / "mine.csv").write_text(head + "mine,wav2vec3-base,1,5.5,5.5,fp32,oom\n")
+    with pytest.raises(TraceError, match=r"mine\.csv: line 3, model: there is no layer trace"):
+        memory_checks([device])
 
 
 def test_relatives_that_cannot_be(tmp_path):
