@@ -35,12 +35,12 @@ from back_test import (
 )
 
 from fedsim.cli.fit import in_words
-from fedsim.cost import Pricer, Technique
 from fedsim.feasible import Limits, Procedure, Question, background
 from fedsim.feasible.grid import Grid, same_learning
 from fedsim.feasible.picture import draw as draw_years
 from fedsim.feasible.study import Result, Study, study
 from fedsim.hardware import Device, load_device, load_trend
+from fedsim.pricing import Pricer, Technique
 from fedsim.units import DAY_S, GIB
 
 LENGTHS_S = np.arange(1.0, 60.25, 0.25)

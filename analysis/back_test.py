@@ -20,8 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from fedsim.cost import LayerTrace, Pricer, Technique, load_trace
 from fedsim.hardware import Device, Trend, load_device, load_trend, project
+from fedsim.pricing import LayerTrace, Pricer, Technique, load_trace
 from fedsim.report.style import LIGHT, plain
 from fedsim.units import GIB
 

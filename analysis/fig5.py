@@ -287,7 +287,7 @@ def orders(found: dict[str, dict[int, Point]], bootstrap: Bootstrap) -> pd.DataF
 # %% Clocks: the same rounds on A40s; learning does not depend on the device here
 def round_ends_s(settings: tuple[str, ...]) -> np.ndarray:
     """Ends of the rounds of a timing-only run, float64[rounds], seconds."""
-    from fedsim.run import time_rounds
+    from fedsim.simulation import time_rounds
 
     timed = scenario.load(SCENARIO, settings).scenario.model_copy(update={"learning": None})
     return np.array([record.end_s for record in time_rounds(timed)])

@@ -31,10 +31,10 @@ from matplotlib.axes import Axes
 
 from fedsim.report.style import LIGHT, plain
 from fedsim.scenario import sweep as sweeps
-from fedsim.sweep import start
-from fedsim.sweep.processes import Processes
-from fedsim.sweep.progress import choose
-from fedsim.sweep.store import Store
+from fedsim.sweeps import start
+from fedsim.sweeps.processes import Processes
+from fedsim.sweeps.progress import choose
+from fedsim.sweeps.store import Store
 from fedsim.units import DAY_S
 
 DAYS, LENIENT_DAYS, SHARE = 7.0, 14.0, 0.9

@@ -140,8 +140,8 @@ def predicted(
     device: Any, model_name: str, batch: int, seconds: float, precision: str
 ) -> tuple[float, float]:
     """Seconds of a step, and its peak bytes (on a GPU: of tensors, without runtime and slack)."""
-    from fedsim.cost import Technique, load_trace
-    from fedsim.cost.pricer import Pricer
+    from fedsim.pricing import Technique, load_trace
+    from fedsim.pricing.pricer import Pricer
 
     pricer = Pricer(device, load_trace(model_name), Technique(precision))
     samples = round(seconds * 16_000)

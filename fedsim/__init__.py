@@ -7,24 +7,13 @@
     fedsim.load("runs/quickstart")              # the same, later
     fedsim.cost("jetson-xavier-nx", "wav2vec2-base", batch=4, seconds=5.5)
     fedsim.sweep("my-sweep.yaml")               # a row for each point
+    fedsim.trace("wav2vec2-tiny", "my-traces")  # a layer trace, from the model itself
 
 Everything else is the command line's (``fedsim --help``) or a room's own and may change.
 """
 
-from typing import Any
+from fedsim.api import cost, load, run, sweep, trace
+from fedsim.errors import FedsimError, InputError
+from fedsim.version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["FedsimError", "InputError", "__version__", "cost", "load", "run", "sweep"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for, and nothing before."""
-    import importlib
-
-    if name in ("run", "cost", "sweep"):
-        return importlib.import_module(f"fedsim.{name}")
-    if name in ("FedsimError", "InputError"):
-        return getattr(importlib.import_module("fedsim.errors"), name)
-    if name == "load":
-        return importlib.import_module("fedsim.api").load
-    raise AttributeError(f"module 'fedsim' has no attribute {name!r}")
+__all__ = ["FedsimError", "InputError", "__version__", "cost", "load", "run", "sweep", "trace"]

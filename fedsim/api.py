@@ -1,6 +1,6 @@
 """fedsim from Python: what the verbs do, with pandas frames and plain data instead of text.
 
-These are the functions behind ``fedsim.run``, ``fedsim.load``, ``fedsim.cost`` and ``fedsim.sweep``.
+These are ``fedsim.run``, ``load``, ``cost``, ``sweep`` and ``trace``.
 Bad input raises :class:`~fedsim.errors.InputError`, whose text is the sentence that the command
 line prints; any other :class:`~fedsim.errors.FedsimError` is a fault on the way.
 """
@@ -52,7 +52,7 @@ def run(
         InputError: the scenario cannot be run, or ``out`` holds something already.
         FedsimError: a fault on the way; every finished round is kept in the run directory.
     """
-    import fedsim.run.execute as execute
+    import fedsim.simulation.execute as execute
     from fedsim.report import build
 
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +89,7 @@ def cost(
         batch: sentences a step.
         seconds: of the longest sentence, to which the others are padded.
         technique: ``precision``, ``optimizer``, ``attention``, ``checkpointing``, ``freeze_cnn``,
-            ``accumulate``: fields of :class:`fedsim.cost.Technique`.
+            ``accumulate``: fields of :class:`fedsim.pricing.Technique`.
 
     Returns:
         FLOPs, bytes and seconds, each in all and by part; whether it fits; how the device's rates
@@ -98,8 +98,8 @@ def cost(
     Raises:
         InputError: an unknown name or technique, or a sentence too short for the model.
     """
-    from fedsim.cost.answer import answer, pricer_of
     from fedsim.errors import InputError
+    from fedsim.pricing.answer import answer, pricer_of
 
     if batch < 1:
         raise InputError(f"a batch of {batch} sentences is none; give at least 1")
@@ -134,12 +134,12 @@ def sweep(
     """
     import pandas as pd
 
-    import fedsim.sweep as conduct
+    import fedsim.sweeps as conduct
     from fedsim import yamlfile
     from fedsim.scenario.references import allowed
     from fedsim.scenario.sweep import load as load_sweep
-    from fedsim.sweep.processes import Processes
-    from fedsim.sweep.store import Store
+    from fedsim.sweeps.processes import Processes
+    from fedsim.sweeps.store import Store
 
     texts = [
         f"{key}={yamlfile.dump([value], flow=True).strip()[1:-1]}" for key, value in (changes or {}).items()
@@ -154,6 +154,32 @@ def sweep(
     frame = pd.read_parquet(found.directory / "sweep.parquet")
     frame.attrs["directory"] = str(found.directory)
     return frame
+
+
+def trace(model: str | Path, out: str | Path, *, name: str | None = None, workers: int = 2) -> Path:
+    """Trace a model on fake tensors, verify the trace against it, and write it; no weights are allocated.
+
+    Args:
+        model: a name that fedsim knows, or a transformers configuration (a JSON file).
+        out: the folder to write to.
+        name: what to call it; by default as it is called already.
+        workers: processes that share the variants; the result does not depend on it.
+
+    Returns:
+        The layer trace, ``<out>/<name>.json``.
+
+    Raises:
+        TraceError: there is no such model, or it cannot be traced.
+        FedsimError: the folder cannot be written to.
+    """
+    from fedsim.tracing import configs
+    from fedsim.tracing import trace as tracing
+
+    known = str(model) in configs.presets()
+    called = name or (str(model) if known else Path(model).stem)
+    config = configs.preset(str(model)) if known else configs.read(Path(model))
+    tracing.check_writable(Path(out), called)
+    return tracing.write(tracing.trace(config, called, workers=workers), Path(out))
 
 
 def _loaded(

@@ -58,8 +58,8 @@ def tracing() -> list[dict[str, Any]]:
 
 # %% Pricing: step time and footprint of every client
 def pricing(clients: int, repeats: int = 3) -> list[dict[str, Any]]:
-    from fedsim.cost import Pricer, Technique, load_trace
     from fedsim.hardware import catalogue
+    from fedsim.pricing import Pricer, Technique, load_trace
 
     start = time.perf_counter()
     trace = load_trace("wav2vec2-base")

@@ -105,8 +105,8 @@ def measure(kind: str, clients: int, cohort: int, seconds: float) -> dict[str, f
 
     begin = time.perf_counter()
     from fedsim.engine import Simulation
-    from fedsim.run import compose
     from fedsim.scenario import load
+    from fedsim.simulation import compose
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "engine-benchmark.yaml"

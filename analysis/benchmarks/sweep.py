@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from fedsim.scenario import sweep as sweeps
-from fedsim.sweep import Conclusion, start
-from fedsim.sweep.processes import Processes
-from fedsim.sweep.store import Store
+from fedsim.sweeps import Conclusion, start
+from fedsim.sweeps.processes import Processes
+from fedsim.sweeps.store import Store
 
 LIMIT_S = 60.0
 RUN_FILES = ("rounds.parquet", "clients.parquet", "convergence.parquet", "summary.json")
@@ -98,8 +98,8 @@ def gain(folder: Path, workers: int, rounds: int) -> list[dict[str, Any]]:
 
 def _apart(points: list[sweeps.Sweep], folder: Path, workers: int, began: float) -> float:
     from fedsim import yamlfile
-    from fedsim.sweep import address
-    from fedsim.sweep.work import Job
+    from fedsim.sweeps import address
+    from fedsim.sweeps.work import Job
 
     executor = Processes(workers)
     for number, one in enumerate(points):

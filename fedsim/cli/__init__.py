@@ -14,9 +14,9 @@ import sys
 
 import click
 
-from fedsim import __version__
 from fedsim.cli.stop import Stopped, listening
 from fedsim.errors import FedsimError, one_line
+from fedsim.version import __version__
 
 CHAPTERS = {
     "Say what to simulate": {

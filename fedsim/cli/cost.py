@@ -9,7 +9,7 @@ import click
 from fedsim.cli.complete import DEVICE, MODEL, TREND
 
 if TYPE_CHECKING:
-    from fedsim.cost import Pricer
+    from fedsim.pricing import Pricer
 
 
 @click.command(name="cost")
@@ -49,13 +49,13 @@ def command(
     """Price one training step: FLOPs, memory by part, seconds by part, and whether it fits."""
     import json
 
-    from fedsim.cost.answer import answer as price
-    from fedsim.cost.answer import pricer_of
+    from fedsim.pricing.answer import answer as price
+    from fedsim.pricing.answer import pricer_of
 
     pricer, samples = pricer_of(device, model, seconds, **technique)
     if year is not None:
-        from fedsim.cost import Pricer
         from fedsim.hardware import load_trend, project
+        from fedsim.pricing import Pricer
 
         pricer = Pricer(project(pricer.device, year, load_trend(trend)), pricer.trace, pricer.technique)
     answer = price(pricer, batch, samples)

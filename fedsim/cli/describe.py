@@ -12,9 +12,9 @@ from fedsim.cli.complete import SCENARIO
 from fedsim.cli.outside import allow_outside
 
 if TYPE_CHECKING:
-    from fedsim.run.forecast import Forecast
-    from fedsim.run.outlook import DeviceOutlook
     from fedsim.scenario import Scenario
+    from fedsim.simulation.forecast import Forecast
+    from fedsim.simulation.outlook import DeviceOutlook
 
 
 @click.command(name="describe")
@@ -32,11 +32,11 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
     from rich.console import Console
 
     from fedsim.errors import about
-    from fedsim.run import compose
-    from fedsim.run.forecast import forecast
-    from fedsim.run.outlook import outlook
     from fedsim.scenario import load
     from fedsim.scenario.references import allowed
+    from fedsim.simulation import compose
+    from fedsim.simulation.forecast import forecast
+    from fedsim.simulation.outlook import outlook
 
     loaded = load(scenario, overrides, allowed(outside))
     with about(loaded.file):

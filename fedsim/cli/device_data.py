@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fedsim.cost.calibration import Calibration, Residual, status_of
 from fedsim.hardware import Device
+from fedsim.pricing.calibration import Calibration, Residual, status_of
 
 
 def as_dict(device: Device) -> dict[str, Any]:

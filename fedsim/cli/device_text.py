@@ -10,11 +10,11 @@ import click
 from rich.markup import escape
 
 from fedsim.cli.device_data import as_dict, calibration_dict, flat, residual_dict, summary, to_csv
-from fedsim.cost.calibration import Calibration, calibrate, status_of
-from fedsim.cost.inherit import training_peaks
-from fedsim.cost.memory_check import MemoryCheck, memory_checks
 from fedsim.errors import InputError
 from fedsim.hardware import Device, load_device, measurements
+from fedsim.pricing.calibration import Calibration, calibrate, status_of
+from fedsim.pricing.inherit import training_peaks
+from fedsim.pricing.memory_check import MemoryCheck, memory_checks
 from fedsim.units import GIB, format_bytes, format_duration, format_flops, format_j
 
 _WIDTH = 100

@@ -48,10 +48,10 @@ def command(
     """
     from fedsim import units
     from fedsim.cli import device_text
-    from fedsim.cost.calibration import status_of
     from fedsim.errors import InputError
     from fedsim.hardware import catalogue, load_device
     from fedsim.hardware.select import Filter, select
+    from fedsim.pricing.calibration import status_of
 
     if as_json and as_csv:
         raise InputError("--json and --csv exclude each other; give one")

@@ -11,8 +11,8 @@ import click
 from fedsim.cli.complete import DEVICE, MODEL, TREND
 
 if TYPE_CHECKING:
-    from fedsim.cost import Technique
     from fedsim.feasible.grid import Grid
+    from fedsim.pricing import Technique
 
 _DEVICES = ("jetson-xavier-nx", "jetson-agx-xavier", "macbook-pro-2019", "raspberry-pi-4")
 _MOST_DRAWS = 1_000_000
@@ -93,10 +93,10 @@ def ask(**asked: Any) -> Any:
 
 
 def _grid(asked: dict[str, Any]) -> Grid:
-    from fedsim.cost import load_trace
     from fedsim.feasible import Limits, Procedure
     from fedsim.feasible.grid import Grid
     from fedsim.hardware import load_device
+    from fedsim.pricing import load_trace
 
     within, hours = _positive(asked, "within", "days"), _positive(asked, "speech", "hours")
     reference = asked["parity"]
@@ -125,7 +125,7 @@ def _grid(asked: dict[str, Any]) -> Grid:
 def _techniques(asked: dict[str, Any]) -> list[Technique]:
     from itertools import product
 
-    from fedsim.cost import Technique
+    from fedsim.pricing import Technique
 
     choices = (asked[name] for name in ("precision", "optimizer", "attention", "checkpointing"))
     return [

@@ -112,7 +112,7 @@ def _whole(moment: float) -> int:
 
 def _notes(study: Study, say: object) -> None:
     from fedsim.cli.fit import in_words
-    from fedsim.cost import Technique
+    from fedsim.pricing import Technique
     from fedsim.units import format_bytes, format_j
 
     assert callable(say)

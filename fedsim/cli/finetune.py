@@ -63,8 +63,8 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from fedsim.run.finetune import finetune
     from fedsim.scenario.references import allowed
+    from fedsim.simulation.finetune import finetune
 
     given = {name: value for name, value in changes.items() if value is not None}
     made = finetune(

@@ -9,8 +9,8 @@ import click
 from fedsim.cli.complete import DEVICE, MODEL
 
 if TYPE_CHECKING:
-    from fedsim.cost.fit import Fit, Longest, Option
-    from fedsim.cost.technique import Technique
+    from fedsim.pricing.fit import Fit, Longest, Option
+    from fedsim.pricing.technique import Technique
 
 _SHOWN = 15
 _MARKS = {"same": "", "rounding": "~", "learning": "*"}
@@ -38,10 +38,10 @@ def command(device: str, model: str, seconds: float, batch: int, everything: boo
     """Price every combination of techniques: the fastest that fits, and the cheapest change that does it."""
     import json
 
-    from fedsim.cost import load_trace
-    from fedsim.cost.fit import LONGEST_SAMPLES, SAMPLES_PER_S, Fit
     from fedsim.errors import InputError
     from fedsim.hardware import load_device
+    from fedsim.pricing import load_trace
+    from fedsim.pricing.fit import LONGEST_SAMPLES, SAMPLES_PER_S, Fit
 
     if not 0 < seconds <= LONGEST_SAMPLES / SAMPLES_PER_S:
         raise InputError(f"--seconds {seconds:g} is not a length between 0 and an hour (3600)")
@@ -197,7 +197,7 @@ def _fact(facts: Any, name: str, option: Option | None, fit: Fit) -> None:
 
 
 def _length(longest: Longest) -> str:
-    from fedsim.cost.fit import LONGEST_SAMPLES
+    from fedsim.pricing.fit import LONGEST_SAMPLES
 
     if longest.samples == 0:
         return "none"

@@ -63,13 +63,13 @@ def command(
 
     Writes the run directory, then its figures and report.html, and prints a summary.
     """
-    import fedsim.run.execute as execute
+    import fedsim.simulation.execute as execute
     from fedsim.report import build, terminal
     from fedsim.report.digest import digest
     from fedsim.results import load as load_run
-    from fedsim.run.progress import choose
     from fedsim.scenario import load
     from fedsim.scenario.references import allowed
+    from fedsim.simulation.progress import choose
 
     if (scenario is None) == (resume_dir is None):
         raise ScenarioError("give either a scenario to run or --resume DIR to go on with one")

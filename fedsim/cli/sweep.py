@@ -14,8 +14,8 @@ from fedsim.cli.outside import allow_outside
 from fedsim.errors import ScenarioError, going_on
 
 if TYPE_CHECKING:
-    from fedsim.sweep import Conclusion
-    from fedsim.sweep.executors import Executor
+    from fedsim.sweeps import Conclusion
+    from fedsim.sweeps.executors import Executor
 
 
 @click.command(name="sweep", short_help="Run a scenario at many points and write one table.")
@@ -60,13 +60,13 @@ def command(
     Writes a run directory for each point, sweep.parquet with a row a point, and pictures. A point
     that fails is recorded and the rest goes on; the exit code is then 1.
     """
-    import fedsim.sweep as sweep
+    import fedsim.sweeps as sweep
     from fedsim.report import sweeps as pictures
     from fedsim.scenario.references import allowed
     from fedsim.scenario.sweep import load
-    from fedsim.sweep.directory import go_on
-    from fedsim.sweep.progress import choose
-    from fedsim.sweep.store import Store
+    from fedsim.sweeps.directory import go_on
+    from fedsim.sweeps.progress import choose
+    from fedsim.sweeps.store import Store
 
     if (file is None) == (resume_dir is None):
         raise ScenarioError("give either a sweep file or --resume DIR to go on with a sweep")
@@ -78,7 +78,7 @@ def command(
         return _executor(executor, workers, address)
 
     if executor == "ray":  # before anything is written: is there one?
-        from fedsim.sweep import ray_cluster
+        from fedsim.sweeps import ray_cluster
 
         ray_cluster.require(address)
     progress = choose(quiet or as_json)
@@ -108,17 +108,17 @@ def command(
 
 def _executor(kind: str, workers: int, address: str | None) -> Executor:
     if kind == "ray":
-        from fedsim.sweep.ray_cluster import RayCluster
+        from fedsim.sweeps.ray_cluster import RayCluster
 
         return RayCluster(workers, address)
-    from fedsim.sweep.here import Here
-    from fedsim.sweep.processes import Processes
+    from fedsim.sweeps.here import Here
+    from fedsim.sweeps.processes import Processes
 
     return Processes(workers) if workers > 1 else Here()
 
 
 def _show(found: Conclusion, pictures: int) -> None:
-    from fedsim.sweep.directory import go_on
+    from fedsim.sweeps.directory import go_on
     from fedsim.units import format_duration
 
     parts = [f"{found.computed} computed"]

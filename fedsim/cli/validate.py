@@ -14,7 +14,7 @@ from fedsim.cli.outside import allow_outside
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from fedsim.run.host import LearningOutlook
+    from fedsim.simulation.host import LearningOutlook
 
 
 @click.command(name="validate", short_help="Check a scenario and say what it will need.")
@@ -44,11 +44,11 @@ def command(
     from rich.table import Table
 
     from fedsim.errors import about, one_line
-    from fedsim.run import compose
-    from fedsim.run.host import learning_outlook
-    from fedsim.run.outlook import outlook
     from fedsim.scenario import load
     from fedsim.scenario.references import allowed
+    from fedsim.simulation import compose
+    from fedsim.simulation.host import learning_outlook
+    from fedsim.simulation.outlook import outlook
     from fedsim.units import format_bytes, format_duration
 
     loaded = load(scenario, overrides, allowed(outside))

@@ -20,10 +20,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.cost import FEATURES, LayerTrace, Pricer, Technique
-from fedsim.cost.step_time import throttled_s
 from fedsim.feasible.background import Background
 from fedsim.hardware import Device
+from fedsim.pricing import FEATURES, LayerTrace, Pricer, Technique
+from fedsim.pricing.step_time import throttled_s
 from fedsim.units import HOUR_S
 
 Array = NDArray[np.float64]

@@ -19,8 +19,8 @@ from typing import Any
 
 from fedsim.errors import FedsimError, ScenarioError
 from fedsim.flower import require
-from fedsim.run.compose import Composition
-from fedsim.run.execute import Adapt
+from fedsim.simulation.compose import Composition
+from fedsim.simulation.execute import Adapt
 
 Do = Callable[[Adapt], Path]
 

@@ -22,9 +22,9 @@ from fedsim.engine import OUTCOMES, Buffered, RoundRecord, Simulation
 from fedsim.errors import ScenarioError
 from fedsim.flower.selection import Ask, Asked
 from fedsim.learning import RoundLearning
-from fedsim.run.compose import compose
-from fedsim.run.execute import DEFAULT_ROOT
 from fedsim.scenario import Loaded, Scenario, dump
+from fedsim.simulation.compose import compose
+from fedsim.simulation.execute import DEFAULT_ROOT
 
 FAILED, COMPLETED = OUTCOMES.index("failed"), OUTCOMES.index("completed")
 ALL_DONE = "all rounds done"

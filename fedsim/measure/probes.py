@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from fedsim.cost.optimizer import optimizer_cost
 from fedsim.measure.rates import Probes
 from fedsim.measure.stopwatch import ProcessorStopwatch, Stopwatch, WallStopwatch
+from fedsim.pricing.optimizer import optimizer_cost
 from fedsim.tracing.fake import build
 from fedsim.tracing.recorder import Recorder
 

@@ -31,7 +31,7 @@ class Probes:
 
     Attributes:
         launch_s: from one operator's start to the next's when neither does any work.
-        optimizer_bytes_per_s: of the optimizer's traffic, counted as ``cost/optimizer.py`` does.
+        optimizer_bytes_per_s: of the optimizer's traffic, counted as ``pricing/optimizer.py`` does.
         copy_bytes_per_s: of one long copy, bytes read and written.
         product_flops_per_s: of one large square matrix product, by precision.
     """

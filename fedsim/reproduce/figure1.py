@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fedsim.cost import Pricer, Technique, load_trace
 from fedsim.hardware import load_device
+from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.reproduce.figure import Figure, commented, rows
 from fedsim.reproduce.supervised import crdnn, transformer
-from fedsim.run import time_rounds
 from fedsim.scenario import load
+from fedsim.simulation import time_rounds
 from fedsim.units import DAY_S, HOUR_S
 
 UTTERANCES, MACHINES = 195_000, 10

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import cache
 
 from fedsim.reproduce.figure import Figure, commented, rows
-from fedsim.run import time_rounds
 from fedsim.scenario import load
+from fedsim.simulation import time_rounds
 from fedsim.units import DAY_S, HOUR_S
 
 _A40, _MACBOOK, _RPI = "nvidia-a40", "macbook-pro-2019", "raspberry-pi-4"

@@ -1,7 +1,7 @@
 """Figures 2 to 4 and the claims of section 3 that need no run: what memory and FLOPs are made of.
 
 An account says which bytes are counted at the end of the forward pass. The paper does not say how
-it counted, so several stand side by side (accounts.py in fedsim/cost argues for the first):
+it counted, so several stand side by side (accounts.py in fedsim/pricing argues for the first):
 
     modules           weights, and every module's output with its gradient, in GiB: meets both points
     saved             weights and every tensor that autograd keeps, contrastive loss included, in GB
@@ -22,10 +22,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.cost import LayerTrace, Pricer, Technique, load_trace
-from fedsim.cost.accounts import accounts, counts_as_module
-from fedsim.cost.fit import Fit
 from fedsim.hardware import load_device
+from fedsim.pricing import LayerTrace, Pricer, Technique, load_trace
+from fedsim.pricing.accounts import accounts, counts_as_module
+from fedsim.pricing.fit import Fit
 from fedsim.reproduce import table1
 from fedsim.reproduce.figure import Figure, commented, rows
 from fedsim.units import GB, GIB

@@ -13,9 +13,9 @@ from functools import cache
 
 import numpy as np
 
-from fedsim.cost import Pricer, Technique, load_trace
 from fedsim.feasible import Answer, Background, Limits, Procedure, Question, answer
 from fedsim.hardware import load_device, load_trend, project
+from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.reproduce.figure import Figure, commented, rows
 from fedsim.units import GIB
 

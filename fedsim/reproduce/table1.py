@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedsim.cost import LayerTrace, load_trace
+from fedsim.pricing import LayerTrace, load_trace
 from fedsim.reproduce.figure import Figure, rows
 
 SAMPLES = 88_000  # 5.5 s at 16 kHz

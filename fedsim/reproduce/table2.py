@@ -7,8 +7,8 @@ sentence, and ``hardware/measurements/gao2022-table2.csv`` says how it was estim
 
 from __future__ import annotations
 
-from fedsim.cost import Pricer, Technique, load_trace
 from fedsim.hardware import Measurement, load_device, measurements
+from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.reproduce.figure import Figure, commented
 
 SAMPLES_PER_S = 16_000

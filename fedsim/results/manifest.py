@@ -18,8 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import fedsim
 from fedsim.errors import InputError, RunError
+from fedsim.version import __version__
 
 FORMAT = 1
 _PACKAGES = ("torch", "transformers", "numpy", "scipy", "simpy", "pandas", "pyarrow", "networkx", "soxr")
@@ -48,7 +48,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def _versions() -> dict[str, str]:
-    found = {"fedsim": fedsim.__version__, "python": platform.python_version()}
+    found = {"fedsim": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = metadata.version(package)

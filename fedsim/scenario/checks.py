@@ -14,8 +14,8 @@ def check_names(scenario: Scenario) -> None:
     Raises:
         ScenarioError: with the key path of the first name that leads nowhere.
     """
-    import fedsim.cost as cost
     import fedsim.hardware as hardware
+    import fedsim.pricing as pricing
     from fedsim.fleet import speech
 
     _look_up(hardware.load_trend, scenario.hardware.trend, "hardware.trend")
@@ -25,7 +25,7 @@ def check_names(scenario: Scenario) -> None:
     if scenario.server.device is not None:
         _look_up(hardware.load_device, scenario.server.device, "server.device")
     _look_up(speech.load, scenario.workload.corpus, "workload.corpus")
-    _look_up(cost.load_trace, scenario.training.model, "training.model")
+    _look_up(pricing.load_trace, scenario.training.model, "training.model")
 
 
 def _look_up(load: Callable[..., object], name: object, key: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fedsim.cost.technique import Technique
+from fedsim.pricing.technique import Technique
 from fedsim.scenario.model import Training
 
 _CHECKPOINTING: dict[bool | str, str] = {False: "none", True: "both"}

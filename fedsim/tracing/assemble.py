@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import transformers
 
-from fedsim.cost.layers import FORMAT
-from fedsim.cost.polynomial import Axis
+from fedsim.pricing.layers import FORMAT
+from fedsim.pricing.polynomial import Axis
 from fedsim.tracing.layers import Key, repeated
 from fedsim.tracing.measure import BlockMeasured, Measurement
 

@@ -15,8 +15,8 @@ from math import lcm
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.cost.polynomial import Monomial, Polynomial
 from fedsim.errors import FedsimError
+from fedsim.pricing.polynomial import Monomial, Polynomial
 
 Point = tuple[int, tuple[int, ...]]
 """A batch and the lengths of all axes."""

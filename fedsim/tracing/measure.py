@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
-from fedsim.cost.layers import COUNTS, WORKSPACES
-from fedsim.cost.polynomial import Axis, Monomial, Polynomial, largest, lengths
 from fedsim.errors import FedsimError
+from fedsim.pricing.layers import COUNTS, WORKSPACES
+from fedsim.pricing.polynomial import Axis, Monomial, Polynomial, largest, lengths
 from fedsim.tracing.fit import Point, fit, monomials, spans
 from fedsim.tracing.layers import Identity, Key, identify, keyed
 from fedsim.tracing.objective import Step, Variant
@@ -40,7 +40,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class BlockMeasured:
-    """What checkpointing a block keeps and runs again, in one variant (see cost/trace.py)."""
+    """What checkpointing a block keeps and runs again, in one variant (see pricing/trace.py)."""
 
     last: Key
     input_bytes: Polynomial

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from fedsim import children
-from fedsim.cost.layers import COUNTS, WORKSPACES, LayerTrace
-from fedsim.cost.trace import parse_trace
 from fedsim.errors import FedsimError, TraceError, refused
+from fedsim.pricing.layers import COUNTS, WORKSPACES, LayerTrace
+from fedsim.pricing.trace import parse_trace
 from fedsim.tracing.assemble import assemble
 from fedsim.tracing.fake import forget
 from fedsim.tracing.measure import Measurement, choose_lengths, measure, merge, table

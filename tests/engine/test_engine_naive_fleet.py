@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from test_engine_naive import SELECTIONS, compare
 
 from fedsim.engine import Buffered, Deadline, MemoryAware, Plan, Quorum, Random, Simulation, WaitAll, window
-from fedsim.run import compose
 from fedsim.scenario import load
+from fedsim.simulation import compose
 
 SCENARIO = """
 seed: 4

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.cost import Pricer, Technique, load_trace
-from fedsim.cost.step_time import throttled_s
 from fedsim.feasible import Background, Limits, Procedure, Question, answer, background, earliest, spread
 from fedsim.feasible.crossing import first_years
 from fedsim.feasible.grid import Grid, same_learning
 from fedsim.feasible.study import study
 from fedsim.hardware import load_device, load_trend, project
+from fedsim.pricing import Pricer, Technique, load_trace
+from fedsim.pricing.step_time import throttled_s
 from fedsim.units import DAY_S, GIB
 
 NX, A40, PHONE = (load_device(n) for n in ("jetson-xavier-nx", "nvidia-a40", "snapdragon-870"))

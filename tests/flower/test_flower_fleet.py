@@ -13,8 +13,8 @@ from flwr.serverapp.strategy import FedAvg, FedMedian
 import fedsim
 from fedsim.errors import InputError, RunError
 from fedsim.flower import Fleet, LossWeighted
-from fedsim.run import execute
 from fedsim.scenario import load
+from fedsim.simulation import execute
 
 MEMORY = ", pressure: {kind: constant, bytes: 6GB}"  # of a Pi's 8 GB: too little is left
 

@@ -179,8 +179,8 @@ def beside(folder: Path) -> None:
 
 
 def read_scenario(file: Path) -> None:
-    from fedsim.run.compose import check
     from fedsim.scenario import dump, load
+    from fedsim.simulation.compose import check
 
     scenario = load(file).scenario
     yamlfile.parse(dump(scenario), "again")
@@ -207,7 +207,7 @@ def read_sweep(file: Path) -> None:
 
 
 def read_device(file: Path) -> None:
-    from fedsim.cost.calibration import calibrate
+    from fedsim.pricing.calibration import calibrate
 
     device = hardware.load_device(str(file))
     calibrate(device)
@@ -219,7 +219,7 @@ def read_trend(file: Path) -> None:
 
 
 def read_trace(file: Path) -> None:
-    from fedsim.cost.answer import answer, pricer_of
+    from fedsim.pricing.answer import answer, pricer_of
 
     pricer, samples = pricer_of("raspberry-pi-4", str(file), 4.0)
     json.dumps(answer(pricer, 2, samples))
@@ -264,7 +264,7 @@ def read_common_voice(file: Path) -> None:
 
 
 def read_steps(file: Path) -> None:
-    from fedsim.cost import calibration
+    from fedsim.pricing import calibration
 
     calibration._calibrate.cache_clear()  # the device is the same, its measurements are not
     read_device(file.parent / "measured.yaml")

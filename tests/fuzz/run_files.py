@@ -36,16 +36,16 @@ class _Dies:
 @cache
 def base(kind: str) -> Path:
     """A sound directory of a kind, made once."""
-    from fedsim.run import execute
     from fedsim.scenario import load
+    from fedsim.simulation import execute
 
     root = Path(tempfile.mkdtemp(prefix="fedsim-fuzz-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     beside(root)
     if kind == "sweep":
         from fedsim.scenario.sweep import load as load_sweep
-        from fedsim.sweep import conduct
-        from fedsim.sweep.here import Here
+        from fedsim.sweeps import conduct
+        from fedsim.sweeps.here import Here
 
         file = root / "sweep.yaml"
         file.write_bytes(as_yaml({**PLAIN, "sweep": {"rounds.cohort": [2, 3]}}))
@@ -123,7 +123,7 @@ def look(directory: Path) -> None:
 
 
 def go_on(directory: Path) -> None:
-    from fedsim.run import execute
+    from fedsim.simulation import execute
 
     execute.resume(directory)
 
@@ -136,7 +136,7 @@ def beside_another(directory: Path) -> None:
 
 def look_at_sweep(directory: Path) -> None:
     from fedsim.report import sweeps
-    from fedsim.sweep.directory import read
+    from fedsim.sweeps.directory import read
 
     read(directory)
     sweeps.read(directory)

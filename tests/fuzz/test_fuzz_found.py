@@ -15,9 +15,9 @@ from mutations import TWIN, as_json, as_table, as_yaml
 from run_files import base
 
 from fedsim import results, units
-from fedsim.cost import load_trace
 from fedsim.errors import RunError, ScenarioError, TraceError
 from fedsim.fleet import availability, spans
+from fedsim.pricing import load_trace
 from fedsim.report.digest import digest
 from fedsim.scenario import load
 
@@ -95,7 +95,7 @@ def test_an_empty_cell_in_a_table_is_refused(tmp_path, column):
 
 
 def test_a_fault_in_a_sweep_directory_is_said_of_its_own_file(tmp_path):
-    from fedsim.sweep.directory import read
+    from fedsim.sweeps.directory import read
 
     shutil.copytree(base("sweep"), tmp_path / "sweep")
     file = tmp_path / "sweep" / "sweep.yaml"
@@ -106,7 +106,7 @@ def test_a_fault_in_a_sweep_directory_is_said_of_its_own_file(tmp_path):
 
 
 def test_a_damaged_engine_state_gives_way_to_the_one_before(tmp_path):
-    from fedsim.run import state
+    from fedsim.simulation import state
 
     for rounds in (1, 2):
         state.save(tmp_path, rounds, {"next_round": rounds, "now_s": 0.5}, "name: x")
@@ -119,7 +119,7 @@ def test_a_damaged_engine_state_gives_way_to_the_one_before(tmp_path):
 
 
 def test_a_file_that_a_scenario_needs_is_named_with_what_is_wrong(tmp_path):
-    from fedsim.run import execute
+    from fedsim.simulation import execute
 
     beside(tmp_path)
     data = copy.deepcopy(SCENARIO)

@@ -15,7 +15,7 @@ MOST_BYTES, MOST_CPU_S = 3_000_000_000, 270  # limits that stop a runaway; the v
 CHILD = """
 import resource, sys, time
 from fedsim.cli import main
-import fedsim.run.compose, fedsim.report.build  # what the verb needs anyway is not counted
+import fedsim.simulation.compose, fedsim.report.build  # what the verb needs anyway is not counted
 resource.setrlimit(resource.RLIMIT_AS, (%d, %d))
 for arguments in %r:
     began = time.process_time()

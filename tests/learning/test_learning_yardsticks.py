@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from fedsim import results, run
+from fedsim import results
+from fedsim import simulation as run
 from fedsim.errors import InputError
 from fedsim.learning import LearnerSpec, checkpoint, corpus, finetune, partition, yardsticks
 from fedsim.learning.spec import CorpusSpec, FinetuneSpec
 from fedsim.report import build
-from fedsim.run.progress import Silent
 from fedsim.scenario import Loaded, load
+from fedsim.simulation.progress import Silent
 
 TEXT = """
 seed: 3

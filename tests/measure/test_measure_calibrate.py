@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from fedsim.cli import main
-from fedsim.cost import Technique, load_trace
-from fedsim.cost.pricer import Pricer
 from fedsim.errors import HardwareError
 from fedsim.hardware import load_device
 from fedsim.measure import calibrate as measuring
 from fedsim.measure import device_file, host
 from fedsim.measure.timing import Setting
+from fedsim.pricing import Technique, load_trace
+from fedsim.pricing.pricer import Pricer
 
 
 def refused(arguments, capsys):

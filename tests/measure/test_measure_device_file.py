@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsim.cost import Technique, load_trace
-from fedsim.cost.pricer import Pricer
 from fedsim.errors import HardwareError
 from fedsim.hardware import load_device
 from fedsim.hardware.rates import KINDS
@@ -16,6 +14,8 @@ from fedsim.measure import device_file
 from fedsim.measure.device_file import COLUMNS, Circumstances, raw_path, write
 from fedsim.measure.host import Host
 from fedsim.measure.rates import HostRates, Probes
+from fedsim.pricing import Technique, load_trace
+from fedsim.pricing.pricer import Pricer
 
 HOST = Host(
     title="Some Processor, 2 threads",

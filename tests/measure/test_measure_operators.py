@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from fedsim.cost import FEATURES, Technique, load_trace
-from fedsim.cost.step_time import StepWork
 from fedsim.measure.operators import TensorSpec, operators, specs
 from fedsim.measure.replay import Replayer
+from fedsim.pricing import FEATURES, Technique, load_trace
+from fedsim.pricing.step_time import StepWork
 from fedsim.tracing import configs
 from fedsim.tracing.objective import Step, Variant
 

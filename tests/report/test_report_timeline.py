@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from fedsim import results, run
+from fedsim import results
+from fedsim import simulation as run
 from fedsim.report import timeline
 from fedsim.report.digest import digest
 from fedsim.report.words import OUTCOME_WORDS

@@ -40,7 +40,7 @@ def test_table_1(figures, row):
 
 def test_the_quantizers_flops_follow_by_hand():
     # 274 frames x 2 x (quantizer 512 x 640, project_hid 768 x 256, project_q 256 x 256).
-    from fedsim.cost import load_trace
+    from fedsim.pricing import load_trace
 
     assert table1.module_flops(load_trace("wav2vec2-base"))["quantization"] == 274 * 2 * (
         512 * 640 + 768 * 256 + 256 * 256

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fedsim.cost import Pricer, Technique
 from fedsim.hardware import load_device
+from fedsim.pricing import Pricer, Technique
 from fedsim.reproduce import section3_figures as s3
 from fedsim.reproduce.figure import rows
 

@@ -59,7 +59,7 @@ def test_readings_of_48_gb_by_hand(figures):
 
 
 def test_the_longest_sentence_of_2027_is_the_longest_that_fits(figures):
-    from fedsim.cost import Pricer, Technique, load_trace
+    from fedsim.pricing import Pricer, Technique, load_trace
 
     for trend in ("gao2022", "epoch"):
         device = project(load_device("jetson-xavier-nx"), 2027, load_trend(trend))

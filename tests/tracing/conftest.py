@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedsim.cost.trace import parse_trace
+from fedsim.pricing.trace import parse_trace
 from fedsim.tracing.objective import Variant
 from fedsim.tracing.trace import trace
 

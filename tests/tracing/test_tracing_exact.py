@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedsim.cost.trace import load_trace, parse_trace
 from fedsim.errors import FedsimError
+from fedsim.pricing.trace import load_trace, parse_trace
 from fedsim.tracing import configs
 from fedsim.tracing.fit import FitError, fit, monomials
 from fedsim.tracing.objective import VARIANTS, Step, Variant

@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from fedsim.cost.rates import FEATURES
-from fedsim.cost.technique import Technique
-from fedsim.cost.work import collect
+from fedsim.pricing.rates import FEATURES
+from fedsim.pricing.technique import Technique
+from fedsim.pricing.work import collect
 from fedsim.tracing.objective import Step, Variant
 
 BATCH, SAMPLES = 3, 22_000

@@ -12,9 +12,9 @@ from fedsim import hardware, yamlfile
 from fedsim.errors import CorpusError, HardwareError, RunError, ScenarioError
 from fedsim.learning import CorpusSpec
 from fedsim.learning.corpus import common_voice, manifest
-from fedsim.run import execute
 from fedsim.scenario import load, references
 from fedsim.scenario.references import ALLOWED
+from fedsim.simulation import execute
 
 DEVICE = yamlfile.load(Path(hardware.load_device("raspberry-pi-4").file))
 SCENARIO = {
@@ -210,8 +210,8 @@ def test_no_link_leads_out_of_a_run_directory(house, name):
 
 def test_a_sweeps_folder_is_not_taken_on_trust(house):
     from fedsim.scenario.sweep import load as load_sweep
-    from fedsim.sweep import conduct
-    from fedsim.sweep.here import Here
+    from fedsim.sweeps import conduct
+    from fedsim.sweeps.here import Here
 
     file = scenario(house, online="online.csv")
     file.write_text(file.read_text() + "sweep: {rounds.cohort: [1, 2]}\n")

@@ -77,12 +77,12 @@ def test_the_bomb_works(tmp_path):
 
 def test_pickles_in_place_of_files_are_refused(bomb, tmp_path):
     from fedsim import hardware
-    from fedsim.cost import load_trace
     from fedsim.fleet import availability
     from fedsim.learning import CorpusSpec, checkpoint
     from fedsim.learning.corpus import manifest
-    from fedsim.run import state
+    from fedsim.pricing import load_trace
     from fedsim.scenario import load
+    from fedsim.simulation import state
 
     def planted(name: str) -> str:
         (tmp_path / name).write_bytes(bomb)

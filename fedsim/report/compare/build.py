@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import fedsim
 from fedsim.errors import FedsimError, RunError
 from fedsim.report import build, page
 from fedsim.report.compare import tables
@@ -14,6 +13,7 @@ from fedsim.report.page import Picture
 from fedsim.report.text import listed, name
 from fedsim.results.atomic import write_text
 from fedsim.results.reading import is_run
+from fedsim.version import __version__
 
 
 def write(compared: Compared, out: str | Path) -> tuple[Path, list[Path]]:
@@ -58,5 +58,5 @@ def html(compared: Compared, pictures: list[Picture]) -> str:
             for entry in entries
             if str(entry.run.path) != entry.label
         ],
-        version=fedsim.__version__,
+        version=__version__,
     )

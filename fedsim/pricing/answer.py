@@ -1,0 +1,55 @@
+"""What one training step of one model costs on one device, as plain data: ``fedsim cost --json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedsim.errors import InputError
+from fedsim.hardware import load_device
+from fedsim.pricing.pricer import Pricer
+from fedsim.pricing.technique import Technique
+from fedsim.pricing.trace import load_trace
+
+SAMPLES_PER_S = 16_000
+
+
+def pricer_of(device: str, model: str, seconds: float, **technique: Any) -> tuple[Pricer, int]:
+    """The pricer of a model on a device, and the samples of a sentence.
+
+    Args:
+        device: a name from ``hardware/`` or a device file.
+        model: a name from ``traces/`` or a trace file.
+        seconds: the longest sentence of a batch.
+        technique: fields of :class:`~fedsim.pricing.Technique`.
+
+    Raises:
+        InputError: for an unknown name, a damaged file, a technique that does not exist, or a
+            sentence too short for the model's convolutions.
+    """
+    samples = round(seconds * SAMPLES_PER_S) if abs(seconds) < 1e9 else 0
+    trace = load_trace(model)
+    if samples < 1 or trace.frames(samples) < 1:
+        raise InputError(f"{seconds:g} seconds leave {trace.name} no frame; give a longer sentence")
+    return Pricer(load_device(device), trace, Technique(**technique)), samples
+
+
+def answer(pricer: Pricer, batch: int, samples: int) -> dict[str, Any]:
+    """Bytes, seconds and FLOPs of a step with ``batch`` sentences padded to ``samples``."""
+    footprint = {part: float(value) for part, value in pricer.footprint(batch, samples).items()}
+    step = {part: float(value) for part, value in pricer.step(batch, samples).items()}
+    calibration = pricer.calibration
+    return {
+        "parameters": pricer.parameters,
+        "forward_flops": float(pricer.forward_flops(batch, samples)),
+        "forward_flops_paper": float(pricer.forward_flops_paper(batch, samples)),
+        "training_flops": float(pricer.training_flops(batch, samples)),
+        "saved_bytes": float(pricer.saved_bytes(batch, samples)),
+        "footprint_bytes": float(pricer.footprint_bytes(batch, samples)),
+        "footprint": footprint,
+        "step_s": float(pricer.step_s(batch, samples)),
+        "step": step,
+        "fits": bool(pricer.fits(batch, samples)),
+        "memory_bytes": float(pricer.device.memory_bytes),
+        "system_bytes": float(pricer.device.system_bytes),
+        "calibration": {"status": calibration.status, "relative": calibration.relative},
+    }

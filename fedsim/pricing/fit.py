@@ -1,0 +1,285 @@
+"""What makes training fit on a device: every combination of techniques, priced at one batch and length.
+
+The combinations are those of :class:`~fedsim.pricing.technique.Technique`: precisions that the device
+trains in, optimizers, attention, checkpointing, a frozen CNN encoder, and micro-batches that halve
+from the whole batch down to one sentence. Checkpointing an encoder that is frozen changes nothing
+and is left out. Optimizers and numbers of micro-batches share the work of forward and backward
+pass, so hundreds of combinations cost a few dozen walks through the layers.
+
+Assumptions: every sentence is as long as the longest; pressure of other programs is not counted;
+a longer sentence never needs less memory.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import product
+
+from fedsim.hardware import Device
+from fedsim.pricing import LayerTrace, StepWork, Technique
+from fedsim.pricing.calibration import Calibration, calibrate
+from fedsim.pricing.footprint import footprint_bytes
+from fedsim.pricing.optimizer import OptimizerCost, optimizer_cost
+from fedsim.pricing.technique import ATTENTIONS, CHECKPOINTINGS, OPTIMIZERS
+from fedsim.pricing.timeline import trainable
+
+SAMPLES_PER_S = 16_000
+LONGEST_SAMPLES = 3600 * SAMPLES_PER_S
+"""An hour: sentences are not looked for beyond it."""
+
+GRAVITY = SAME, ROUNDING, LEARNING = "same", "rounding", "learning"
+EFFECTS = {
+    "attention": SAME,
+    "checkpointing": SAME,
+    "accumulate": SAME,
+    "precision": ROUNDING,
+    "optimizer": LEARNING,
+    "freeze_cnn": LEARNING,
+}
+"""What changing a field does to the weights after a step. ``same``: nothing but the order of sums
+(accumulated gradients are those of the batch, since no layer mixes sentences and negatives come from
+a sentence's own frames; only wav2vec 2.0's diversity loss averages over a micro-batch instead of the
+batch). ``rounding``: sums in 16 bits. ``learning``: another update rule, or fewer weights trained."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to train, priced.
+
+    Attributes:
+        technique: the combination.
+        changes: fields in which it differs from plain training.
+        footprint_bytes: peak of the training process.
+        step_s: seconds of an optimizer step on the whole batch.
+        fits: whether the footprint is within what the system leaves.
+    """
+
+    technique: Technique
+    changes: tuple[str, ...]
+    footprint_bytes: float
+    step_s: float
+    fits: bool
+
+    @property
+    def effect(self) -> str:
+        """The gravest effect of its changes on what is learnt: one of ``same, rounding, learning``."""
+        return max((EFFECTS[name] for name in self.changes), key=GRAVITY.index, default=SAME)
+
+    def beats(self, other: Option) -> bool:
+        """Whether there is no reason to prefer ``other``, which is not faster."""
+        return (
+            self.step_s <= other.step_s
+            and self.footprint_bytes <= other.footprint_bytes
+            and len(self.changes) <= len(other.changes)
+            and GRAVITY.index(self.effect) <= GRAVITY.index(other.effect)
+        )
+
+
+@dataclass(frozen=True)
+class Longest:
+    """The longest sentence that fits, and how; 0 samples if not even one frame does."""
+
+    samples: int
+    technique: Technique
+
+    @property
+    def seconds(self) -> float:
+        """Its duration; an hour means an hour or more."""
+        return self.samples / SAMPLES_PER_S
+
+
+class Fit:
+    """Every combination on one device, for one model, batch and length.
+
+    Args:
+        device: what trains.
+        trace: the model.
+        batch: sentences of an optimizer step, from 1 up.
+        samples: of the longest of them, at 16 kHz; at least one frame.
+    """
+
+    def __init__(self, device: Device, trace: LayerTrace, batch: int, samples: int):
+        self.device, self.trace, self.batch, self.samples = device, trace, batch, samples
+        self.available_bytes = device.memory_bytes - device.system_bytes
+        able = device.training_precisions
+        self.plain_technique = Technique(precision="fp32" if "fp32" in able else able[0])
+        self._shared: dict[Technique, StepWork] = {}
+        self._optimizers: dict[tuple[str, bool, bool], OptimizerCost] = {}
+
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        """All of them: those that fit from the fastest on, then the others from the leanest on."""
+        with _uncollected():
+            found = [self._option(t) for t in techniques(self.device.training_precisions, self.batch)]
+        return tuple(sorted(found, key=_order))
+
+    @cached_property
+    def front(self) -> tuple[Option, ...]:
+        """Those that no other beats: at most as slow, as large, as changed and as grave for the learning."""
+        kept: list[Option] = []
+        for option in sorted(self.options, key=lambda o: (o.step_s, len(o.changes), o.footprint_bytes)):
+            if not any(other.beats(option) for other in kept):
+                kept.append(option)
+        return tuple(sorted(kept, key=_order))
+
+    @cached_property
+    def plain(self) -> Option:
+        """Training without any change."""
+        return next(o for o in self.options if not o.changes)
+
+    @property
+    def fastest(self) -> Option | None:
+        """The fastest that fits; None if nothing does."""
+        return self._fastest(LEARNING)
+
+    @property
+    def fastest_same_learning(self) -> Option | None:
+        """The fastest that fits and leaves optimizer and trained weights as they are."""
+        return self._fastest(ROUNDING)
+
+    @property
+    def cheapest(self) -> Option | None:
+        """Of those that fit, the one with the fewest changes, then the fastest; plain if that fits."""
+        return min(
+            (o for o in self.options if o.fits), key=lambda o: (len(o.changes), o.step_s), default=None
+        )
+
+    @property
+    def leanest(self) -> Option:
+        """The one that needs least memory."""
+        return min(self.options, key=lambda o: (o.footprint_bytes, len(o.changes), o.step_s))
+
+    @property
+    def missing_bytes(self) -> float:
+        """What the device lacks for the leanest; 0 if that fits."""
+        return max(self.leanest.footprint_bytes - self.available_bytes, 0.0)
+
+    @cached_property
+    def longest_plain(self) -> Longest:
+        """The longest sentence that fits with no change at all."""
+        return self._longest([self.plain])
+
+    @cached_property
+    def longest_same_learning(self) -> Longest:
+        """The longest that fits without touching the optimizer or the trained weights."""
+        return self._longest([o for o in self.options if o.effect != LEARNING])
+
+    @cached_property
+    def longest(self) -> Longest:
+        """The longest that fits under any combination."""
+        return self._longest(self.options)
+
+    def _fastest(self, gravest: str) -> Option | None:
+        allowed = GRAVITY[: GRAVITY.index(gravest) + 1]
+        return next((o for o in self.options if o.fits and o.effect in allowed), None)
+
+    def _option(self, technique: Technique) -> Option:
+        work, rates = self._work(technique), self._calibration.rates[technique.precision]
+        needed = float(footprint_bytes(work, self.device.runtime_bytes, self.batch, self.samples))
+        return Option(
+            technique=technique,
+            changes=technique.changes(self.plain_technique),
+            footprint_bytes=needed,
+            step_s=float(work.weighted(rates.seconds_per_unit(), self.batch, self.samples)),
+            fits=needed <= self.available_bytes,
+        )
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        return calibrate(self.device)
+
+    def _work(self, technique: Technique) -> StepWork:
+        """The work of a step; the walk through the layers is shared by all that walk alike."""
+        traced = "fp32" if technique.precision == "fp32" else "mixed"
+        alike = replace(
+            technique, precision=traced, optimizer="adam", accumulate=min(technique.accumulate, 2)
+        )
+        if alike not in self._shared:
+            self._shared[alike] = StepWork(self.trace, self.device.backend, alike)
+        work = copy.copy(self._shared[alike])
+        work.technique, work.optimizer = technique, self._optimizer(technique)
+        return work
+
+    def _optimizer(self, technique: Technique) -> OptimizerCost:
+        key = (technique.optimizer, technique.freeze_cnn, technique.precision == "mixed")
+        if key not in self._optimizers:
+            trained = [layer for layer in self.trace.layers if trainable(layer, self.trace, technique)]
+            self._optimizers[key] = optimizer_cost(
+                technique.optimizer,
+                self.device.backend,
+                sum(layer.parameters for layer in trained),
+                tensors=sum(layer.tensors for layer in trained),
+                sides=sum(layer.sides for layer in trained),
+                largest=max((layer.parameters for layer in trained), default=0),
+                scaled=technique.precision == "mixed",
+            )
+        return self._optimizers[key]
+
+    def _fits_at(self, technique: Technique, samples: int) -> bool:
+        needed = footprint_bytes(self._work(technique), self.device.runtime_bytes, self.batch, samples)
+        return float(needed) <= self.available_bytes
+
+    def _longest(self, options: Sequence[Option]) -> Longest:
+        """Bisection for each that beats the best so far; leanest first, so that few do."""
+        first = min(options, key=lambda o: o.footprint_bytes).technique
+        best = Longest(0, first)
+        shortest = self._shortest_samples
+        for option in sorted(options, key=lambda o: (o.footprint_bytes, len(o.changes))):
+            low = max(best.samples, shortest - 1)
+            if low >= LONGEST_SAMPLES or not self._fits_at(option.technique, low + 1):
+                continue
+            low = _last(partial(self._fits_at, option.technique), low + 1, LONGEST_SAMPLES + 1)
+            best = Longest(low, option.technique)
+        return best
+
+    @cached_property
+    def _shortest_samples(self) -> int:
+        """The fewest samples that make a frame; the length asked for makes at least one."""
+        return -_last(lambda less: int(self.trace.frames(-less)) >= 1, -self.samples, 0)
+
+
+def _last(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The last whole number at which ``holds``, given that it does at ``low`` and not at ``high``."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection: walks make many small objects and no cycles, and it would take 40%."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _order(option: Option) -> tuple[float, ...]:
+    first = option.step_s if option.fits else option.footprint_bytes
+    return (not option.fits, first, len(option.changes), option.footprint_bytes)
+
+
+def micro_batches(batch: int) -> tuple[int, ...]:
+    """Numbers of micro-batches that halve a batch down to single sentences: 1, 2, 4, ... and ``batch``."""
+    counts = [1]
+    while counts[-1] * 2 < batch:
+        counts.append(counts[-1] * 2)
+    return tuple(dict.fromkeys([*counts, batch]))
+
+
+def techniques(precisions: Sequence[str], batch: int) -> Iterator[Technique]:
+    """Every combination that makes a difference, for a batch and the precisions of a device."""
+    for precision, optimizer, attention, checkpointing, frozen, parts in product(
+        precisions, OPTIMIZERS, ATTENTIONS, CHECKPOINTINGS, (False, True), micro_batches(batch)
+    ):
+        if not (frozen and checkpointing in ("cnn", "both")):
+            yield Technique(precision, optimizer, attention, checkpointing, frozen, parts)

@@ -1,0 +1,194 @@
+"""Layer traces: what every layer of a model costs in a training step, at any batch and length.
+
+A trace is a JSON file in networkx's node-link form. A node is a layer; edges are the tensors that
+layers hand on; ``graph`` carries the axes, the variants and the profiles. Layers that cost the same
+share a profile, so a file stays readable. It is written by ``fedsim trace`` and read, without torch,
+by pricing/trace.py.
+
+    graph.axes          lengths that follow from the waveform's samples (see pricing/polynomial.py)
+    graph.variants      backend/attention/precision; a variant that ends in ``@1`` holds for batch 1
+    graph.profiles      profile -> list of {variants, metric: terms, ...}; a metric left out is zero
+    graph.blocks        units that gradient checkpointing runs again, with what it keeps of them
+    nodes[].class       the module that computes it, such as Linear
+    nodes[].kind        conv, matmul, norm, elementwise, attention, loss
+    nodes[].arithmetic  conv, grouped_conv, matmul, attention: how its FLOPs are priced, or null
+    nodes[].group       the module of the paper's Table 1: cnn_encoder, transformer, quantization; or
+                        head (another objective's layers), loss
+
+``saved_bytes`` are what autograd holds from the layer until its backward pass, ``cached_bytes`` what
+autocast holds besides until the end of the forward pass (16-bit copies of biases), ``output_bytes``
+what a module without children returns. Metrics are polynomials, but the two ``*_workspace_bytes``:
+lists of polynomials whose largest counts. Workspace is what is alive at the worst moment of a layer
+beyond what is held from it and the layers before it; it is negative where less is alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.errors import TraceError
+from fedsim.pricing.polynomial import Axis, Polynomial, lengths
+
+if TYPE_CHECKING:
+    import networkx
+
+FORMAT = 1
+
+COUNTS = (
+    "forward_flops",
+    "backward_flops",
+    "forward_operand_bytes",
+    "backward_operand_bytes",
+    "forward_stream_bytes",
+    "backward_stream_bytes",
+    "forward_launches",
+    "backward_launches",
+    "saved_bytes",
+    "cached_bytes",
+    "output_bytes",
+)
+"""Metrics with one polynomial a layer; they add up over layers."""
+
+WORKSPACES = ("forward_workspace_bytes", "backward_workspace_bytes")
+"""Metrics with a list of polynomials a layer, of which the largest counts."""
+
+KINDS = ("conv", "matmul", "norm", "elementwise", "attention", "loss")
+ARITHMETIC = ("conv", "grouped_conv", "matmul", "attention")
+GROUPS = ("cnn_encoder", "transformer", "quantization", "head", "loss")
+
+ZERO = Polynomial()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The metrics of a layer in one variant."""
+
+    counts: Mapping[str, Polynomial]
+    workspaces: Mapping[str, tuple[Polynomial, ...]]
+
+    def __getitem__(self, metric: str) -> Polynomial:
+        return self.counts.get(metric, ZERO)
+
+
+_IDLE = Profile({}, {})
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: what it is, and its metrics in every variant.
+
+    ``parameters`` counts numbers, ``tensors`` the tensors that hold them, ``sides`` the rows and
+    columns of those that are matrices (what a factored optimizer keeps).
+    """
+
+    name: str
+    module_class: str
+    kind: str
+    group: str
+    arithmetic: str | None
+    parameters: int
+    tensors: int
+    sides: int
+    in_table1: bool
+    block: str | None
+    profiles: Mapping[str, Profile] = field(repr=False)
+
+    def profile(self, variant: str) -> Profile:
+        """The metrics in ``variant``; a layer that does nothing there has none."""
+        return self.profiles.get(variant, _IDLE)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What gradient checkpointing does with a block in one variant.
+
+    ``input_bytes`` are the tensors handed to the block, which it keeps instead of its own;
+    ``kept_bytes`` is the part of them that its layers keep anyway, and so already count. It runs
+    again up to the layer ``last``; the ``tail`` of its forward pass is not needed and not run.
+    """
+
+    last: str
+    input_bytes: Polynomial
+    kept_bytes: Polynomial
+    tail_launches: Polynomial
+    tail_operand_bytes: Polynomial
+    tail_stream_bytes: Polynomial
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of layers that gradient checkpointing can run again as one."""
+
+    name: str
+    stack: str
+    checkpointed: Mapping[str, Checkpoint] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTrace:
+    """A model as the simulator knows it. ``parameters`` counts weights, each once.
+
+    Two traces are equal only if they are the same object.
+    """
+
+    name: str
+    parameters: int
+    layers: tuple[Layer, ...]
+    blocks: Mapping[str, Block]
+    axes: tuple[Axis, ...]
+    frames_axis: int
+    variants: tuple[str, ...]
+    input_bytes: Polynomial
+    details: Mapping[str, Any] = field(repr=False)
+    node_link: Mapping[str, Any] = field(repr=False)
+    file: str = ""
+
+    @cached_property
+    def graph(self) -> networkx.Graph[str]:
+        """The layers as a directed graph: an edge for every tensor handed from layer to layer."""
+        import networkx
+
+        graph: networkx.Graph[str] = networkx.node_link_graph(dict(self.node_link), edges="edges")
+        return graph
+
+    def lengths(self, samples: Any) -> list[NDArray[np.int64]]:
+        """Every axis at these waveform lengths (samples at 16 kHz)."""
+        return lengths(self.axes, samples)
+
+    def frames(self, samples: Any) -> NDArray[np.int64]:
+        """Frames that the transformer sees for waveforms of ``samples``."""
+        return self.lengths(samples)[self.frames_axis]
+
+    def names(self, variant: str) -> tuple[str, str]:
+        """The variant's two sets of metrics: for a batch of 1, and for more."""
+        if variant not in self.variants:
+            known = ", ".join(v for v in self.variants if "@" not in v)
+            raise TraceError(
+                f"has no variant {variant!r}; it has {known}", file=self.file, key="graph.variants"
+            )
+        single = f"{variant}@1"
+        return (single if single in self.variants else variant), variant
+
+    def per_layer(self, metric: str, variant: str, batch: int, samples: int) -> list[int]:
+        """One metric of every layer at one batch and length, exact; workspaces give their largest."""
+        single, several = self.names(variant)
+        axes = [int(n) for n in self.lengths(samples)]
+        values = []
+        for layer in self.layers:
+            profile = layer.profile(single if batch == 1 else several)
+            if metric in WORKSPACES:
+                candidates = profile.workspaces.get(metric, ())
+                values.append(max((_exact(p, batch, axes) for p in candidates), default=0))
+            else:
+                values.append(_exact(profile[metric], batch, axes))
+        return values
+
+
+def _exact(polynomial: Polynomial, batch: int, axes: list[int]) -> int:
+    return sum(int(c) * batch**i * axes[a] ** j for (i, a, j), c in polynomial.terms.items())

@@ -1,0 +1,78 @@
+"""What people do to make training fit, as one frozen value that can be compared and hashed.
+
+Every field is independent of the others; :func:`every` lists the combinations.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from fedsim.errors import InputError
+
+PRECISIONS = ("fp32", "mixed", "bf16")
+"""fp32 throughout; autocast to fp16 (the paper's mixed); autocast to bfloat16."""
+
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "adafactor", "adam8bit")
+ATTENTIONS = ("eager", "sdpa")
+"""eager stores the n x n maps of attention; sdpa is torch's fused kernel where the backend has one."""
+
+CHECKPOINTINGS = ("none", "transformer", "cnn", "both")
+"""Which stack recomputes its forward pass during the backward one, block by block."""
+
+
+class TechniqueError(InputError):
+    """A training technique that does not exist."""
+
+
+@dataclass(frozen=True)
+class Technique:
+    """How a client trains: names are validated when the value is made.
+
+    ``accumulate`` is the number of equal micro-batches that make one optimizer step: the batch
+    given to a :class:`~fedsim.pricing.pricer.Pricer` is the whole one, and each micro-batch holds
+    ``ceil(batch / accumulate)`` of it.
+
+    Raises:
+        TechniqueError: a name or number that is not known, in one sentence.
+    """
+
+    precision: str = "fp32"
+    optimizer: str = "adam"
+    attention: str = "eager"
+    checkpointing: str = "none"
+    freeze_cnn: bool = False
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        for key, allowed in _CHOICES.items():
+            value = getattr(self, key)
+            if value not in allowed:
+                raise TechniqueError(f"{value!r} is not one of {', '.join(allowed)}", key=key)
+        if not isinstance(self.freeze_cnn, bool):
+            raise TechniqueError(f"{self.freeze_cnn!r} is not true or false", key="freeze_cnn")
+        if isinstance(self.accumulate, bool) or not isinstance(self.accumulate, int) or self.accumulate < 1:
+            raise TechniqueError(f"{self.accumulate!r} is not a whole number from 1 up", key="accumulate")
+
+    def changes(self, other: Technique) -> tuple[str, ...]:
+        """The names of the fields in which this technique differs from ``other``."""
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name))
+
+
+_CHOICES = {
+    "precision": PRECISIONS,
+    "optimizer": OPTIMIZERS,
+    "attention": ATTENTIONS,
+    "checkpointing": CHECKPOINTINGS,
+}
+
+
+def every(
+    precisions: tuple[str, ...] = PRECISIONS, accumulate: tuple[int, ...] = (1,)
+) -> Iterator[Technique]:
+    """Every combination of the fields, for the precisions and numbers of micro-batches given."""
+    for values in itertools.product(
+        precisions, OPTIMIZERS, ATTENTIONS, CHECKPOINTINGS, (False, True), accumulate
+    ):
+        yield Technique(*values)

@@ -1,0 +1,335 @@
+"""From the words of a scenario to the objects that they name: world, plan, learner."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from fedsim import engine, hardware, paths
+from fedsim.engine import Plan, RoundRecord
+from fedsim.errors import ScenarioError, about
+from fedsim.fleet import Battery, Fleet, Group, availability, pressure, speech
+from fedsim.fleet.batches import Batches
+from fedsim.fleet.hours import NIGHT
+from fedsim.fleet.workload import Workloads
+from fedsim.hardware import Device, Link
+from fedsim.learning import CorpusSpec, CorruptSpec, FinetuneSpec, LearnerSpec, speech_learner, yardsticks
+from fedsim.pricing import LayerTrace, Pricer, load_trace
+from fedsim.scenario import Scenario, references
+from fedsim.scenario.model import (
+    AvailabilitySpec,
+    ClosePolicy,
+    Compression,
+    MixEntry,
+    PressureSpec,
+    Workload,
+)
+from fedsim.scenario.technique import fallbacks, technique
+from fedsim.simulation.world import FleetWorld, make_workloads
+from fedsim.simulation.yardstick import Alone, kind_of, on_server
+from fedsim.units import DAY_S, HOUR_S
+
+MAX_STALENESS = 20  # rounds; an asynchronous update based on an older model is rejected
+
+_SELECTIONS: Mapping[str, Callable[[], engine.Selection]] = {
+    "random": engine.Random,
+    "round-robin": engine.RoundRobin,
+    "fastest-first": engine.FastestFirst,
+    "memory-aware": engine.MemoryAware,
+    "oort": engine.Oort,
+}
+
+MakeLearner = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A scenario as objects.
+
+    Attributes:
+        world: what the engine asks.
+        plan: what the server does.
+        pricers: what prices a training step, by device name: as the scenario says, then the
+            techniques that a client falls back on.
+        devices: device names, by position; ``world.device`` holds each client's position.
+        inputs: every file that was read, by the label under which the manifest lists it.
+        notes: more that decides the result, for the manifest.
+        learner: makes the learner from a number of workers, a checkpoint folder and perhaps what
+            makes its pool (see ``learning.workers``); None for a timing-only run.
+        clients: how many clients the fleet has.
+        alone: the client of the fleet who is client 0 of the world, where there is but one.
+        pretrains: False for the yardstick without pretraining: the initial model is fine-tuned.
+    """
+
+    world: FleetWorld | Alone
+    plan: Plan
+    pricers: Mapping[str, list[Pricer]]
+    devices: tuple[str, ...]
+    inputs: Mapping[str, Path]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    learner: MakeLearner | None = None
+    clients: int = 0
+    alone: int = 0
+    pretrains: bool = True
+
+    def columns(self, record: RoundRecord) -> dict[str, ArrayLike]:
+        """The columns of ``clients.parquet`` for one round, ``round`` aside."""
+        columns: dict[str, ArrayLike] = dict(record.clients.arrays())
+        del columns["round"]
+        columns["device"] = self.world.device[record.clients.client]
+        columns["client"] = record.clients.client + self.alone
+        return columns
+
+
+def compose(scenario: Scenario) -> Composition:
+    """Make the objects of a checked scenario.
+
+    Raises:
+        InputError: if a file that it names cannot be used.
+    """
+    yardstick = kind_of(scenario)
+    if yardstick == "centralised":
+        scenario = on_server(asked := scenario)
+    else:
+        asked = scenario
+    inputs: dict[str, Path] = {}
+    devices = {entry.device: _device(entry.device, scenario, inputs) for entry in scenario.fleet.mix}
+    trace = load_trace(scenario.training.model)
+    _note_file(inputs, "traces", trace.file)
+    pricers = {device.name: _pricers(device, trace, scenario) for device in devices.values()}
+    fleet = Fleet.build(_groups(devices, scenario, inputs), scenario.fleet.clients, scenario.seed)
+    corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
+    if corpus is not None:
+        _note_file(inputs, speech.FOLDER, str(corpus))
+    if asked.server.device is not None:
+        _note_file(inputs, "hardware", hardware.load_device(asked.server.device).file)
+    for path in references.files_of({"learning": asked.model_dump(mode="json")["learning"]}):
+        _note_file(inputs, "corpus", str(path))
+    loads, work = _work(scenario)
+    models = {device.name: device for device in devices.values()}
+    world = FleetWorld.build(
+        fleet,
+        models,
+        pricers,
+        loads,
+        work,
+        scenario.training.local_epochs,
+        _upload_share(scenario.rounds.compression),
+    )
+    alone = _alone(scenario)
+    plan = Plan(
+        rounds=scenario.rounds.count if yardstick != "no-pretraining" else 0,
+        cohort=scenario.rounds.cohort if alone is None else 1,
+        select=_SELECTIONS[scenario.rounds.select](),
+        close=_closing(scenario.rounds.close) if alone is None else engine.WaitAll(),
+        server_down_bytes_per_s=scenario.server.uplink,
+        server_up_bytes_per_s=scenario.server.downlink,
+        seed=scenario.seed,
+    )
+    calibration = {name: priced[0].calibration.status for name, priced in pricers.items()}
+    return Composition(
+        world=Alone(world, alone or 0) if yardstick in ("centralised", "local-only") else world,
+        plan=plan,
+        pricers=pricers,
+        devices=world.devices,
+        inputs=inputs,
+        notes={"calibration": calibration},
+        learner=_learner(asked),
+        clients=scenario.fleet.clients,
+        alone=alone or 0,
+        pretrains=yardstick != "no-pretraining",
+    )
+
+
+def _alone(scenario: Scenario) -> int | None:
+    return None if scenario.learning is None else scenario.learning.alone
+
+
+def check(scenario: Scenario) -> None:
+    """Make all that :func:`compose` makes but the prices and the clients, to find what cannot be used.
+
+    Raises:
+        InputError: as :func:`compose` would.
+    """
+    inputs: dict[str, Path] = {}
+    trace = load_trace(scenario.training.model)
+    devices = {entry.device: _device(entry.device, scenario, inputs) for entry in scenario.fleet.mix}
+    for device in devices.values():
+        _pricers(device, trace, scenario)
+    _groups(devices, scenario, inputs)
+    _work(scenario)
+    learner_spec(scenario)
+
+
+def _work(scenario: Scenario) -> tuple[Workloads, Batches]:
+    block = scenario.workload
+    asked = (block, scenario.training.batch_size, scenario.fleet.clients, scenario.seed)
+    return _made(speech.load(block.corpus), *asked)
+
+
+@lru_cache(maxsize=2)
+def _made(
+    corpus: speech.Speech, block: Workload, batch_size: int, clients: int, seed: int
+) -> tuple[Workloads, Batches]:
+    """The workloads and batches of the scenario before are often those of the next."""
+    return make_workloads(block, batch_size, clients, seed)
+
+
+def _note_file(inputs: dict[str, Path], folder: str, file: str) -> None:
+    path = Path(file)
+    label, number = f"{folder}/{path.name}", 1
+    while inputs.get(label, path) != path:  # another file of the same name
+        number += 1
+        label = f"{folder}/{path.name} ({number})"
+    inputs[label] = path
+
+
+def _device(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Device:
+    device = hardware.load_device(name)
+    _note_file(inputs, "hardware", device.file)
+    if scenario.hardware.year is None:
+        return device
+    trend = hardware.load_trend(scenario.hardware.trend)
+    _note_file(inputs, "hardware/trends", trend.file)
+    return hardware.project(device, scenario.hardware.year, trend)
+
+
+def _pricers(device: Device, trace: LayerTrace, scenario: Scenario) -> list[Pricer]:
+    plain = technique(scenario.training, device.training_precisions)
+    return [Pricer(device, trace, one) for one in (plain, *fallbacks(scenario.training, plain))]
+
+
+def _link(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Link:
+    link = hardware.load_link(name)
+    _note_file(inputs, "hardware/links", link.file)
+    if scenario.hardware.year is None:
+        return link
+    return hardware.project_link(link, scenario.hardware.year, hardware.load_trend(scenario.hardware.trend))
+
+
+def _groups(devices: Mapping[str, Device], scenario: Scenario, inputs: dict[str, Path]) -> list[Group]:
+    """The groups of the mix; what is wrong with one is said of its place in the scenario."""
+    groups = []
+    for number, entry in enumerate(scenario.fleet.mix):
+        with about(key=f"fleet.mix[{number}]"):
+            groups.append(_group(entry, devices[entry.device], scenario, inputs))
+    return groups
+
+
+def _group(entry: MixEntry, device: Device, scenario: Scenario, inputs: dict[str, Path]) -> Group:
+    return Group(
+        device=device.name,
+        share=entry.share,
+        link=_link(entry.link, scenario, inputs),
+        availability=_availability(entry.availability, inputs),
+        pressure=_pressure(entry.pressure, inputs),
+        speed_spread=entry.speed_spread,
+        memory_spread=entry.memory_spread,
+        utc_offsets_s=tuple(round(hours * HOUR_S) for hours in entry.utc_offsets),
+        battery=_battery(entry, device),
+        crash_per_s=entry.crashes_per_day / DAY_S,
+    )
+
+
+def _battery(entry: MixEntry, device: Device) -> Battery | None:
+    spec = entry.battery
+    if spec is None:
+        return None
+    capacity = spec.capacity if spec.capacity is not None else device.battery_j
+    if capacity is None:
+        raise ScenarioError(f"{device.name} has no battery of its own; give battery.capacity")
+    plugged = NIGHT if spec.plugged == "overnight" else None
+    return Battery(capacity, spec.floor, spec.start, spec.charge, plugged)
+
+
+def _availability(spec: AvailabilitySpec, inputs: dict[str, Path]) -> availability.Availability:
+    if spec.kind == "markov":
+        assert spec.mean_online is not None
+        assert spec.mean_offline is not None
+        return availability.Markov(spec.mean_online, spec.mean_offline)
+    if spec.kind == "trace":
+        assert spec.file is not None
+        was_there = availability.Replay.load(spec.file, spec.period)
+        _note_file(inputs, "availability", was_there.spans.file)
+        return was_there
+    return availability.Overnight() if spec.kind == "overnight" else availability.Always()
+
+
+def _pressure(spec: PressureSpec, inputs: dict[str, Path]) -> pressure.Pressure:
+    if spec.kind == "constant":
+        assert spec.bytes is not None
+        return pressure.Constant(spec.bytes)
+    if spec.kind == "trace":
+        assert spec.file is not None
+        was_held = pressure.Replay.load(spec.file, spec.period)
+        _note_file(inputs, "pressure", was_held.spans.file)
+        return was_held
+    if spec.kind == "phone":
+        return pressure.phone()
+    return pressure.laptop() if spec.kind == "laptop" else pressure.dedicated()
+
+
+def _closing(policy: ClosePolicy) -> engine.Closing | engine.Buffered:
+    if policy.policy == "async":
+        assert policy.buffer is not None
+        return engine.Buffered(policy.buffer)
+    if policy.policy == "quorum":
+        assert policy.over is not None
+        return engine.Quorum(policy.over, math.inf if policy.after is None else policy.after)
+    if policy.policy == "deadline":
+        assert policy.after is not None
+        return engine.Deadline(policy.after)
+    return engine.WaitAll()
+
+
+def _upload_share(compression: Compression) -> float:
+    """Bytes of a compressed update over bytes of one in fp32; top-k sends an index with each value."""
+    if compression.kind == "top-k":
+        assert compression.share is not None
+        return min(1.0, 2.0 * compression.share)
+    return {"none": 1.0, "fp16": 0.5, "int8": 0.25}[compression.kind]
+
+
+def learner_spec(scenario: Scenario) -> LearnerSpec | None:
+    """What a scenario's learner learns and how; None for a timing-only run.
+
+    Raises:
+        InputError: if it cannot be learned.
+    """
+    block = scenario.learning
+    if block is None:
+        return None
+    about = {"yardstick", "alone"}
+    values = {name: getattr(block, name) for name in type(block).model_fields if name not in about}
+    values["corpus"] = CorpusSpec(**block.corpus.model_dump())
+    if block.corrupt is not None:
+        values["corrupt"] = CorruptSpec(**block.corrupt.model_dump(exclude_none=True))
+    if block.downstream is not None:
+        values["downstream"] = FinetuneSpec(**block.downstream.model_dump())
+    return LearnerSpec(
+        clients=scenario.fleet.clients,
+        rounds=scenario.rounds.count,
+        aggregate=scenario.rounds.aggregate,
+        compression=scenario.rounds.compression.kind,
+        compression_share=scenario.rounds.compression.share or 0.01,
+        max_staleness=MAX_STALENESS if scenario.rounds.close.policy == "async" else 0,
+        **values,
+    )
+
+
+def _learner(scenario: Scenario) -> MakeLearner | None:
+    spec, block = learner_spec(scenario), scenario.learning
+    if spec is None or block is None:
+        return None
+
+    def make(workers: int, checkpoints: Path, make_pool: Any = None) -> Any:
+        learnt = yardsticks.of(block.yardstick, spec, scenario.rounds.cohort, scenario.seed, block.alone)
+        return speech_learner(learnt, scenario.seed, workers, checkpoints, make_pool)
+
+    return make

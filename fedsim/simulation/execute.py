@@ -1,0 +1,215 @@
+"""Running a scenario into a run directory: engine, learner and writer, round by round.
+
+After each round the learner has its checkpoint, the writer has the row and, last of the three, the
+engine's state is written. A run that is killed at any moment goes on from the newest engine state:
+what was written beyond it is dropped and done again, with the same bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fedsim import files, results
+from fedsim.engine import Learner, RoundRecord, Simulation, simulate
+from fedsim.errors import InputError, RunError, about, going_on
+from fedsim.results import atomic
+from fedsim.scenario import Loaded, Scenario, dump, load, references
+from fedsim.scenario.references import Reach
+from fedsim.simulation import state
+from fedsim.simulation.compose import Composition, compose
+from fedsim.simulation.progress import Progress, Silent
+
+STATE_INTERVAL_S = 2.0  # of real time, between engine states of a timing-only run
+DEFAULT_ROOT = Path("runs")
+
+Adapt = Callable[[Composition], Composition]
+
+
+def time_rounds(scenario: Scenario) -> list[RoundRecord]:
+    """Run the time plane of a scenario and keep every round's record; nothing is written."""
+    composition = compose(scenario)
+    records: list[RoundRecord] = []
+    simulate(composition.world, composition.plan, observe=records.append)
+    return records
+
+
+def run(
+    loaded: Loaded,
+    out: Path | None = None,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    command: Sequence[str] = (),
+    adapt: Adapt | None = None,
+) -> Path:
+    """Run a scenario and return its run directory.
+
+    Args:
+        loaded: the scenario and its file.
+        out: the run directory; None takes ``runs/<name>``, or ``<name>-2``, ... if that exists.
+        workers: processes for real training; the result does not depend on it.
+        progress: told how the run goes on.
+        command: the command line, for the manifest.
+        adapt: changes what was composed before it runs, such as the learner.
+
+    Raises:
+        InputError: if the scenario cannot be run, or ``out`` holds something already.
+        FedsimError: for a fault on the way; every finished round is kept in the run directory.
+    """
+    scenario = loaded.scenario
+    progress = progress or Silent()
+    progress.note("pricing the fleet's work")
+    with about(loaded.file):
+        composition = compose(scenario)
+    if adapt is not None:
+        composition = adapt(composition)
+    inputs = {"scenario": loaded.file, **composition.inputs}
+    manifest = results.manifest(
+        scenario.name, scenario.seed, composition.clients, inputs, command, composition.notes
+    )
+    directory = out if out is not None else results.new_run_dir(DEFAULT_ROOT, scenario.name)
+    writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices)
+    with writer:
+        try:
+            return _finish(composition, writer, workers, progress)
+        except InputError as fault:
+            if writer.last_round is None:  # what was asked cannot be: it is as if it had not been
+                writer.discard()
+                fault.way_on = ""
+            raise
+
+
+def resume(
+    directory: Path,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    adapt: Adapt | None = None,
+    reach: Reach = references.NOWHERE,
+) -> Path:
+    """Go on with a run that was interrupted; the result is that of an undisturbed run.
+
+    Arguments are those of :func:`run`, and ``reach``: which files it may use beside the catalogue and
+    those that it was made from.
+
+    Raises:
+        RunError: if there is no unfinished run in the directory.
+        ScenarioError: if its scenario can no longer be read.
+    """
+    progress = progress or Silent()
+    file = directory / "scenario.yaml"
+    if not file.is_file():
+        raise RunError("holds no run to go on with: it has no scenario.yaml", file=directory)
+    if results.is_run(directory) and "flower" in results.Run(directory, finished=False).manifest:
+        raise RunError("is the run of a Flower app, and only the app can do its rounds", file=directory)
+    files.refuse_links(directory, RunError)
+    with about(file):
+        composition = compose(load(str(file), reach=again(directory, reach)).scenario)
+    if adapt is not None:
+        composition = adapt(composition)
+    if (directory / "summary.json").is_file():  # a crash just before the very end leaves them
+        state.clear(directory / "checkpoints")
+    scenario = results.Run(directory, finished=False).scenario_text
+    at, engine_state = state.newest(directory / "checkpoints", scenario)
+    with results.RunWriter.resume(directory, at, composition.devices) as writer:
+        atomic.sweep(directory / "checkpoints")
+        return _finish(composition, writer, workers, progress, at, engine_state)
+
+
+def again(directory: Path, reach: Reach) -> Reach:
+    """A reach with the files that the run in a directory was made from, by the SHA-256 that it lists."""
+    inputs = results.Run(directory, finished=False).manifest.get("inputs")
+    entries = inputs.values() if isinstance(inputs, dict) else []
+    known = {str(entry.get("sha256")) for entry in entries if isinstance(entry, dict)}
+    return replace(reach, known=reach.known | known)
+
+
+def _finish(
+    composition: Composition,
+    writer: results.RunWriter,
+    workers: int,
+    progress: Progress,
+    at: int = 0,
+    engine_state: dict[str, Any] | None = None,
+) -> Path:
+    """Run what is left, from round ``at`` and the engine's state there on."""
+    began = time.monotonic()
+    checkpoints = writer.path / "checkpoints"
+    learner = None
+    with going_on(results.go_on(writer.path), writer.path):
+        try:
+            if composition.learner is not None:
+                progress.note("preparing the speech corpus and the workers")
+                learner = composition.learner(workers, checkpoints)
+                _say_corpus(learner, writer, at, progress)
+                _begin_learning(learner, writer, at, progress, composition.pretrains)
+            _simulate(composition, learner, writer, engine_state, progress, began)
+        finally:
+            progress.end()
+            if learner is not None:
+                learner.close()
+    return writer.path
+
+
+def _say_corpus(learner: Any, writer: results.RunWriter, at: int, progress: Progress) -> None:
+    """Tell what the speech corpus holds and what of it was skipped, and keep it with the run."""
+    for sentence in getattr(learner, "notes", ()):
+        progress.note(sentence)
+    if (account := getattr(learner, "account", None)) is None:
+        return
+    before = results.Run(writer.path, finished=False).manifest.get("corpus")
+    if at and isinstance(before, dict) and before.get("sha256") != account["sha256"]:
+        raise RunError(
+            "the speech corpus is not what this run began with: "
+            f"{account['utterances']} utterances and {account['skipped']} skipped, then "
+            f"{before.get('utterances')} and {before.get('skipped')}; put it back, or begin a new run",
+            file=writer.path,
+        )
+    writer.note("corpus", account)
+
+
+def _begin_learning(
+    learner: Any, writer: results.RunWriter, at: int, progress: Progress, pretrains: bool
+) -> None:
+    """Bring the learner to where the engine is; without pretraining, do all there is to do."""
+    if at:
+        learner.restore(at)
+        return
+    progress.note("evaluating the untrained model")
+    metrics = learner.initial_metrics()
+    if not pretrains:
+        progress.note("fine-tuning the untrained model")
+        metrics += learner.finetune()
+    if writer.last_round is None:
+        writer.initial(metrics)
+
+
+def _simulate(
+    composition: Composition,
+    learner: Learner | None,
+    writer: results.RunWriter,
+    engine_state: dict[str, Any] | None,
+    progress: Progress,
+    began: float,
+) -> None:
+    scenario = results.Run(writer.path, finished=False).scenario_text
+    simulation = Simulation(composition.world, composition.plan, learner, engine_state)
+    progress.begin(composition.plan.rounds, writer.next_round)
+    saved = time.monotonic()
+    for record in simulation:
+        row = {"round": record.index, "start_s": record.start_s, "end_s": record.end_s, "loss": record.loss}
+        writer.round(row, composition.columns(record), record.metrics)
+        progress.round(record)
+        if learner is not None or time.monotonic() - saved > STATE_INTERVAL_S:
+            writer.sync()
+            state.save(writer.path / "checkpoints", record.index + 1, simulation.state(), scenario)
+            saved = time.monotonic()
+    assert simulation.ending is not None
+    wall = {"wall_s": round(time.monotonic() - began, 3), "python": sys.version.split()[0]}
+    writer.finish(simulation.ending.reason, volatile=wall)
+    state.clear(writer.path / "checkpoints")

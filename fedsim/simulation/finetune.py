@@ -1,0 +1,129 @@
+"""Fine-tuning the checkpoints of a run directory for speech recognition, after the run.
+
+Each fine-tuning is a pure function of the checkpoint, the corpus, the settings and the seed; where
+there are several, processes share them and the results are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from fedsim import children, results
+from fedsim.errors import RunError, going_on
+from fedsim.learning import FinetuneSpec, LearnerSpec
+from fedsim.results import finetuned
+from fedsim.results.manifest import sha256
+from fedsim.scenario import load, references
+from fedsim.scenario.references import Reach
+from fedsim.simulation.compose import learner_spec
+from fedsim.simulation.execute import again
+
+Tell = Callable[[str], None]
+_Job = tuple[Path, int, LearnerSpec, FinetuneSpec, int]
+
+
+def finetune(
+    directory: Path,
+    rounds: Sequence[int] = (),
+    seeds: Sequence[int] = (),
+    changes: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    tell: Tell = lambda text: None,
+    reach: Reach = references.NOWHERE,
+) -> list[dict[str, Any]]:
+    """Fine-tune checkpoints, write each result into ``finetune.json``, and return them.
+
+    Args:
+        directory: the run directory, finished or not.
+        rounds: rounds done of the checkpoints; none: the newest.
+        seeds: of fine-tuning; none: the run's.
+        changes: fields of :class:`~fedsim.learning.FinetuneSpec` that replace those of the
+            scenario's ``learning.downstream``, or the defaults where it has none.
+        workers: processes that share the fine-tunings.
+        tell: told what begins.
+        reach: which files the run may use beside the catalogue and those that it was made from.
+
+    Raises:
+        RunError: if the run learned nothing, or has no such checkpoint.
+        InputError: if the corpus is not there any more, or a change is impossible.
+    """
+    run = results.load(directory)
+    scenario = load(str(run.path / "scenario.yaml"), reach=again(run.path, reach)).scenario
+    spec = learner_spec(scenario)
+    if spec is None:
+        raise RunError("learned nothing: its scenario has no 'learning' block", file=directory)
+    settings = replace(spec.downstream or FinetuneSpec(), every=0, **(changes or {}))
+    jobs = [
+        (file, done, spec, settings, seed)
+        for done, file in _checkpoints(run.path, rounds)
+        for seed in (seeds or [scenario.seed])
+    ]
+    tell(f"fine-tuning {len(jobs)} time(s) for {settings.steps} steps")
+    made = []
+    with going_on("finished fine-tunings are in finetune.json", run.path):
+        for result in _all(jobs, min(workers, len(jobs))):
+            finetuned.add(run.path, [result])
+            made.append(result)
+    return made
+
+
+def _all(jobs: Sequence[_Job], workers: int) -> Iterator[dict[str, Any]]:
+    """The results of all jobs, in order."""
+    if workers <= 1:
+        yield from map(_one, jobs)
+        return
+    with children.pool(workers, "spawn") as pool:
+        with children.deaf():
+            waiting = [pool.submit(_one, job) for job in jobs]
+        for each in waiting:
+            yield each.result()
+
+
+def _checkpoints(directory: Path, rounds: Sequence[int]) -> list[tuple[int, Path]]:
+    from fedsim.learning import checkpoint
+
+    folder = directory / "checkpoints"
+    found = checkpoint.available(folder)
+    if not found:
+        raise RunError("holds no checkpoint of a model yet", file=directory)
+    for wanted in rounds:
+        if wanted not in found:
+            there = ", ".join(map(str, found))
+            raise RunError(
+                f"has no checkpoint after {wanted} rounds; there are those after {there} "
+                "(learning.checkpoint_every decides how many are kept)",
+                file=directory,
+            )
+    return [(done, checkpoint.path(folder, done)) for done in sorted(set(rounds)) or found[-1:]]
+
+
+def _one(job: _Job) -> dict[str, Any]:
+    """One fine-tuning, perhaps in a process of its own."""
+    from fedsim.learning import checkpoint, corpus
+    from fedsim.learning.finetune import finetune as recognise
+    from fedsim.learning.local import device_of
+
+    file, done, spec, settings, seed = job
+    model = checkpoint.read(file, {}).metadata.get("model")
+    if model != spec.model:
+        raise RunError(f"holds a {model}; the scenario names {spec.model}", file=file)
+    speech = corpus.load(spec.corpus)
+    got = recognise(file, spec.model, settings, speech, seed, device_of(spec))
+    heard = {speech.speaker[u] for u in speech.of_split("train")}
+    named = {key: value for key, value in asdict(settings).items() if key != "every"}
+    return {
+        "rounds_done": done,
+        "checkpoint_sha256": sha256(file),
+        "model": spec.model,
+        "seed": seed,
+        "settings": named,
+        "utterances": got.utterances,
+        "loss": got.loss,
+        "wer": got.wer,
+        "cer": got.cer,
+        "disjoint": heard.isdisjoint(got.speakers),
+        "recognised": [[who, *pair] for who, pair in zip(got.speakers, got.pairs, strict=True)],
+    }

@@ -1,0 +1,71 @@
+"""What a scenario will need, before it runs: who fits, how long a round takes them, how much moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedsim.simulation.compose import Composition
+
+SAMPLE = 20_000  # clients that are looked at in a larger fleet
+
+
+@dataclass(frozen=True)
+class DeviceOutlook:
+    """One device model of a fleet; medians are over its clients.
+
+    Attributes:
+        device: its name.
+        clients: how many clients of those looked at have it.
+        calibration: ``calibrated``, ``inferred``, ``datasheet`` or ``measured``.
+        precision: what it trains in.
+        fit: share of its clients whose memory suffices while no other program runs.
+        footprint_bytes: median peak of a training step.
+        room_bytes: memory that the system leaves.
+        download_s: median time of the download over the client's own link.
+        compute_s: median time of the training.
+        upload_s: median time of the upload over the client's own link.
+    """
+
+    device: str
+    clients: int
+    calibration: str
+    precision: str
+    fit: float
+    footprint_bytes: float
+    room_bytes: float
+    download_s: float
+    compute_s: float
+    upload_s: float
+
+
+def outlook(composition: Composition) -> list[DeviceOutlook]:
+    """The outlook of each device model in a fleet, in order of name; 20,000 clients are looked at."""
+    world = composition.world
+    clients = np.arange(min(world.clients, SAMPLE), dtype=np.int64)
+    quote = world.quote(clients, 0, 0.0)
+    room = world.room_bytes(clients)
+    download = quote.latency_s + quote.download_bytes / quote.down_bytes_per_s
+    upload = quote.latency_s + quote.upload_bytes / quote.up_bytes_per_s
+    rows = []
+    for position, name in enumerate(composition.devices):
+        mine = world.device[clients] == position
+        if not mine.any():
+            continue
+        pricer = composition.pricers[name][0]
+        rows.append(
+            DeviceOutlook(
+                device=name,
+                clients=int(mine.sum()),
+                calibration=pricer.calibration.status,
+                precision=pricer.technique.precision,
+                fit=float((quote.footprint_bytes <= room)[mine].mean()),
+                footprint_bytes=float(np.median(quote.footprint_bytes[mine])),
+                room_bytes=float(np.median(room[mine])),
+                download_s=float(np.median(download[mine])),
+                compute_s=float(np.median(quote.compute_s[mine])),
+                upload_s=float(np.median(upload[mine])),
+            )
+        )
+    return rows

@@ -1,0 +1,364 @@
+"""The world that the engine asks: a fleet and the price of its work, as plain seconds and bytes.
+
+Purpose: joins `fleet` (who is online, what else is in memory, which link) with `cost` (what a
+padded batch costs on a device). Every batch of every workload is priced once, when the world is
+made, for each device model; a quote afterwards is a look-up.
+
+Assumptions: a client's batches are drawn once and trained in the same order in every round. Its
+footprint grows while it trains, as longer batches come along and the allocator keeps what it has;
+that curve is kept as the running maximum at the end of each of ``LEVELS`` equal parts of the
+client's batches, which is never below the true one. A device that slows down once hot
+(``sustained``) trains at full speed for ``throttle_after_s`` and at its sustained share after that.
+Where a scenario gives techniques to fall back on, a client takes the first that fits into what it
+has free at dispatch; if none does, it takes the last, and runs out of memory with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.engine import Quote
+from fedsim.errors import TraceError
+from fedsim.fleet import Fleet, batches, speech, workload
+from fedsim.fleet.battery import Batteries
+from fedsim.hardware import Device
+from fedsim.pricing import Pricer
+from fedsim.scenario.model import Workload
+
+LEVELS = 4
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """What each workload costs on one device model; every array has one row a workload.
+
+    Attributes:
+        compute_s: float64[w], seconds of one round's training at the device's full speed.
+        footprint_bytes: float64[w, LEVELS], peak so far at the end of each part of the training.
+    """
+
+    compute_s: Floats
+    footprint_bytes: Floats
+
+
+def price(pricer: Pricer, work: batches.Batches, local_epochs: int) -> Prices:
+    """Price every batch of every workload on one device model, and sum up by workload."""
+    shape = work.samples.shape
+    step_s = np.broadcast_to(pricer.step_s(work.size, work.samples), shape)
+    footprint = np.broadcast_to(pricer.footprint_bytes(work.size, work.samples), shape)
+    starts, counts = work.first[:-1], np.diff(work.first)
+    levels = np.empty((counts.size, LEVELS))
+    padded = np.append(footprint, 0.0)  # reduceat wants every index to be inside
+    for level in range(LEVELS):
+        share = 1 if local_epochs > 1 else (level + 1) / LEVELS  # later epochs meet nothing longer
+        ends = starts + np.maximum(1, np.ceil(counts * share).astype(np.int64))
+        levels[:, level] = np.maximum.reduceat(padded, np.column_stack([starts, ends]).ravel())[::2]
+    return Prices(local_epochs * np.add.reduceat(step_s, starts), levels)
+
+
+def throttled_s(compute_s: Floats, after_s: Floats, sustained: Floats) -> Floats:
+    """Seconds that work takes on devices that slow down once hot.
+
+    Args:
+        compute_s: float64[n], seconds at the client's full speed.
+        after_s: float64[n], when it is hot; infinite if never.
+        sustained: float64[n], share of its full speed that is left then.
+    """
+    hot = np.maximum(compute_s - after_s, 0.0)
+    return np.asarray(compute_s - hot + hot / sustained)
+
+
+@dataclass(frozen=True, eq=False)
+class FleetWorld:
+    """Implements the engine's ``World``.
+
+    Attributes:
+        fleet: the clients.
+        devices: names of the device models, by position.
+        device: int64[clients], each client's position in ``devices``.
+        workloads: the distinct workloads and who has which.
+        compute_s: float64[techniques, devices, workloads], seconds of a round's training at the
+            device's full speed.
+        footprint_bytes: float64[techniques, devices, workloads, LEVELS], see :class:`Prices`.
+        memory_bytes, system_bytes, idle_w, active_w: float64[devices].
+        throttle_after_s, sustained: float64[devices], see :func:`throttled_s`.
+        radio_w, latency_s: float64[groups], of the groups' links.
+        model_bytes: size of the model as sent to a client.
+        update_bytes: size of an update as sent back, compressed if it is.
+    """
+
+    fleet: Fleet
+    devices: tuple[str, ...]
+    device: Ints
+    workloads: workload.Workloads
+    compute_s: Floats
+    footprint_bytes: Floats
+    memory_bytes: Floats
+    system_bytes: Floats
+    idle_w: Floats
+    active_w: Floats
+    throttle_after_s: Floats
+    sustained: Floats
+    radio_w: Floats
+    latency_s: Floats
+    model_bytes: float
+    update_bytes: float
+
+    @staticmethod
+    def build(
+        fleet: Fleet,
+        devices: Mapping[str, Device],
+        pricers: Mapping[str, Sequence[Pricer]],
+        workloads: workload.Workloads,
+        work: batches.Batches,
+        local_epochs: int,
+        upload_share: float = 1.0,
+    ) -> FleetWorld:
+        """Price all work of a fleet.
+
+        Args:
+            fleet: whose groups name ``devices``.
+            devices: the device models by name.
+            pricers: their prices of a training step, by the same names: the technique that a client
+                begins with, then those that it falls back on, as many for each device.
+            workloads: the distinct workloads.
+            work: their batches.
+            local_epochs: passes over a workload in a round.
+            upload_share: bytes of an update over bytes of the model.
+        """
+        names = tuple(sorted(devices))
+        techniques = range(len(pricers[names[0]]))
+        prices = [[price(pricers[name][t], work, local_epochs) for name in names] for t in techniques]
+        per_group = np.array([names.index(group.device) for group in fleet.groups], dtype=np.int64)
+        models = [devices[name] for name in names]
+        return FleetWorld(
+            fleet=fleet,
+            devices=names,
+            device=per_group[fleet.group],
+            workloads=workloads,
+            compute_s=np.array([[one.compute_s for one in row] for row in prices]),
+            footprint_bytes=np.array([[one.footprint_bytes for one in row] for row in prices]),
+            memory_bytes=np.array([model.memory_bytes for model in models]),
+            system_bytes=np.array([model.system_bytes for model in models]),
+            idle_w=np.array([model.idle_w for model in models]),
+            active_w=np.array([model.active_w for model in models]),
+            throttle_after_s=np.array(
+                [np.inf if model.throttle_after_s is None else model.throttle_after_s for model in models]
+            ),
+            sustained=np.array([model.sustained for model in models]),
+            radio_w=np.array([group.link.radio_w for group in fleet.groups]),
+            latency_s=np.array([group.link.latency_s for group in fleet.groups]),
+            model_bytes=float(pricers[names[0]][0].weights_bytes),
+            update_bytes=float(pricers[names[0]][0].weights_bytes) * upload_share,
+        )
+
+    @property
+    def rounds_alike(self) -> bool:
+        """Whether a quote is the same whatever the round."""
+        return True
+
+    @property
+    def battery(self) -> Batteries | None:
+        """The clients' batteries; None if all are always powered."""
+        return self.fleet.battery
+
+    @property
+    def clients(self) -> int:
+        """How many clients there are."""
+        return self.fleet.clients
+
+    def online(self, clients: Ints, time_s: float | Floats) -> Bools:
+        """Whether each client can be reached and is willing."""
+        return self.fleet.online(clients, time_s)
+
+    def next_online_s(self, time_s: float) -> float:
+        """The first instant from ``time_s`` on at which any client is online."""
+        return self.fleet.next_online_s(time_s)
+
+    def offline_from_s(self, clients: Ints, time_s: Floats) -> Floats:
+        """The first instant from ``time_s`` on at which each client is not online."""
+        return self.fleet.offline_from_s(clients, time_s)
+
+    def online_from_s(self, clients: Ints, time_s: Floats) -> Floats:
+        """The first instant from ``time_s`` on at which each client is online."""
+        return self.fleet.online_from_s(clients, time_s)
+
+    def room_bytes(self, clients: Ints) -> Floats:
+        """Memory that the system leaves to training and to other programs together."""
+        return self._room_bytes[clients]
+
+    @cached_property
+    def _room_bytes(self) -> Floats:
+        device = self.device
+        return np.asarray(self.memory_bytes[device] - self.system_bytes[device] * self.fleet.system_factor)
+
+    def technique(self, clients: Ints, available_bytes: Floats) -> Ints:
+        """int64[n]: position of the first technique that fits into what is available, else the last."""
+        if self.compute_s.shape[0] == 1:
+            return np.zeros(clients.size, dtype=np.int64)
+        peak = self.footprint_bytes[:, self.device[clients], self.workloads.of(clients), -1]
+        fits = peak <= available_bytes
+        found: Ints = np.where(fits.any(axis=0), fits.argmax(axis=0), fits.shape[0] - 1)
+        return found
+
+    @cached_property
+    def _steady(self) -> Floats:
+        """float64[clients, 10]: what of a quote does not change; a row a client, to be read in one piece."""
+        fleet, device = self.fleet, self.device
+        work, group = self.workloads.of(np.arange(fleet.clients)), fleet.group
+        columns = (
+            fleet.down_bytes_per_s,
+            fleet.up_bytes_per_s,
+            self.latency_s[group],
+            self._compute_s(np.zeros(fleet.clients, dtype=np.int64), device, work, fleet.speed),
+            self.footprint_bytes[0, device, work, -1],
+            self._room_bytes,
+            self.workloads.utterances[work],
+            self.idle_w[device],
+            self.active_w[device],
+            self.radio_w[group],
+        )
+        table = np.empty((fleet.clients, len(columns)))
+        for k, column in enumerate(columns):
+            table[:, k] = column
+        return table
+
+    def _compute_s(self, how: Ints, device: Ints, work: Ints, speed: Floats) -> Floats:
+        compute_s = self.compute_s[how, device, work] / speed
+        return throttled_s(compute_s, self.throttle_after_s[device], self.sustained[device])
+
+    def quote(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> Quote:
+        """What a round dispatched at ``time_s`` would take each client."""
+        n = clients.size
+        down, up, latency_s, compute_s, footprint, room, examples, idle_w, active_w, radio_w = (
+            self._steady.take(clients, axis=0).T.copy()
+        )
+        available = room - self.fleet.pressure_bytes(clients, time_s)
+        if self.compute_s.shape[0] > 1:
+            how = self.technique(clients, available)
+            device, work = self.device[clients], self.workloads.of(clients)
+            compute_s = self._compute_s(how, device, work, self.fleet.speed[clients])
+            footprint = self.footprint_bytes[how, device, work, -1]
+        return Quote(
+            client=clients,
+            download_bytes=np.full(n, self.model_bytes),
+            upload_bytes=np.full(n, self.update_bytes),
+            down_bytes_per_s=down,
+            up_bytes_per_s=up,
+            latency_s=latency_s,
+            compute_s=compute_s,
+            footprint_bytes=footprint,
+            available_bytes=available,
+            examples=examples,
+            idle_w=idle_w,
+            compute_w=active_w,
+            radio_w=radio_w,
+            crash_from_s=self.fleet.crash_from_s(clients, time_s),
+        )
+
+    def oom_from_s(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
+        """The first instant in [start_s, end_s) at which memory is short; ``inf`` if there is none.
+
+        Whoever would have room for the peak of the whole training at the worst of times, or none for
+        its beginning at the best, needs no look, and whoever has room for the peak all the while no
+        closer look at the parts of the training.
+        """
+        always, most = self._tightness.take(quote.client, axis=0).T
+        first = np.where((always > 0.0) & (start_s < end_s), start_s, np.inf)
+        room = self._room_bytes.take(quote.client) - quote.footprint_bytes
+        tight = np.flatnonzero((most > room) & (always <= 0.0))
+        if tight.size:
+            start, end = start_s[tight], end_s[tight]
+            at_peak = self.fleet.first_exceeds_s(quote.client[tight], room[tight], start, end)
+            short = np.flatnonzero(at_peak < np.inf)
+            if short.size:
+                rows = tight[short]
+                some = quote.take(rows)
+                first[rows] = self._oom_by_parts(some, start[short], end[short], at_peak[short])
+        return first
+
+    @cached_property
+    def _tightness(self) -> Floats:
+        """float64[clients, 2]: by how much room is short even at the best of times, and at most held."""
+        least, most = self.fleet.pressure_range_bytes
+        work = self.workloads.of(np.arange(self.clients))
+        begins = self.footprint_bytes[:, self.device, work, 0].min(axis=0)
+        return np.column_stack([least - (self._room_bytes - begins), most])
+
+    def _oom_by_parts(self, quote: Quote, start_s: Floats, end_s: Floats, at_peak_s: Floats) -> Floats:
+        """The same, part by part of the training; ``at_peak_s`` if it were all as hungry as its peak."""
+        clients = quote.client
+        how = self.technique(clients, quote.available_bytes)
+        levels = self.footprint_bytes[how, self.device[clients], self.workloads.of(clients)].T
+        edge_s = start_s + quote.compute_s * _EDGES
+        np.minimum(edge_s, end_s, out=edge_s)
+        edge_s[-1] = end_s
+        begin_s = np.concatenate([start_s[None], edge_s[:-1]])
+        left = self._room_bytes.take(clients) - levels
+        most = self.fleet.pressure_range_bytes[1].take(clients)
+        # Nothing is short before it would be at the peak.
+        asks = (left < most) & (begin_s < edge_s) & (edge_s > at_peak_s)
+        _, row = np.nonzero(asks)
+        found = np.full(left.shape, np.inf)
+        found[asks] = self.fleet.first_exceeds_s(clients[row], left[asks], begin_s[asks], edge_s[asks])
+        return np.asarray(found.min(axis=0))
+
+
+_EDGES = np.arange(1, LEVELS + 1)[:, None] / LEVELS
+
+
+def make_workloads(
+    block: Workload, batch_size: int, clients: int, seed: int
+) -> tuple[workload.Workloads, batches.Batches]:
+    """The workloads that a scenario describes, and their batches.
+
+    Raises:
+        InputError: if the corpus profile cannot be used, or cannot be divided as asked.
+    """
+    corpus = _lengths(speech.load(block.corpus), block.mean_seconds, block.max_seconds)
+    if block.utterances is not None:
+        loads = workload.fixed(corpus, block.utterances, clients, seed)
+    elif block.partition == "equal-hours":
+        loads = workload.equal_hours(corpus, clients, seed)
+    else:
+        loads = workload.by_speaker(corpus, seed)
+    return loads, batches.make(loads, batch_size, block.batching, seed)
+
+
+def _lengths(corpus: speech.Speech, mean_s: float | None, max_s: float | None) -> speech.Speech:
+    """The corpus with the mean and the longest utterance that are asked for.
+
+    With both, as many of the longest utterances are left out as it takes for the rest to have the
+    mean and stay within the longest once rescaled.
+
+    Raises:
+        TraceError: if no utterance is left, or the longest is not above the mean.
+    """
+    if max_s is None:
+        return corpus if mean_s is None else corpus.rescaled(mean_s)
+    if mean_s is None:
+        return corpus.limited(max_s)
+    if max_s <= mean_s:
+        raise TraceError(f"utterances of {mean_s:g} s on average cannot all be within {max_s:g} s")
+
+    def longest_s(limit_s: float) -> float:
+        left = corpus.limited(limit_s).rescaled(mean_s)
+        return float(left.samples.max()) / speech.SAMPLES_PER_S
+
+    low, high = float(corpus.samples.min()) / speech.SAMPLES_PER_S, float(corpus.samples.max())
+    high /= speech.SAMPLES_PER_S
+    if longest_s(high) <= max_s:
+        return corpus.rescaled(mean_s)
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if longest_s(middle) <= max_s else (low, middle)
+    return corpus.limited(low).rescaled(mean_s)

@@ -1,0 +1,145 @@
+"""The time plane of the yardsticks: what federated training is held against, on a clock of its own.
+
+- ``centralised``: one machine, ``server.device``, has all the speech. It is always on, shares its
+  memory with nobody and sends nothing; a round is as many utterances as a whole cohort trains on,
+  so that it makes as many updates as the federation. It becomes a scenario of one client.
+- ``local-only``: one client with its own device, hours of availability and background programs,
+  asked in every round, with nothing to download and nothing to send.
+- ``no-pretraining``: no rounds at all, hence no clock: everything happens at time 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.engine import Quote
+from fedsim.fleet.battery import Batteries
+from fedsim.scenario import Scenario
+from fedsim.scenario.model import ClosePolicy, Compression, FleetSpec, MixEntry
+from fedsim.simulation.world import FleetWorld, make_workloads
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def kind_of(scenario: Scenario) -> str | None:
+    """The yardstick that a scenario asks for; None: the federation itself."""
+    return None if scenario.learning is None else scenario.learning.yardstick
+
+
+def on_server(scenario: Scenario) -> Scenario:
+    """The scenario of one client, ``server.device``, that does a cohort's work in every round.
+
+    Its work is the cohort's size times what a client holds on average, in utterances; batch size,
+    passes and techniques stay; :class:`Alone` leaves its transfers out.
+    """
+    assert scenario.server.device is not None
+    utterances = scenario.workload.utterances
+    if utterances is None:
+        loads, _ = make_workloads(
+            scenario.workload, scenario.training.batch_size, scenario.fleet.clients, scenario.seed
+        )
+        clients = np.arange(scenario.fleet.clients, dtype=np.int64)
+        held = float(loads.utterances[loads.of(clients)].mean())
+    else:
+        held = float(utterances)
+    cohort = min(scenario.rounds.cohort, scenario.fleet.clients)
+    machine = MixEntry(device=scenario.server.device, share=1.0, link="instant")
+    changes: dict[str, Any] = {
+        "fleet": FleetSpec(clients=1, mix=[machine]),
+        "workload": scenario.workload.model_copy(update={"utterances": max(1, round(cohort * held))}),
+        "rounds": scenario.rounds.model_copy(
+            update={
+                "cohort": 1,
+                "select": "random",
+                "close": ClosePolicy(policy="wait-all"),
+                "aggregate": "uniform",
+                "compression": Compression(kind="none"),
+            }
+        ),
+    }
+    return scenario.model_copy(update=changes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Battery:
+    """The battery of one client, who is client 0 here."""
+
+    inner: Batteries
+    client: int
+
+    def initial_j(self, clients: Ints) -> Floats:
+        return self.inner.initial_j(clients + self.client)
+
+    def start_j(self, clients: Ints) -> Floats:
+        return self.inner.start_j(clients + self.client)
+
+    def drain(
+        self, clients: Ints, charge_j: Floats, start_s: Floats, end_s: Floats, power_w: Floats
+    ) -> tuple[Floats, Floats]:
+        return self.inner.drain(clients + self.client, charge_j, start_s, end_s, power_w)
+
+
+@dataclass(frozen=True, eq=False)
+class Alone:
+    """A world of one client, number 0 here, who is ``client`` of the fleet; implements ``World``.
+
+    Everything that is a function of the client is that client's; only transfers are left out.
+    """
+
+    inner: FleetWorld
+    client: int
+
+    @property
+    def clients(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def device(self) -> Ints:
+        """int64[1], the client's position in the fleet's devices."""
+        return self.inner.device[[self.client]]
+
+    @property
+    def battery(self) -> _Battery | None:
+        """The client's battery; None if no client of the fleet has one."""
+        batteries = self.inner.battery
+        return None if batteries is None else _Battery(batteries, self.client)
+
+    def online(self, clients: Ints, time_s: float | Floats) -> NDArray[np.bool_]:
+        """Whether the client is willing."""
+        return self.inner.online(clients + self.client, time_s)
+
+    def next_online_s(self, time_s: float) -> float:
+        """The first instant from ``time_s`` on at which the client is willing."""
+        me = np.array([self.client], dtype=np.int64)
+        return float(self.inner.fleet.online_from_s(me, time_s)[0])
+
+    def offline_from_s(self, clients: Ints, time_s: Floats) -> Floats:
+        """The first instant from ``time_s`` on at which the client is not willing."""
+        return self.inner.offline_from_s(clients + self.client, time_s)
+
+    def room_bytes(self, clients: Ints) -> Floats:
+        """Memory that the system leaves to training and to other programs together."""
+        return self.inner.room_bytes(clients + self.client)
+
+    def quote(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> Quote:
+        """The client's training, without transfers."""
+        nothing, at_once = np.zeros(clients.size), np.full(clients.size, np.inf)
+        return replace(
+            self.inner.quote(clients + self.client, round_index, time_s),
+            client=clients,
+            download_bytes=nothing,
+            upload_bytes=nothing,
+            down_bytes_per_s=at_once,
+            up_bytes_per_s=at_once,
+            latency_s=nothing,
+        )
+
+    def oom_from_s(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
+        """The first instant in [start_s, end_s) at which memory is short; ``inf`` if there is none."""
+        return self.inner.oom_from_s(replace(quote, client=quote.client + self.client), start_s, end_s)

@@ -1,0 +1,142 @@
+"""Addresses: what decides a result, as one hash.
+
+A point's address covers its resolved scenario (name and description aside), the content of every
+file that the scenario names, the data that ship with fedsim, the code that computes, and the
+versions of the packages it uses. Two points with one address have the same tables, so one of them
+need not be computed. The origin of a learning trajectory covers likewise what the learner is made
+of; who delivered what is added to it call by call (:mod:`fedsim.sweeps.trajectory`).
+
+Recordings of a corpus count by name, size and time of change, as the cache of corpora has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fedsim import hardware, paths
+from fedsim.learning import LearnerSpec
+from fedsim.results.manifest import sha256, versions
+from fedsim.scenario import Scenario
+from fedsim.scenario.references import FILE_KEYS, places
+from fedsim.simulation.compose import learner_spec
+
+#: Rooms whose code has no part in a result.
+_BYSTANDERS = ("cli", "report", "reproduce", "sweeps", "feasible", "measure", "tracing", "_data")
+
+
+def digest(value: Any) -> str:
+    """A hash of plain data."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=20).hexdigest()
+
+
+@cache
+def code() -> str:
+    """A hash of the code that computes results, the data that ship with it, and package versions."""
+    package = Path(__file__).resolve().parent.parent
+    files = {
+        str(path.relative_to(package)): sha256(path)
+        for path in sorted(package.rglob("*"))
+        if path.suffix in (".py", ".json", ".csv") and path.relative_to(package).parts[0] not in _BYSTANDERS
+    }
+    for folder in ("hardware", "traces"):
+        root = paths.data_dir(folder)
+        files |= {
+            f"{folder}/{path.relative_to(root)}": sha256(path)
+            for path in sorted(root.rglob("*"))
+            if path.suffix in (".yaml", ".csv", ".json")
+        }
+    machine = [platform.system(), platform.machine(), Path("/dev/nvidiactl").exists()]
+    return digest([files, versions(), machine])
+
+
+def content(scenario: Scenario) -> dict[str, Any]:
+    """What a scenario says, with the content of each file in place of its path.
+
+    Raises:
+        InputError: if a file cannot be read.
+    """
+    data = scenario.model_dump(mode="json", exclude={"name", "description"})
+    for keys in FILE_KEYS:
+        for block, key, _ in places(data, keys):
+            if keys[:2] != ("learning", "corpus") and Path(block[key]).is_file():
+                block[key] = _file(block[key], is_device=key == "device")
+    spec = learner_spec(scenario)
+    if spec is not None:
+        data["learning"]["corpus"] = _corpus(spec)
+    return data
+
+
+def _file(name: str, *, is_device: bool) -> Any:
+    """The content of a file, with what a device file refers to."""
+    found: list[Any] = [Path(name).stem, sha256(Path(name))]
+    if is_device:
+        device = hardware.load_device(name)
+        found += [sha256(Path(file)) for file in device.measurement_files]
+        if device.relative is not None and Path(device.relative).is_file():
+            found.append(_file(device.relative, is_device=True))
+    return found
+
+
+def _corpus(spec: LearnerSpec) -> Any:
+    """What a corpus is made of."""
+    corpus = spec.corpus
+    if corpus.kind == "espeak" or corpus.path is None:
+        return asdict(corpus)
+    from fedsim.learning.corpus import common_voice, manifest
+
+    said = {**asdict(corpus), "path": None}
+    if corpus.kind == "manifest":
+        recordings = manifest.read(Path(corpus.path), corpus)
+    else:
+        recordings = common_voice.read(common_voice.folder_of(corpus), corpus.outside)
+    rows = []
+    for recording in recordings:
+        try:
+            status = recording.file.stat()
+            at: tuple[int, int] | None = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            at = None
+        rows.append(
+            [recording.name, recording.speaker, recording.text, recording.split, recording.client, at]
+        )
+    return [said, digest(rows)]
+
+
+def of_point(scenario: Scenario) -> str:
+    """The address of a point.
+
+    Raises:
+        InputError: if a file that the scenario names cannot be read.
+    """
+    return digest([code(), content(scenario)])
+
+
+def of_learning(scenario: Scenario) -> str | None:
+    """The origin of a scenario's learning trajectory; None if it cannot be shared.
+
+    A timing-only run learns nothing; a yardstick has no federation whose deliveries could be equal.
+    """
+    spec = learner_spec(scenario)
+    if spec is None or scenario.learning is None or getattr(scenario.learning, "yardstick", None):
+        return None
+    return digest([code(), scenario.seed, {**asdict(spec), "corpus": _corpus(spec)}])
+
+
+def absolute(scenario: Scenario) -> dict[str, Any]:
+    """The resolved scenario as plain data in which every file has its absolute path."""
+    data = scenario.model_dump(mode="json", exclude_none=True)
+    for keys in FILE_KEYS:
+        for block, key, _ in places(data, keys):
+            if Path(block[key]).exists():
+                block[key] = str(Path(block[key]).resolve())
+    return data
+
+
+__all__ = ["absolute", "code", "content", "digest", "of_learning", "of_point"]

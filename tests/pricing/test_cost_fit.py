@@ -1,0 +1,208 @@
+"""What makes training fit: held against a brute force that prices every technique on its own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedsim.cli.fit import answer, command, in_words
+from fedsim.errors import InputError
+from fedsim.hardware import load_device
+from fedsim.pricing import Pricer, Technique, load_trace
+from fedsim.pricing.fit import Fit, micro_batches, techniques
+from fedsim.pricing.technique import every
+
+BATCH, SAMPLES = 4, 12 * 16_000
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return load_trace("wav2vec2-tiny")
+
+
+@pytest.fixture(scope="module")
+def roomy():
+    return load_device("jetson-xavier-nx")
+
+
+@pytest.fixture(scope="module")
+def brute(tiny, roomy):
+    """(technique, footprint, seconds) of every combination, each from a pricer of its own."""
+    found = []
+    for technique in every(roomy.training_precisions, accumulate=(1, 2, 4)):
+        pricer = Pricer(roomy, tiny, technique)
+        found.append(
+            (technique, float(pricer.footprint_bytes(BATCH, SAMPLES)), float(pricer.step_s(BATCH, SAMPLES)))
+        )
+    return found
+
+
+def with_room(device, room_bytes):
+    return replace(device, memory_bytes=device.system_bytes + room_bytes)
+
+
+@pytest.fixture(scope="module")
+def tight(brute):
+    """Room for about half of the combinations, not for plain training."""
+    needs = sorted(need for _, need, _ in brute)
+    plain = next(need for technique, need, _ in brute if technique == Technique())
+    room = needs[len(needs) // 3]
+    assert room < plain
+    return room
+
+
+@pytest.fixture(scope="module")
+def fit(tiny, roomy, tight):
+    return Fit(with_room(roomy, tight), tiny, BATCH, SAMPLES)
+
+
+def test_every_combination_costs_what_a_pricer_says(fit, brute):
+    priced = {technique: (need, seconds) for technique, need, seconds in brute}
+    for option in fit.options:
+        need, seconds = priced[option.technique]
+        assert option.footprint_bytes == need
+        assert option.step_s == pytest.approx(seconds, rel=1e-12)
+        assert option.fits == (need <= fit.available_bytes)
+    for option in fit.options[::25]:
+        assert option.fits == bool(Pricer(fit.device, fit.trace, option.technique).fits(BATCH, SAMPLES))
+
+
+def test_nothing_is_left_out_that_differs(fit, brute):
+    """What is not listed is checkpointing of a frozen encoder, which equals a listed combination."""
+    listed = {option.technique: option for option in fit.options}
+    fewer = {"cnn": "none", "both": "transformer"}
+    for technique, need, seconds in brute:
+        if technique not in listed:
+            assert technique.freeze_cnn
+            twin = listed[replace(technique, checkpointing=fewer[technique.checkpointing])]
+            assert (need, seconds) == (twin.footprint_bytes, pytest.approx(twin.step_s, rel=1e-12))
+    assert len(listed) == len(fit.options) == 2 * 6 * 2 * 6 * 3
+
+
+def test_the_fastest_is_the_minimum_of_the_brute_force(fit, brute, tight):
+    assert fit.fastest.step_s == pytest.approx(min(s for _, need, s in brute if need <= tight), rel=1e-12)
+    same = [s for t, need, s in brute if need <= tight and t.optimizer == "adam" and not t.freeze_cnn]
+    assert fit.fastest_same_learning.step_s == pytest.approx(min(same), rel=1e-12)
+    assert fit.fastest_same_learning.effect in ("same", "rounding")
+
+
+def test_the_cheapest_has_the_fewest_changes(fit, brute, tight):
+    fitting = [(len(t.changes(Technique())), s) for t, need, s in brute if need <= tight]
+    fewest = min(fitting)[0]
+    assert len(fit.cheapest.changes) == fewest >= 1
+    assert fit.cheapest.step_s == pytest.approx(min(s for n, s in fitting if n == fewest), rel=1e-12)
+
+
+def test_plain_is_cheapest_where_it_fits(tiny, roomy):
+    fit = Fit(roomy, tiny, BATCH, SAMPLES)
+    assert fit.plain.fits
+    assert fit.cheapest == fit.plain
+    assert fit.plain.changes == ()
+
+
+def test_the_table_is_sorted_and_the_front_unbeaten(fit):
+    flags = [option.fits for option in fit.options]
+    assert flags == sorted(flags, reverse=True)
+    fitting = [option.step_s for option in fit.options if option.fits]
+    assert fitting == sorted(fitting)
+    needs = [option.footprint_bytes for option in fit.options if not option.fits]
+    assert needs == sorted(needs)
+    assert fit.fastest.step_s == fit.front[0].step_s
+    for option in fit.front:
+        assert not any(o.step_s < option.step_s and o.beats(option) for o in fit.options)
+
+
+def test_what_is_missing_by_hand(tiny, roomy, brute):
+    least = min(need for _, need, _ in brute)
+    fit = Fit(with_room(roomy, least - 1e6), tiny, BATCH, SAMPLES)
+    assert fit.fastest is fit.cheapest is fit.fastest_same_learning is None
+    assert fit.missing_bytes == pytest.approx(1e6)
+    assert Fit(with_room(roomy, least), tiny, BATCH, SAMPLES).missing_bytes == 0
+
+
+def test_the_longest_sentence_fits_and_one_sample_more_does_not(fit):
+    assert fit.longest_plain.technique == Technique()
+    assert 0 < fit.longest_plain.samples < SAMPLES
+    for longest in (fit.longest_plain, fit.longest_same_learning, fit.longest):
+        pricer = Pricer(fit.device, fit.trace, longest.technique)
+        assert bool(pricer.fits(BATCH, longest.samples))
+        assert not bool(pricer.fits(BATCH, longest.samples + 1))
+    assert fit.longest_plain.samples <= fit.longest_same_learning.samples <= fit.longest.samples
+    for option in fit.options[::17]:
+        assert not bool(Pricer(fit.device, fit.trace, option.technique).fits(BATCH, fit.longest.samples + 1))
+
+
+@settings(max_examples=4, deadline=None)
+@given(share=st.floats(0.3, 1.5), more=st.floats(1.0, 2.0))
+def test_more_memory_never_makes_it_worse(tiny, roomy, share, more):
+    least = 1.5e9
+    less = Fit(with_room(roomy, least * share), tiny, BATCH, SAMPLES)
+    much = Fit(with_room(roomy, least * share * more), tiny, BATCH, SAMPLES)
+    assert much.missing_bytes <= less.missing_bytes
+    assert much.longest_plain.samples >= less.longest_plain.samples
+    if less.fastest is not None:
+        assert much.fastest.step_s <= less.fastest.step_s
+        assert len(much.cheapest.changes) <= len(less.cheapest.changes)
+
+
+def test_micro_batches_halve():
+    assert micro_batches(1) == (1,)
+    assert micro_batches(2) == (1, 2)
+    assert micro_batches(5) == (1, 2, 4, 5)
+    assert micro_batches(8) == (1, 2, 4, 8)
+    assert len(list(techniques(("fp32",), 1))) == 6 * 2 * 6
+
+
+def test_effects_on_learning(fit):
+    effects = {option.technique: option.effect for option in fit.options}
+    assert effects[Technique(attention="sdpa", checkpointing="both", accumulate=4)] == "same"
+    assert effects[Technique(precision="mixed", accumulate=2)] == "rounding"
+    assert effects[Technique(precision="mixed", optimizer="adam8bit")] == "learning"
+    assert effects[Technique(freeze_cnn=True)] == "learning"
+    assert in_words(Technique(precision="mixed", accumulate=2, freeze_cnn=True)) == (
+        "2 micro-batches, mixed, frozen CNN"
+    )
+
+
+def test_a_device_without_room_is_an_answer(tmp_path):
+    done = CliRunner().invoke(command, ["-d", "raspberry-pi-4", "-m", "wav2vec2-large", "-s", "60", "--json"])
+    assert done.exit_code == 0
+    said = json.loads(done.stdout)
+    assert said["fits"] is False
+    assert said["fastest"] is said["cheapest"] is None
+    assert said["missing_bytes"] == pytest.approx(
+        said["leanest"]["footprint_bytes"] - said["available_bytes"]
+    )
+    shown = CliRunner().invoke(command, ["-d", "raspberry-pi-4", "-m", "wav2vec2-large", "-s", "60"])
+    assert shown.exit_code == 0
+    assert "does not fit" in shown.stdout
+    assert "missing" in shown.stdout
+
+
+def test_the_table_on_screen(tiny, roomy):
+    arguments = ["-d", "jetson-xavier-nx", "-m", "wav2vec2-tiny", "-s", "3"]
+    few = CliRunner().invoke(command, arguments, env={"COLUMNS": "200"}).stdout
+    everything = CliRunner().invoke(command, [*arguments, "--all"], env={"COLUMNS": "200"}).stdout
+    number = len(Fit(roomy, tiny, 4, 48_000).options)
+    assert sum(line.startswith("fits ") for line in everything.splitlines()) == number
+    assert 0 < sum(line.startswith("fits ") for line in few.splitlines()) <= 15
+
+
+def test_the_json_is_the_answer(fit):
+    said = json.loads(json.dumps(answer(fit)))
+    assert said["available_bytes"] == fit.available_bytes
+    assert said["fastest"] == said["options"][0]
+    assert said["longest"]["any"]["seconds"] == fit.longest.samples / 16_000
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0", "0.01", "1e9"])
+def test_bad_lengths_are_one_sentence(seconds):
+    done = CliRunner().invoke(command, ["-d", "raspberry-pi-4", "-m", "wav2vec2-tiny", "-s", seconds])
+    assert isinstance(done.exception, InputError)
+    assert str(done.exception).startswith("--seconds")
+    assert done.exception.exit_code == 2
