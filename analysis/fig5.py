@@ -51,13 +51,13 @@ FEDAVG, BY_LOSS = "rounds.aggregate=fedavg", "rounds.aggregate=loss-weighted"
 # As much speech as 10 clients hear, in 250 steps of 16 utterances; on the clock as many passes, 4 a round.
 PASSES = 4
 CENTRAL = (
-    "learning.yardstick=centralised", "rounds.count=25", f"training.local_epochs={PASSES}",
+    "learning.baseline=centralised", "rounds.count=25", f"training.local_epochs={PASSES}",
     "learning.batch_size=16", "learning.local_steps=1", "learning.warmup_rounds=3",
     "learning.evaluate_every=3",
 )  # fmt: skip
 # One client alone takes steps of 4 utterances: the noise of steps of one is averaged away by nobody.
 ALONE = (
-    *TEN, "learning.yardstick=local-only", "learning.alone=0", "learning.batch_size=4",
+    *TEN, "learning.baseline=local-only", "learning.alone=0", "learning.batch_size=4",
     "learning.learning_rate=2e-3",
 )  # fmt: skip
 
@@ -76,7 +76,7 @@ class Kind:
 
 
 KINDS = (
-    Kind("none", "no pretraining", "none", "#999999", ("learning.yardstick=no-pretraining",), ("clean",)),
+    Kind("none", "no pretraining", "none", "#999999", ("learning.baseline=no-pretraining",), ("clean",)),
     Kind("fl10-fedavg", "10 clients, FedAvg", "10\nFedAvg", "#56B4E9", (*TEN, FEDAVG)),
     Kind("fl10-loss", "10 clients, loss-weighted", "10\nby loss", "#0072B2", (*TEN, BY_LOSS)),
     Kind("fl100-fedavg", "100 clients, FedAvg", "100\nFedAvg", "#E69F00", (*HUNDRED, FEDAVG)),

@@ -136,7 +136,7 @@ def sweep(
 
     import fedsim.sweeps as conduct
     from fedsim import yamlfile
-    from fedsim.scenario.references import allowed
+    from fedsim.scenario.file_access import allowed
     from fedsim.scenario.sweep import load as load_sweep
     from fedsim.sweeps.processes import Processes
     from fedsim.sweeps.store import Store
@@ -188,7 +188,7 @@ def _loaded(
     """A scenario by name, file or content; content is written to ``folder`` first."""
     from fedsim import scenario as scenarios
     from fedsim import yamlfile
-    from fedsim.scenario.references import ANYWHERE, allowed
+    from fedsim.scenario.file_access import ANYWHERE, allowed
 
     if not isinstance(scenario, Mapping):
         return scenarios.load(scenario, changes.items(), allowed(outside))

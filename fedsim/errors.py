@@ -38,6 +38,10 @@ def one_line(text: object) -> str:
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), whole)
 
 
+class MovedKeyWarning(FutureWarning):
+    """A key of a scenario goes by another name today; the command line says so in one line."""
+
+
 class FedsimError(Exception):
     """Base of every error that fedsim raises on purpose.
 

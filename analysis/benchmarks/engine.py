@@ -4,7 +4,7 @@
                                          [--cohorts 1000 10000 100000] [--seconds 2]
 
 Each fleet and cohort has fresh processes of its own, so that a peak of memory is its own. Measured
-are, in one go and on the same random durations (those that fedsim's clients were quoted):
+are, in one go and on the same random durations (those that fedsim's clients were estimated):
 (a) naive SimPy, a process a client with 4 timeouts (latency, download, training, upload), whose
 durations are handed to it ready-made; (b) fedsim with synchronous rounds; (c) fedsim with
 asynchronous rounds; (d) plain numpy that adds the durations up, which is the limit. Fedsim draws its
@@ -138,9 +138,12 @@ def measure(kind: str, clients: int, cohort: int, seconds: float) -> dict[str, f
              "rounds": rounds, "client_rounds": ended}  # fmt: skip
     if kind == "sync":
         rows = first.clients
-        quote = world.quote(rows.client, 0, rows.dispatched_s)
-        down, up = quote.download_bytes / quote.down_bytes_per_s, quote.upload_bytes / quote.up_bytes_per_s
-        durations = np.column_stack([quote.latency_s, down, quote.compute_s, quote.latency_s + up])
+        estimate = world.estimate(rows.client, 0, rows.dispatched_s)
+        down, up = (
+            estimate.download_bytes / estimate.down_bytes_per_s,
+            estimate.upload_bytes / estimate.up_bytes_per_s,
+        )
+        durations = np.column_stack([estimate.latency_s, down, estimate.compute_s, estimate.latency_s + up])
         done = rows.outcome == 0
         np.testing.assert_allclose(
             (rows.ended_s - rows.dispatched_s)[done], durations.sum(axis=1)[done], rtol=1e-9

@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import warnings
+from typing import Any
 
 import click
 
 from fedsim.cli.stop import Stopped, listening
-from fedsim.errors import FedsimError, one_line
+from fedsim.errors import FedsimError, MovedKeyWarning, one_line
 from fedsim.version import __version__
 
 CHAPTERS = {
@@ -84,7 +86,8 @@ def fedsim() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0, 1 (a fault), 2 (bad input) or 128 + signal (130 for Ctrl-C)."""
     try:
-        with listening():
+        with listening(), warnings.catch_warnings():
+            _say_moved_keys()
             result = fedsim.main(arguments, prog_name="fedsim", standalone_mode=False)
             sys.stdout.flush()
         sys.exit(result if isinstance(result, int) else 0)
@@ -109,6 +112,19 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         _say(": ".join(str(part) for part in (error.filename, error.strerror or error) if part))
         sys.exit(1)
+
+
+def _say_moved_keys() -> None:
+    """Make a line of the warning that a key goes by another name today."""
+    show = warnings.showwarning
+
+    def say(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, MovedKeyWarning):
+            _say(message)
+        else:
+            show(message, category, *where, **more)
+
+    warnings.showwarning = say
 
 
 def _say(what: object) -> None:

@@ -33,7 +33,7 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
 
     from fedsim.errors import about
     from fedsim.scenario import load
-    from fedsim.scenario.references import allowed
+    from fedsim.scenario.file_access import allowed
     from fedsim.simulation import compose
     from fedsim.simulation.forecast import forecast
     from fedsim.simulation.outlook import outlook

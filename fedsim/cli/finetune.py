@@ -63,7 +63,7 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from fedsim.scenario.references import allowed
+    from fedsim.scenario.file_access import allowed
     from fedsim.simulation.finetune import finetune
 
     given = {name: value for name, value in changes.items() if value is not None}

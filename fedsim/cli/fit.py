@@ -9,7 +9,7 @@ import click
 from fedsim.cli.complete import DEVICE, MODEL
 
 if TYPE_CHECKING:
-    from fedsim.pricing.fit import Fit, Longest, Option
+    from fedsim.pricing.advice import Fit, Longest, Option
     from fedsim.pricing.technique import Technique
 
 _SHOWN = 15
@@ -41,7 +41,7 @@ def command(device: str, model: str, seconds: float, batch: int, everything: boo
     from fedsim.errors import InputError
     from fedsim.hardware import load_device
     from fedsim.pricing import load_trace
-    from fedsim.pricing.fit import LONGEST_SAMPLES, SAMPLES_PER_S, Fit
+    from fedsim.pricing.advice import LONGEST_SAMPLES, SAMPLES_PER_S, Fit
 
     if not 0 < seconds <= LONGEST_SAMPLES / SAMPLES_PER_S:
         raise InputError(f"--seconds {seconds:g} is not a length between 0 and an hour (3600)")
@@ -197,7 +197,7 @@ def _fact(facts: Any, name: str, option: Option | None, fit: Fit) -> None:
 
 
 def _length(longest: Longest) -> str:
-    from fedsim.pricing.fit import LONGEST_SAMPLES
+    from fedsim.pricing.advice import LONGEST_SAMPLES
 
     if longest.samples == 0:
         return "none"

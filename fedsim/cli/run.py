@@ -68,7 +68,7 @@ def command(
     from fedsim.report.digest import digest
     from fedsim.results import load as load_run
     from fedsim.scenario import load
-    from fedsim.scenario.references import allowed
+    from fedsim.scenario.file_access import allowed
     from fedsim.simulation.progress import choose
 
     if (scenario is None) == (resume_dir is None):
@@ -80,7 +80,7 @@ def command(
                 "--resume goes on with the run as it is; --out, --seed and --set do not apply"
             )
         goes_on = partial(
-            execute.resume, resume_dir, workers=workers, progress=progress, reach=allowed(outside)
+            execute.resume, resume_dir, workers=workers, progress=progress, access=allowed(outside)
         )
         try:
             directory = _on(engine, workers, goes_on)

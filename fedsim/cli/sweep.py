@@ -62,7 +62,7 @@ def command(
     """
     import fedsim.sweeps as sweep
     from fedsim.report import sweeps as pictures
-    from fedsim.scenario.references import allowed
+    from fedsim.scenario.file_access import allowed
     from fedsim.scenario.sweep import load
     from fedsim.sweeps.directory import go_on
     from fedsim.sweeps.progress import choose

@@ -45,7 +45,7 @@ def command(
 
     from fedsim.errors import about, one_line
     from fedsim.scenario import load
-    from fedsim.scenario.references import allowed
+    from fedsim.scenario.file_access import allowed
     from fedsim.simulation import compose
     from fedsim.simulation.host import learning_outlook
     from fedsim.simulation.outlook import outlook

@@ -1,13 +1,13 @@
 """The engine: who delivers an update, and when.
 
 It is handed a :class:`World` (seconds, bytes, watts), a :class:`Plan` (the server's policies) and
-perhaps a :class:`Learner`, and reports one :class:`RoundRecord` a round. A cohort's fates are
-priced at once in numpy (:mod:`fedsim.engine.race`); SimPy's clock carries the server.
+perhaps a :class:`Learner`, and reports one :class:`RoundRecord` a round. A cohort's results are
+priced at once in numpy (:mod:`fedsim.engine.cohort`); SimPy's clock carries the server.
 """
 
 from __future__ import annotations
 
-from fedsim.engine.closing import Buffered, Closing, Deadline, Quorum, WaitAll
+from fedsim.engine.completion import Buffered, Completion, Deadline, Quorum, WaitAll
 from fedsim.engine.plan import Plan
 from fedsim.engine.records import OUTCOMES, ClientRounds, Ending, RoundRecord
 from fedsim.engine.selection import (
@@ -17,18 +17,18 @@ from fedsim.engine.selection import (
     Random,
     RoundRobin,
     Selection,
+    SelectionRequest,
     Selector,
-    Turn,
 )
 from fedsim.engine.server import Simulation, simulate
-from fedsim.engine.world import Battery, Learner, Quote, RoundLearning, World
+from fedsim.engine.world import Battery, Learner, RoundLearning, WorkEstimate, World
 
 __all__ = [
     "OUTCOMES",
     "Battery",
     "Buffered",
     "ClientRounds",
-    "Closing",
+    "Completion",
     "Deadline",
     "Ending",
     "FastestFirst",
@@ -37,16 +37,16 @@ __all__ = [
     "Oort",
     "Plan",
     "Quorum",
-    "Quote",
     "Random",
     "RoundLearning",
     "RoundRecord",
     "RoundRobin",
     "Selection",
+    "SelectionRequest",
     "Selector",
     "Simulation",
-    "Turn",
     "WaitAll",
+    "WorkEstimate",
     "World",
     "simulate",
 ]

@@ -18,20 +18,20 @@ import numpy as np
 
 from fedsim.engine.aggregate import close_round
 from fedsim.engine.clock import Process
-from fedsim.engine.closing import Buffered
-from fedsim.engine.desk import (
+from fedsim.engine.completion import Buffered
+from fedsim.engine.in_flight import InFlight
+from fedsim.engine.in_flight_shared import SharedInFlight
+from fedsim.engine.records import COMPLETED, LATE, ClientRounds, RoundRecord
+from fedsim.engine.selection import SelectionRequest
+from fedsim.engine.server_state import (
     ALL_DONE,
     FIRST_RETRY_S,
     LAST_RETRY_S,
     NOBODY_WILL_DO,
     PATIENCE_S,
-    Desk,
+    ServerState,
     State,
 )
-from fedsim.engine.flights import PricedFlights
-from fedsim.engine.records import COMPLETED, LATE, ClientRounds, RoundRecord
-from fedsim.engine.selection import Turn
-from fedsim.engine.shared_flights import SharedFlights
 from fedsim.engine.windows import Windows
 from fedsim.engine.world import Bools, Floats, Ints
 
@@ -46,26 +46,26 @@ class Asynchronous:
     """Rounds that close when a buffer is full.
 
     Attributes:
-        flights: who is at work.
+        in_flight: who is at work.
         arrived: who ended by now and was not taken in yet.
         ticket: of the client that ended alone at this instant; None if there is none, or it is used.
-        turn: number of the next turn that has no ticket for its number.
+        request: number of the next request that has no ticket for its number.
         retry_s: when to fill free places next; ``-inf`` if there was no shortage when last tried.
     """
 
-    def __init__(self, desk: Desk, close: Buffered):
-        plan = desk.plan
-        self.desk = desk
+    def __init__(self, server: ServerState, close: Buffered):
+        plan = server.plan
+        self.server = server
         self.size = close.size
-        self.places = min(close.concurrency or plan.cohort, desk.world.clients)
+        self.places = min(close.concurrency or plan.cohort, server.world.clients)
         wide = math.isinf(plan.server_down_bytes_per_s) and math.isinf(plan.server_up_bytes_per_s)
-        self.flights: PricedFlights | SharedFlights = PricedFlights(desk) if wide else SharedFlights(desk)
-        self.windows = Windows(self, self.flights) if isinstance(self.flights, PricedFlights) else None
-        if desk.world.clients <= OFTEN * self.places:
-            desk.presence.ask_once_while_offline()
+        self.in_flight: InFlight | SharedInFlight = InFlight(server) if wide else SharedInFlight(server)
+        self.windows = Windows(self, self.in_flight) if isinstance(self.in_flight, InFlight) else None
+        if server.world.clients <= OFTEN * self.places:
+            server.availability.ask_once_while_offline()
         self.arrived = ClientRounds.none()
         self.ticket: int | None = None
-        self.turn = 0
+        self.request = 0
         self.retry_s = -math.inf
         self.wait_s = FIRST_RETRY_S
         self.waited_s = 0.0
@@ -79,54 +79,54 @@ class Asynchronous:
 
     def rounds(self) -> Process:
         """The server's process."""
-        clock, plan = self.desk.clock, self.desk.plan
-        while self.desk.next_round < plan.rounds:
+        clock, plan = self.server.clock, self.server.plan
+        while self.server.next_round < plan.rounds:
             while len(self.arrived):
                 if self.take_in():
                     yield clock.hand_over(self.close())
-                    if self.desk.next_round == plan.rounds:
+                    if self.server.next_round == plan.rounds:
                         clock.finish(ALL_DONE)
                         return
             hopeless = self.hopeless(self.futile, clock.now_s, self.last_update_s)
             reason = NONE_COMES.format(self.futile) if hopeless else self._fill()
-            if reason is None and self.windows is not None and len(self.flights) == self.places:
+            if reason is None and self.windows is not None and len(self.in_flight) == self.places:
                 yield from self.windows.work_through()
-                if self.desk.next_round == plan.rounds:
+                if self.server.next_round == plan.rounds:
                     clock.finish(ALL_DONE)
                     return
-            short = len(self.flights) < self.places and self.retry_s > -math.inf
+            short = len(self.in_flight) < self.places and self.retry_s > -math.inf
             retry_s = self.retry_s if short else math.inf
-            if short and isinstance(self.flights, PricedFlights):
-                end_s = self._next_that_matters_s(self.flights, retry_s)
+            if short and isinstance(self.in_flight, InFlight):
+                end_s = self._next_that_matters_s(self.in_flight, retry_s)
             else:
-                end_s = self.flights.next_end_s(retry_s)
+                end_s = self.in_flight.next_end_s(retry_s)
             if reason is None and math.isinf(min(end_s, retry_s)):
                 reason = (
-                    f"round {self.desk.next_round} can never close: "
-                    f"{len(self.flights)} clients at work would never end"
+                    f"round {self.server.next_round} can never close: "
+                    f"{len(self.in_flight)} clients at work would never end"
                 )
             if reason is not None:
-                if self.gathered or len(self.flights):
+                if self.gathered or len(self.in_flight):
                     yield clock.hand_over(self.close(last=True))
                 clock.finish(reason)
                 return
             yield clock.until(min(end_s, retry_s))
             if end_s <= clock.now_s:
-                self.arrived, tickets = self.flights.pop_ended(clock.now_s)
+                self.arrived, tickets = self.in_flight.pop_ended(clock.now_s)
                 self.ticket = int(tickets[0]) if tickets.size == 1 else None
         clock.finish(ALL_DONE)
 
-    def _next_that_matters_s(self, flights: PricedFlights, retry_s: float) -> float:
+    def _next_that_matters_s(self, in_flight: InFlight, retry_s: float) -> float:
         """While places stay free until ``retry_s``, ends by then change nothing but the buffer.
 
         Returns:
             The end that fills the buffer or makes the server give up, else the last one before
             ``retry_s``, else the next one.
         """
-        rows = flights.table.rows
+        rows = in_flight.table.rows
         count = int(np.searchsorted(rows.ended_s, retry_s))
         if count < 2:
-            return flights.next_end_s(retry_s)
+            return in_flight.next_end_s(retry_s)
         ended_s, done = rows.ended_s[:count], rows.outcome[:count] == COMPLETED
         _, hopeless = self.forecast(done, ended_s)
         matters = hopeless | (np.cumsum(done) == self.size - self.buffered)
@@ -138,7 +138,7 @@ class Asynchronous:
         last = np.maximum.accumulate(np.where(done, nth, -1))
         futile = np.where(last >= 0, nth - last, self.futile + nth + 1)
         update_s = np.where(last >= 0, ended_s[np.maximum(last, 0)], self.last_update_s)
-        version = self.desk.next_round + (self.buffered + np.cumsum(done)) // self.size
+        version = self.server.next_round + (self.buffered + np.cumsum(done)) // self.size
         return version, self.hopeless(futile, ended_s, update_s)
 
     def take_in(self) -> bool:
@@ -170,24 +170,24 @@ class Asynchronous:
 
     def close(self, last: bool = False) -> RoundRecord:
         """Close the round now; the last one takes along everyone who is still at work."""
-        desk, now_s = self.desk, self.desk.clock.now_s
-        if last or desk.next_round + 1 == desk.plan.rounds:
+        server, now_s = self.server, self.server.clock.now_s
+        if last or server.next_round + 1 == server.plan.rounds:
             self.arrived.outcome[self.arrived.outcome == COMPLETED] = LATE
-            self.gathered += [self.arrived, self.flights.stop_all(now_s)]
+            self.gathered += [self.arrived, self.in_flight.stop_all(now_s)]
             self.arrived = ClientRounds.none()
         rows = ClientRounds.join(self.gathered)
-        rows.round = np.full(len(rows), desk.next_round, dtype=np.int64)
-        record = RoundRecord(desk.next_round, self.start_s, now_s, rows)
-        close_round(record, desk.learner)
-        desk.selector.learn(record.clients)
-        desk.next_round += 1
+        rows.round = np.full(len(rows), server.next_round, dtype=np.int64)
+        record = RoundRecord(server.next_round, self.start_s, now_s, rows)
+        close_round(record, server.learner)
+        server.selector.learn(record.clients)
+        server.next_round += 1
         self.start_s, self.gathered, self.buffered = now_s, [], 0
         return record
 
     def _fill(self) -> str | None:
         """Fill the free places if it is time to; the reason for ending if nobody will ever come."""
-        desk, now_s = self.desk, self.desk.clock.now_s
-        free = self.places - len(self.flights)
+        server, now_s = self.server, self.server.clock.now_s
+        free = self.places - len(self.in_flight)
         ticket, self.ticket = self.ticket, None
         if not free or now_s < self.retry_s:
             return None
@@ -197,23 +197,23 @@ class Asynchronous:
             self.retry_s = now_s + self.wait_s
             self.wait_s = min(2.0 * self.wait_s, LAST_RETRY_S)
             return None
-        number = self.turn
+        number = self.request
         if ticket is not None and free == 1:
             number = ticket
         else:
-            self.turn += 1
-        turn = Turn(number, desk.next_round, now_s, free, self.flights.clients())
-        chosen = desk.selector.choose(turn)
+            self.request += 1
+        request = SelectionRequest(number, server.next_round, now_s, free, self.in_flight.clients())
+        chosen = server.selector.choose(request)
         if chosen.size:
-            self.flights.dispatch(chosen, desk.next_round, now_s, number)
+            self.in_flight.dispatch(chosen, server.next_round, now_s, number)
         if chosen.size == free:
             self.retry_s = -math.inf
             return None
         self.retry_s = now_s + self.wait_s
-        if not len(self.flights):
-            next_s = desk.world.next_online_s(now_s)
+        if not len(self.in_flight):
+            next_s = server.world.next_online_s(now_s)
             if math.isinf(next_s):
-                return desk.nobody_ever()
+                return server.nobody_ever()
             if next_s > now_s:
                 self.retry_s = next_s
                 return None
@@ -224,13 +224,13 @@ class Asynchronous:
         return None
 
     def state(self) -> State:
-        """Who is at work and who has just ended; beyond the desk's."""
-        flights = self.windows.state() if self.windows is not None else self.flights.state()
+        """Who is at work and who has just ended; beyond the server's."""
+        in_flight = self.windows.state() if self.windows is not None else self.in_flight.state()
         return {
-            "flights": flights,
+            "in_flight": in_flight,
             "arrived": self.arrived.arrays(),
             "ticket": -1 if self.ticket is None else self.ticket,
-            "turn": self.turn,
+            "request": self.request,
             "retry_s": self.retry_s,
             "wait_s": self.wait_s,
             "waited_s": self.waited_s,
@@ -241,10 +241,10 @@ class Asynchronous:
 
     def restore(self, state: State) -> None:
         """Go on from what :meth:`state` gave."""
-        self.flights.restore(state["flights"])
+        self.in_flight.restore(state["in_flight"])
         self.arrived = ClientRounds(**{name: np.array(column) for name, column in state["arrived"].items()})
         self.ticket = None if int(state["ticket"]) < 0 else int(state["ticket"])
-        self.turn = int(state["turn"])
+        self.request = int(state["request"])
         self.retry_s, self.wait_s = float(state["retry_s"]), float(state["wait_s"])
         self.waited_s, self.start_s = float(state["waited_s"]), float(state["start_s"])
         self.filled_s, self.refills = float(state["filled_s"]), int(state["refills"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from fedsim.engine.closing import Buffered, Closing, WaitAll
+from fedsim.engine.completion import Buffered, Completion, WaitAll
 from fedsim.engine.selection import Random, Selection
 
 
@@ -27,7 +27,7 @@ class Plan:
     rounds: int
     cohort: int
     select: Selection = field(default_factory=Random)
-    close: Closing | Buffered = field(default_factory=WaitAll)
+    close: Completion | Buffered = field(default_factory=WaitAll)
     server_down_bytes_per_s: float = math.inf
     server_up_bytes_per_s: float = math.inf
     seed: int = 0

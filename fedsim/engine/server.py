@@ -12,10 +12,10 @@ from typing import Any
 
 from fedsim.engine.asynchronous import Asynchronous
 from fedsim.engine.clock import Clock
-from fedsim.engine.closing import Buffered
-from fedsim.engine.desk import Desk, State
+from fedsim.engine.completion import Buffered
 from fedsim.engine.plan import Plan
 from fedsim.engine.records import Ending, RoundRecord
+from fedsim.engine.server_state import ServerState, State
 from fedsim.engine.synchronous import Synchronous
 from fedsim.engine.world import Learner, World
 
@@ -28,24 +28,24 @@ class Simulation:
     Args:
         world: clients, and what rounds take them.
         plan: what the server does.
-        learner: what turns updates into a model; without one the run is timing-only, with the same
+        learner: what requests updates into a model; without one the run is timing-only, with the same
             times and outcomes (``rejected`` aside, which only a learner can decide).
         state: what :meth:`state` gave at the close of an earlier round, to go on from.
     """
 
     def __init__(self, world: World, plan: Plan, learner: Learner | None = None, state: State | None = None):
         clock = Clock(0.0 if state is None else float(state["now_s"]))
-        self._desk = Desk(world, plan, learner, clock)
-        self._server: Synchronous | Asynchronous
+        self._state = ServerState(world, plan, learner, clock)
+        self._process: Synchronous | Asynchronous
         if isinstance(plan.close, Buffered):
-            self._server = Asynchronous(self._desk, plan.close)
+            self._process = Asynchronous(self._state, plan.close)
         else:
-            self._server = Synchronous(self._desk, plan.close)
+            self._process = Synchronous(self._state, plan.close)
         if state is not None:
-            self._desk.restore(state)
-            self._server.restore(state)
+            self._state.restore(state)
+            self._process.restore(state)
         self._records = clock.records()
-        clock.start(self._server.rounds())
+        clock.start(self._process.rounds())
 
     def __iter__(self) -> Iterator[RoundRecord]:
         return self._records
@@ -53,14 +53,14 @@ class Simulation:
     @property
     def ending(self) -> Ending | None:
         """How it ended; None as long as there may be more records."""
-        clock = self._desk.clock
+        clock = self._state.clock
         if clock.reason is None:
             return None
-        return Ending(self._desk.next_round, clock.reason, clock.now_s)
+        return Ending(self._state.next_round, clock.reason, clock.now_s)
 
     def state(self) -> dict[str, Any]:
         """What a simulation that goes on from here needs: plain numbers, arrays, dicts of them."""
-        return {**self._desk.state(), **self._server.state()}
+        return {**self._state.state(), **self._process.state()}
 
 
 def simulate(
@@ -75,7 +75,7 @@ def simulate(
     Args:
         world: clients, and what rounds take them.
         plan: what the server does.
-        learner: what turns updates into a model, if anything does.
+        learner: what requests updates into a model, if anything does.
         observe: called at the close of each round, in order.
         state: to go on from.
     """

@@ -1,13 +1,13 @@
-"""One window of ends for an asynchronous server: every turn in it, settled together.
+"""One window of ends for an asynchronous server: every request in it, settled together.
 
 The ends up to some instant, the horizon, are taken together: replacements are chosen and priced for
 all of them in one pass, each at its own instant; replacements that end before the horizon are replaced
-in the next pass, and so on. A choice depends on who else is at work, so a turn chooses again whenever
-another turn takes, leaves or learns the end of a client that it looked at, and what followed from a
+in the next pass, and so on. A choice depends on who else is at work, so a request chooses again whenever
+another request takes, leaves or learns the end of a client that it looked at, and what followed from a
 choice that has changed is dropped. A choice depends only on earlier ones: all that are earlier than
 the first that still changes, the front, are as they would have been one by one. While the front
 follows, the horizon moves on, so that each pass has many to price. What the passes cannot settle (two
-ends at one instant, a turn with nobody to choose, the last close of the plan) moves the horizon to
+ends at one instant, a request with nobody to choose, the last close of the plan) moves the horizon to
 before that instant, for good.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedsim.engine.flights import PricedFlights, Table
+from fedsim.engine.in_flight import InFlight, Table
 from fedsim.engine.records import COMPLETED
 from fedsim.engine.selection.drawn import Free, Rows
 from fedsim.engine.world import Bools, Floats, Ints
@@ -31,7 +31,7 @@ NOT_YET = -2
 NOBODY, SEVERAL = -1, -2
 STEP = 0.25  # share of those at work whose ends a pass adds
 PASSES = 16  # in which the horizon moves on; then the window is brought to its end,
-ENOUGH = 4096  # as it is once it has so many turns: in a larger one, each pass costs more than it brings
+ENOUGH = 4096  # as it is once it has so many requests: in a larger one, each pass costs more than it brings
 
 
 @dataclass(frozen=True)
@@ -48,32 +48,37 @@ class Scratch:
 
 
 class Window:
-    """The turns of one window: each fills the place that an end before the horizon has left.
+    """The requests of one window: each fills the place that an end before the horizon has left.
 
     Turns are numbered as they become known. ``pool`` holds client-rounds: those that are at work at
     the beginning, then replacements as they are priced.
     """
 
-    def __init__(self, server: Asynchronous, flights: PricedFlights, scratch: Scratch):
-        self.server, self.desk, self.flights, self.scratch = server, server.desk, flights, scratch
-        self.busy_until_s = flights.busy_until_s  # with the turns that are settled; put back at the end
+    def __init__(self, asynchronous: Asynchronous, in_flight: InFlight, scratch: Scratch):
+        self.asynchronous, self.server, self.in_flight, self.scratch = (
+            asynchronous,
+            asynchronous.server,
+            in_flight,
+            scratch,
+        )
+        self.busy_until_s = in_flight.busy_until_s  # with the requests that are settled; put back at the end
         self.put_back: list[tuple[Ints, Floats]] = []
         self.front_s = self.horizon_s = -np.inf
         self.blocked_s = np.inf  # beyond this the horizon does not move
         self.begun = 0  # of those at work at the beginning, how many end before the horizon
-        self.alike = bool(getattr(self.desk.world, "rounds_alike", False))
-        self.drawn = self.desk.selector.drawn()
-        self.pool = [flights.table]
-        self.pooled = len(flights.table.rows)
+        self.alike = bool(getattr(self.server.world, "rounds_alike", False))
+        self.drawn = self.server.selector.drawn()
+        self.pool = [in_flight.table]
+        self.pooled = len(in_flight.table.rows)
         none = np.zeros(0, dtype=np.int64)
-        self.end_at = none  # in the pool: whose place the turn fills
+        self.end_at = none  # in the pool: whose place the request fills
         self.fresh_at = none  # in the pool: who fills it
-        self.ticket = none  # the turn's number
-        self.parent = none  # the turn that dispatched whoever has ended; -1 if it was before the window
+        self.ticket = none  # the request's number
+        self.parent = none  # the request that dispatched whoever has ended; -1 if it was before the window
         self.version = none  # of the model that is handed out; any, where rounds are alike
         self.client = none  # who is chosen; -1 if it takes a closer look
         self.until_s = np.zeros(0)  # when that client ends
-        self.moved: list[tuple[Ints, Rows]] = []  # clients, and turns that took or left them just now
+        self.moved: list[tuple[Ints, Rows]] = []  # clients, and requests that took or left them just now
         self.done = np.zeros(0, dtype=np.bool_)  # whether who has ended was complete
         self.alive = np.zeros(0, dtype=np.bool_)  # whether that end comes about, as far as is known
 
@@ -90,12 +95,12 @@ class Window:
         self.client = np.concatenate([self.client, np.full(count, NOT_YET)])
         self.fresh_at = np.concatenate([self.fresh_at, np.full(count, -1)])
         self.until_s = np.concatenate([self.until_s, np.full(count, np.inf)])
-        version = np.full(count, self.desk.next_round)
+        version = np.full(count, self.server.next_round)
         if not self.alike:
             known_s = np.concatenate([self.drawn.time_s, time_s])
             done_s = np.sort(known_s[self.alive & self.done])
-            before = self.server.buffered + np.searchsorted(done_s, time_s, side="right")
-            version += before // self.server.size
+            before = self.asynchronous.buffered + np.searchsorted(done_s, time_s, side="right")
+            version += before // self.asynchronous.size
         self.version = np.concatenate([self.version, version])
         self.drawn.add(ends.ticket, version, time_s)
 
@@ -103,7 +108,7 @@ class Window:
         """The ends that are certain, in order, and the replacement for each; none if none is."""
         if self.drawn is not None:
             # Without this, what lies far ahead is likely to be worked out in vain.
-            passes = PASSES if self.alike and self.desk.ledger.battery is None else 1
+            passes = PASSES if self.alike and self.server.battery_state.battery is None else 1
             self._move_on()
             while (changed := self._choose()).size or self.horizon_s < self.blocked_s:
                 passes -= 1
@@ -121,18 +126,18 @@ class Window:
 
     def _move_on(self) -> None:
         """Let the horizon move on, and take in the ends that come before it then."""
-        server, plan = self.server, self.desk.plan
-        ended_s = self.flights.table.rows.ended_s
+        asynchronous, plan = self.asynchronous, self.server.plan
+        ended_s = self.in_flight.table.rows.ended_s
         step = max(NARROWEST, int(STEP * ended_s.size))
         begun = min(self.begun + step, ended_s.size - 1)
         before_s, self.horizon_s = self.horizon_s, min(float(ended_s[begun]), self.blocked_s)
-        enough = (plan.rounds - self.desk.next_round) * server.size - server.buffered
+        enough = (plan.rounds - self.server.next_round) * asynchronous.size - asynchronous.buffered
         if begun == ended_s.size - 1 or int((self.done & self.alive).sum()) >= enough:
             self.blocked_s = min(self.blocked_s, self.horizon_s)
         first, self.begun = self.begun, max(int(np.searchsorted(ended_s, self.horizon_s)), self.begun)
         if self.begun > first:
             at = np.arange(first, self.begun)
-            self._add(self.flights.table.take(slice(first, self.begun)), at, np.full(at.size, -1))
+            self._add(self.in_flight.table.take(slice(first, self.begun)), at, np.full(at.size, -1))
         late = (self.until_s >= before_s) & (self.until_s < self.horizon_s) & (self.fresh_at >= 0)
         rows = np.flatnonzero(late & self.alive)
         if rows.size:
@@ -157,10 +162,10 @@ class Window:
             self.alive &= self.drawn.time_s < first_s
 
     def _choose(self) -> Rows:
-        """Let turns choose with what is known: the new ones, and those whose choice may be another now.
+        """Let requests choose with what is known: the new ones, and those whose choice may be another now.
 
         Returns:
-            The turns that choose anew.
+            The requests that choose anew.
         """
         assert self.drawn is not None
         rows = np.flatnonzero(self.alive & (self.drawn.time_s >= self.front_s))
@@ -177,7 +182,7 @@ class Window:
             in_order = np.sort(self.client[changed])
             if not (in_order[1:] == in_order[:-1]).any():
                 break
-            # Who is chosen twice goes to the earlier turn, and is at work for as long as anybody knows.
+            # Who is chosen twice goes to the earlier request, and is at work for as long as anybody knows.
             rows = rows[self.alive[rows]]
             chosen = self.drawn.choose(changed, self._free(rows))
             if (chosen == self.client[changed]).all():
@@ -185,19 +190,19 @@ class Window:
         return changed
 
     def _concerned(self, rows: Rows) -> Bools:
-        """Which turns looked at a client that another turn has taken, given up or learnt the end of since."""
+        """Which requests looked at a client that another request has taken, given up or seen end since."""
         assert self.drawn is not None
         moved, self.moved = self.moved, []
         if not moved:
             return np.zeros(rows.size, dtype=np.bool_)
-        clients, turns = (np.concatenate(part) for part in zip(*moved, strict=True))
-        clients, turns = clients[clients >= 0], turns[clients >= 0]
+        clients, requests = (np.concatenate(part) for part in zip(*moved, strict=True))
+        clients, requests = clients[clients >= 0], requests[clients >= 0]
         by = self.scratch.by
-        by[clients] = turns
-        by[clients[by[clients] != turns]] = SEVERAL
+        by[clients] = requests
+        by[clients[by[clients] != requests]] = SEVERAL
 
-        def by_another(client: Ints, turn: Rows) -> Bools:
-            found: Bools = (by[client] != NOBODY) & (by[client] != turn)
+        def by_another(client: Ints, request: Rows) -> Bools:
+            found: Bools = (by[client] != NOBODY) & (by[client] != request)
             return found
 
         found = self.drawn.looked_at(rows, by_another)
@@ -205,14 +210,14 @@ class Window:
         return found
 
     def _free(self, rows: Rows) -> Free:
-        """Tells if clients are free at the instants of turns, by what the turns ``rows`` have chosen."""
+        """Tells if clients are free at the instants of requests, by what ``rows`` have chosen."""
         assert self.drawn is not None
         time_s, busy_until_s, asked = self.drawn.time_s, self.busy_until_s, self.scratch.asked
         rows = rows[self.client[rows] >= 0]
         held, until_s, since_s = self.client[rows], self.until_s[rows], time_s[rows]
 
-        def free(clients: Ints, turns: Rows) -> Bools:
-            now_s = time_s[turns]
+        def free(clients: Ints, requests: Rows) -> Bools:
+            now_s = time_s[requests]
             good: Bools = busy_until_s[clients] <= now_s
             asked[clients] = True
             some = np.flatnonzero(asked[held])
@@ -230,7 +235,7 @@ class Window:
         return free
 
     def _drop_followers(self, changed: Rows) -> None:
-        """Whoever these turns had chosen before is not dispatched, so neither are their replacements."""
+        """Whoever these requests had chosen before is not dispatched, so neither are their replacements."""
         gone = np.zeros(self.alive.size, dtype=np.bool_)
         gone[changed[self.fresh_at[changed] >= 0]] = True
         dead = gone
@@ -240,38 +245,38 @@ class Window:
             rows = np.flatnonzero(dead & (self.client >= 0))
             self.moved.append((self.client[rows], rows))
 
-    def _price(self, turns: Rows) -> None:
-        """How those who are chosen now end, and the turns that follow from that."""
-        if not turns.size:
+    def _price(self, requests: Rows) -> None:
+        """How those who are chosen now end, and the requests that follow from that."""
+        if not requests.size:
             return
         assert self.drawn is not None
-        fresh = self.flights.price(
-            self.client[turns], self.version[turns], self.drawn.time_s[turns], self.ticket[turns]
+        fresh = self.in_flight.price(
+            self.client[requests], self.version[requests], self.drawn.time_s[requests], self.ticket[requests]
         )
-        at = np.arange(self.pooled, self.pooled + turns.size)
+        at = np.arange(self.pooled, self.pooled + requests.size)
         self.pool.append(fresh)
-        self.pooled += turns.size
-        self.until_s[turns], self.fresh_at[turns] = fresh.rows.ended_s, at
+        self.pooled += requests.size
+        self.until_s[requests], self.fresh_at[requests] = fresh.rows.ended_s, at
         self._stop_before(fresh.rows.dispatched_s[fresh.rows.ended_s <= fresh.rows.dispatched_s])
         ends = np.flatnonzero(fresh.rows.ended_s < self.horizon_s)
         if ends.size:
-            self._add(fresh.take(ends), at[ends], turns[ends])
+            self._add(fresh.take(ends), at[ends], requests[ends])
 
     def _certain(self) -> tuple[Table, Table]:
         """The ends before the horizon in order, and the replacement for each."""
-        server, desk = self.server, self.desk
+        asynchronous, server = self.asynchronous, self.server
         if self.drawn is None:
             return self.pool[0].take(slice(0, 0)), self.pool[0].take(slice(0, 0))
         rows = np.flatnonzero(self.alive)
         rows = rows[np.argsort(self.drawn.time_s[rows], kind="stable")]
         time_s = self.drawn.time_s[rows]
         self._stop_before(time_s[1:][time_s[1:] == time_s[:-1]])
-        right, hopeless = server.forecast(self.done[rows], time_s)
-        wrong = (right >= desk.plan.rounds) | hopeless
+        right, hopeless = asynchronous.forecast(self.done[rows], time_s)
+        wrong = (right >= server.plan.rounds) | hopeless
         if not self.alike:
             wrong |= self.version[rows] != right
         self._stop_before(time_s[wrong])
-        if desk.ledger.battery is not None:  # what charge is left after the first time is not noted yet
+        if server.battery_state.battery is not None:  # charge after the first time is not noted yet
             again = np.ones(rows.size, dtype=np.bool_)
             again[np.unique(self.client[rows], return_index=True)[1]] = False
             self._stop_before(time_s[again])

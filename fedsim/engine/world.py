@@ -1,7 +1,7 @@
 """What the engine is handed: a world to ask, and a learner to call.
 
 The engine knows neither devices nor models. It asks a :class:`World` who is online, what a round
-would cost each client (:class:`Quote`: seconds, bytes, watts) and when something will stop a
+would cost each client (:class:`WorkEstimate`: seconds, bytes, watts) and when something will stop a
 client, and it tells a :class:`Learner` whose updates arrived. Every answer of a world is a pure
 function of client and time: asking about the future changes nothing.
 
@@ -24,7 +24,7 @@ Times = float | Floats  # one instant for all, or one for each client, in second
 
 
 @dataclass(frozen=True)
-class Quote:
+class WorkEstimate:
     """What one client-round would take, for each of n clients; all arrays have shape [n].
 
     Attributes:
@@ -62,13 +62,13 @@ class Quote:
     def __len__(self) -> int:
         return int(self.client.size)
 
-    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Quote:
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp] | slice) -> WorkEstimate:
         """The same for some of the clients only."""
         taken: dict[str, Any] = {}
         for name in (f.name for f in fields(self)):
             values = getattr(self, name)
             taken[name] = None if values is None else values[rows]
-        return Quote(**taken)
+        return WorkEstimate(**taken)
 
 
 class Battery(Protocol):
@@ -110,7 +110,7 @@ class World(Protocol):
         """The first instant from ``time_s`` on at which any client is online."""
         ...
 
-    def quote(self, clients: Ints, round_index: int | Ints, time_s: Times) -> Quote:
+    def estimate(self, clients: Ints, round_index: int | Ints, time_s: Times) -> WorkEstimate:
         """What a round dispatched at ``time_s`` would take each client."""
         ...
 
@@ -122,7 +122,7 @@ class World(Protocol):
         """
         ...
 
-    def oom_from_s(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
+    def oom_from_s(self, estimate: WorkEstimate, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant in [start_s, end_s) at which memory is short; ``inf`` for an empty span."""
         ...
 
@@ -152,7 +152,7 @@ class RoundLearning(Protocol):
 
 
 class Learner(Protocol):
-    """What turns the updates that arrived into the next model."""
+    """What requests the updates that arrived into the next model."""
 
     def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
         """Train and aggregate; called at every close.

@@ -12,7 +12,7 @@ from fedsim.feasible.background import USUAL, background
 from fedsim.feasible.question import SAMPLES_PER_S, Limits, Procedure, Question
 from fedsim.hardware import Device
 from fedsim.pricing import LayerTrace, Pricer, Technique
-from fedsim.pricing.fit import EFFECTS, LEARNING, LONGEST_SAMPLES, techniques
+from fedsim.pricing.advice import EFFECTS, LEARNING, LONGEST_SAMPLES, techniques
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.engine import Selection, Selector, Turn, World
-from fedsim.engine.presence import Presence
+from fedsim.engine import Selection, SelectionRequest, Selector, World
+from fedsim.engine.availability_cache import AvailabilityCache
 from fedsim.engine.records import ClientRounds
 from fedsim.engine.selection.base import will_do
 
@@ -43,24 +43,26 @@ class Asked:
         self.ask: Ask | None = None
         self.answers: dict[tuple[int, float], Ints] = {}
 
-    def begin(self, world: World, presence: Presence, seed: int) -> Selector:
+    def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation."""
-        policy = None if self.policy is None else self.policy.begin(world, presence, seed)
-        return _Asker(self, world.clients, presence, policy)
+        policy = None if self.policy is None else self.policy.begin(world, availability, seed)
+        return _Asker(self, world.clients, availability, policy)
 
 
 class _Asker:
-    def __init__(self, asked: Asked, clients: int, presence: Presence, policy: Selector | None) -> None:
+    def __init__(
+        self, asked: Asked, clients: int, availability: AvailabilityCache, policy: Selector | None
+    ) -> None:
         self.asked = asked
         self.everyone = np.arange(clients, dtype=np.int64)
-        self.presence = presence
+        self.availability = availability
         self.policy = policy
 
-    def choose(self, turn: Turn) -> Ints:
+    def choose(self, turn: SelectionRequest) -> Ints:
         if self.policy is not None:
             offered = np.sort(self.policy.choose(turn))
         else:
-            offered = self.everyone[will_do(self.presence, self.everyone, turn)]
+            offered = self.everyone[will_do(self.availability, self.everyone, turn)]
         if not offered.size:
             return offered
         occasion = (turn.number, turn.time_s)

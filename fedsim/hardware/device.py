@@ -3,7 +3,7 @@
 A device file (``hardware/*.yaml``, or any path of a user) is read once, strictly, into a frozen
 :class:`Device`. Memory capacities are what the modules hold, so a board sold as 8 GB has 8 GiB.
 Peak rates count one multiply-add as two floating-point operations, dense, at the boost clock that
-the vendor quotes; ``fp16`` and ``bf16`` are the fastest path that training can use (tensor cores
+the vendor estimates; ``fp16`` and ``bf16`` are the fastest path that training can use (tensor cores
 where there are some, with fp32 accumulation where the vendor distinguishes).
 """
 

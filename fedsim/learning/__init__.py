@@ -10,13 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedsim.learning.spec import CorpusSpec, CorruptSpec, FinetuneSpec, LearnerSpec, RoundLearning
+from fedsim.learning.spec import ByzantineSpec, CorpusSpec, FinetuneSpec, LearnerSpec, RoundLearning
 
 if TYPE_CHECKING:
     from fedsim.learning.learner import SpeechLearner
     from fedsim.learning.workers import MakePool
 
-__all__ = ["CorpusSpec", "CorruptSpec", "FinetuneSpec", "LearnerSpec", "RoundLearning", "speech_learner"]
+__all__ = ["ByzantineSpec", "CorpusSpec", "FinetuneSpec", "LearnerSpec", "RoundLearning", "speech_learner"]
 
 
 def speech_learner(

@@ -22,9 +22,9 @@ from torch import nn
 from fedsim import rng
 from fedsim.errors import CorpusError
 from fedsim.learning import batches, checkpoint, corpus, masks, model
+from fedsim.learning.accumulator import Metrics
 from fedsim.learning.corpus import SAMPLE_RATE_HZ, Corpus
 from fedsim.learning.spec import CorpusSpec, FinetuneSpec
-from fedsim.learning.tally import Metrics
 from fedsim.learning.transcripts import BLANK, Vocabulary, frames_needed, normalise
 
 _CLIP_NORM = 5.0

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.errors import CorpusError, FedsimError, RunError
 from fedsim.learning import aggregate, batches, checkpoint, corpus, model, partition, state
+from fedsim.learning.accumulator import Accumulator, Metrics
+from fedsim.learning.byzantine import Byzantine
 from fedsim.learning.checkpoint import Kind
-from fedsim.learning.corrupt import Corruption
-from fedsim.learning.intake import Intake
 from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob
 from fedsim.learning.spec import LearnerSpec, RoundLearning
-from fedsim.learning.tally import Metrics, Tally
+from fedsim.learning.update_validation import UpdateValidation
 from fedsim.learning.workers import MakePool, pool
 
 _EVALUATION_CHUNK = 2
@@ -75,8 +75,8 @@ class SpeechLearner:
         net = model.build_model(spec.model, seed)
         self._shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
         self.parameters = model.size(net)
-        self._corruption = Corruption(spec.corrupt, seed, self.parameters)
-        self.notes += self._corruption.note(spec.clients)
+        self._byzantine = Byzantine(spec.byzantine, seed, self.parameters)
+        self.notes += self._byzantine.note(spec.clients)
         self._length = state.length(self.parameters, spec)
         self._server = aggregate.make_server(spec.aggregate, self.parameters, spec.server_rate)
         self._pool = (make_pool or pool)(spec, seed, spec.max_staleness + 1, self._length, workers)
@@ -102,7 +102,9 @@ class SpeechLearner:
         for split, count in self._batches.items():
             starts = range(0, count, _EVALUATION_CHUNK)
             jobs = [EvaluateJob(split, start, start + _EVALUATION_CHUNK, row) for start in starts]
-            metrics += Tally.total(tally for tally, _ in self._pool.run(jobs)).metrics(split)
+            metrics += Accumulator.total(accumulator for accumulator, _ in self._pool.run(jobs)).metrics(
+                split
+            )
         return metrics
 
     def finetune(self) -> Metrics:
@@ -143,22 +145,22 @@ class SpeechLearner:
             raise FedsimError(f"an update of round {round_index} starts from a model that does not exist yet")
         loss, weight = np.full(len(clients), np.nan), np.zeros(len(clients))
         accepted = ~stale
-        bad = self._corruption.bad(clients)
+        bad = self._byzantine.bad(clients)
         accepted &= ~self._untrained(bad, round_index)
         chosen = self._choose(clients, accepted, round_index)
         jobs = self._jobs(clients, base_round, chosen, round_index)
-        intake, counted, heard = self._intake(), [], Tally.none()
-        for position, job, (tally, weights) in zip(chosen, jobs, self._pool.run(jobs), strict=True):
-            loss[position], base = tally.mean_loss, self._pool.versions[job.version]
+        validation, counted, heard = self._update_validation(), [], Accumulator.none()
+        for position, job, (accumulator, weights) in zip(chosen, jobs, self._pool.run(jobs), strict=True):
+            loss[position], base = accumulator.mean_loss, self._pool.versions[job.version]
             if bad[position]:
-                weights = self._corruption.trained(weights, base, *job.stream)
+                weights = self._byzantine.trained(weights, base, *job.stream)
             late = round_index - int(base_round[position])
-            if intake.offer(weights, base, float(examples[position]), tally.mean_loss, late):
+            if validation.offer(weights, base, float(examples[position]), accumulator.mean_loss, late):
                 counted.append(position)
-                heard += tally
+                heard += accumulator
             else:
                 accepted[position] = False
-        step, shares = intake.finish()
+        step, shares = validation.finish()
         weight[counted] = shares
         if counted:
             step[: self.parameters] = self._server.change(step[: self.parameters])
@@ -173,15 +175,15 @@ class SpeechLearner:
             checkpoint.thin(self.checkpoints, self.spec.checkpoint_every)
         return RoundLearning(loss, weight, accepted, metrics)
 
-    def _intake(self) -> Intake:
+    def _update_validation(self) -> UpdateValidation:
         sizes = [int(np.prod(shape)) for shape in self._shapes.values()]
-        return Intake(self.spec, sizes, self._length, self._largest_norm)
+        return UpdateValidation(self.spec, sizes, self._length, self._largest_norm)
 
     def _untrained(self, bad: NDArray[np.bool_], round_index: int) -> NDArray[np.bool_]:
         """Those whose updates are rejected whatever they train on, so that none of them need train."""
         base = self._version(round_index)
-        sent = self._corruption.untrained(base) if bad.any() else None
-        refused = sent is not None and self._intake().fault(sent, base, 0.0) is not None
+        sent = self._byzantine.untrained(base) if bad.any() else None
+        refused = sent is not None and self._update_validation().fault(sent, base, 0.0) is not None
         return bad & refused
 
     def _choose(self, clients: NDArray[np.int64], able: NDArray[np.bool_], round_index: int) -> list[int]:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.errors import ScenarioError
 from fedsim.learning import batches, corpus, finetune, model, objective, partition, state
+from fedsim.learning.accumulator import Accumulator
 from fedsim.learning.spec import LearnerSpec
-from fedsim.learning.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class FinetuneJob:
 
 
 Job = TrainJob | EvaluateJob | FinetuneJob
-Result = Tally | finetune.Recognition
+Result = Accumulator | finetune.Recognition
 
 
 def device_of(spec: LearnerSpec) -> str:
@@ -138,12 +138,12 @@ class Trainer:
             self.model, put(batch.waves), valid, put(batch.masked), put(batch.negatives), temperature
         )
 
-    def train(self, job: TrainJob, vector: NDArray[np.float32], out: NDArray[np.float32]) -> Tally:
+    def train(self, job: TrainJob, vector: NDArray[np.float32], out: NDArray[np.float32]) -> Accumulator:
         """Train from ``vector`` on the client's speech; the new one goes into ``out``."""
         name = job.stream
         draw = rng.generator(self.seed, "local", *name)
         temperature = self.spec.gumbel_temperature(job.round_index)
-        tallies = []
+        accumulators = []
         with model.one_thread(), model.seeded(rng.key(self.seed, "dropout", *name), self.device):
             self.model.train()
             optimizer = state.make_optimizer(self.model, self.spec, self.spec.rate(job.round_index))
@@ -164,9 +164,9 @@ class Trainer:
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
                 scaler.step(optimizer)
                 scaler.update()
-                tallies.append(_tally(outcome))
+                accumulators.append(_accumulate(outcome))
             state.take(self.model, optimizer, self.spec, out)
-        return Tally.total(tallies)
+        return Accumulator.total(accumulators)
 
     def _pull_back(self, anchor: list[torch.Tensor] | None) -> None:
         """FedProx's proximal term mu/2 |w - w0|^2, as its gradient (Li et al., MLSys 2020)."""
@@ -190,9 +190,9 @@ class Trainer:
             random_crop=training,
         )
 
-    def evaluate(self, job: EvaluateJob, vector: NDArray[np.float32]) -> Tally:
+    def evaluate(self, job: EvaluateJob, vector: NDArray[np.float32]) -> Accumulator:
         """Evaluate some batches of a split: no dropout, most probable codes, fixed masks and negatives."""
-        tallies = []
+        accumulators = []
         with model.one_thread(), torch.no_grad():
             model.load(self.model, vector[: self.parameters])
             self.model.eval()
@@ -202,10 +202,10 @@ class Trainer:
                 draw = rng.generator(0, "evaluation", job.split, number)
                 batch = self._batch(chosen, draw, training=False)
                 if batch.masked.any():
-                    tallies.append(_tally(self._objective(batch, 1.0)))
-        return Tally.total(tallies)
+                    accumulators.append(_accumulate(self._objective(batch, 1.0)))
+        return Accumulator.total(accumulators)
 
 
-def _tally(outcome: objective.Outcome) -> Tally:
+def _accumulate(outcome: objective.Outcome) -> Accumulator:
     codes = np.asarray(outcome.codes.cpu().numpy(), np.float64)
-    return Tally(float(outcome.contrastive.detach()), outcome.correct, outcome.count, codes)
+    return Accumulator(float(outcome.contrastive.detach()), outcome.correct, outcome.count, codes)

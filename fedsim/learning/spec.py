@@ -18,7 +18,7 @@ DEFAULT_MINUTES = 30.0
 PARTITIONS = ("by-speaker", "natural", "dirichlet-speakers", "dirichlet-quality")
 AGGREGATES = ("fedavg", "uniform", "loss-weighted", "fedprox", "fedadam", "fedyogi", "trimmed-mean")
 COMPRESSIONS = ("none", "fp16", "int8", "top-k")
-CORRUPTIONS = ("nan", "inf", "huge", "truncated", "extended", "integers", "noise", "sign-flip")
+BYZANTINE_KINDS = ("nan", "inf", "huge", "truncated", "extended", "integers", "noise", "sign-flip")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 OPTIMIZER_STATES = ("fresh", "averaged")
 _CHOICES = {
@@ -149,8 +149,8 @@ class FinetuneSpec:
 
 
 @dataclass(frozen=True)
-class CorruptSpec:
-    """Clients that send garbage; see :mod:`fedsim.learning.corrupt`.
+class ByzantineSpec:
+    """Clients that send garbage; see :mod:`fedsim.learning.byzantine`.
 
     Attributes:
         share: chance of each client to be one of them, for the whole run.
@@ -165,9 +165,9 @@ class CorruptSpec:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _one_of(self.kind, CORRUPTIONS, "corrupt.kind")
-        _need(0 < self.share <= 1, f"is {self.share:g}; it lies between 0 and 1", "corrupt.share")
-        _need(0 < self.scale <= 1e6, f"is {self.scale:g}; it lies between 0 and 1e6", "corrupt.scale")
+        _one_of(self.kind, BYZANTINE_KINDS, "byzantine.kind")
+        _need(0 < self.share <= 1, f"is {self.share:g}; it lies between 0 and 1", "byzantine.share")
+        _need(0 < self.scale <= 1e6, f"is {self.scale:g}; it lies between 0 and 1e6", "byzantine.scale")
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,8 @@ class LearnerSpec:
         parts: number of parts; None: one a training speaker. Client c holds part ``part_of(c)``.
         dirichlet_alpha: concentration of the Dirichlet partitions.
         low_quality: share of the parts that are recorded badly.
-        pooled: all parts are put together into one; for the centralised yardstick.
-        only_part: every client holds this part; for the local-only yardstick.
+        pooled: all parts are put together into one; for the centralised baseline.
+        only_part: every client holds this part; for the local-only baseline.
         clients_per_round: how many of those that deliver an update are trained for real.
         evaluate_every: rounds between evaluations on the held-out speakers.
         batch_size: utterances a step.
@@ -210,7 +210,7 @@ class LearnerSpec:
         compression_share: of the coordinates that ``top-k`` keeps.
         largest_update: an update of a larger norm than this times that of the initial model is
             rejected. Real training stays far below (see the guide), garbage may not.
-        corrupt: clients that send garbage, or None.
+        byzantine: clients that send garbage, or None.
         crop_seconds: longest piece of an utterance in a batch; a random one if it is longer.
         mask_probability, mask_span_frames, negatives, diversity_weight: of the objective; None:
             the model preset's.
@@ -256,7 +256,7 @@ class LearnerSpec:
     compression: str = "none"
     compression_share: float = 0.01
     largest_update: float = 10.0
-    corrupt: CorruptSpec | None = None
+    byzantine: ByzantineSpec | None = None
     crop_seconds: float = 2.0
     mask_probability: float | None = None
     mask_span_frames: int | None = None

@@ -3,7 +3,7 @@
 A device's rates come from the first of these that applies, and its ``status`` says which:
 
 - ``measured``: its own file states rates that micro-benchmarks on it gave.
-- ``calibrated``: fitted to at least two timed training steps. Of the plans of ``pricing/fitting.py``
+- ``calibrated``: fitted to at least two timed training steps. Of the plans of ``pricing/regression.py``
   with fewer free parameters than there are steps, the one is taken that predicts left-out steps
   best. For a device with a relative, to be that relative slowed by one factor is a further plan.
 - ``inferred``: nobody timed it, and it inherits the efficiency of its ``relative``
@@ -24,7 +24,7 @@ import numpy as np
 
 from fedsim.errors import HardwareError
 from fedsim.hardware import Device, Measurement, load_device, measurements
-from fedsim.pricing import fitting
+from fedsim.pricing import regression
 from fedsim.pricing.cells import measured_cells
 from fedsim.pricing.inherit import Efficiency, efficiencies, rates_for, training_peaks
 from fedsim.pricing.rates import Rates
@@ -112,7 +112,7 @@ def calibrate(device: Device) -> Calibration:
         return _calibrate(device, ())
     calibration = _calibrate(growth.sold, ())
     rates = {
-        p: fitting.scaled(r, growth.compute, growth.bandwidth, 1 / growth.launch)
+        p: regression.scaled(r, growth.compute, growth.bandwidth, 1 / growth.launch)
         for p, r in calibration.rates.items()
     }
     return replace(calibration, rates=rates)
@@ -162,7 +162,7 @@ def _unfitted(
         cells = measured_cells(device, timed)
         residuals = tuple(
             Residual(m, float(t), float(p), None)
-            for m, t, p in zip(timed, cells.seconds, fitting.predicted_s(cells, rates), strict=True)
+            for m, t, p in zip(timed, cells.seconds, regression.predicted_s(cells, rates), strict=True)
         )
     return Calibration(device.name, status, rates, relative, plan, 0, residuals)
 
@@ -173,30 +173,32 @@ def _fitted(
     """The fit that predicts left-out steps best, of those with fewer parameters than steps."""
     cells = measured_cells(device, timed)
     peaks, bandwidth = training_peaks(device), device.memory_bandwidth_bytes_per_s
-    limits = fitting.Limits(peaks, bandwidth * fitting.STREAM_SHARE[device.backend])
+    limits = regression.Limits(peaks, bandwidth * regression.STREAM_SHARE[device.backend])
     precisions = tuple(dict.fromkeys(cells.precisions))
-    choices: list[tuple[str, int, str | None, fitting.Maker]] = [
-        (fitting.in_words(plan), len(plan), None, partial(fitting.fit, plan=plan, limits=limits))
-        for plan in fitting.plans(precisions)
+    choices: list[tuple[str, int, str | None, regression.Maker]] = [
+        (regression.in_words(plan), len(plan), None, partial(regression.fit, plan=plan, limits=limits))
+        for plan in regression.plans(precisions)
         if len(plan) < len(cells)
     ]
-    slower = fitting.Limits(peaks, bandwidth)
+    slower = regression.Limits(peaks, bandwidth)
     if relative is not None:
         kin, known = relative
         pattern = {p: known.rates[p] for p in device.training_precisions if p in known.rates}
         if set(precisions) <= set(pattern):
-            as_kin = partial(fitting.fit_slowdown, relative=pattern, limits=slower)
+            as_kin = partial(regression.fit_slowdown, relative=pattern, limits=slower)
             choices.append((f"{kin.name}, slowed by one factor", 1, kin.name, as_kin))
     if not choices:
         pattern = rates_for(device, _lowest(device.backend))
-        as_least = partial(fitting.fit_slowdown, relative=pattern, limits=slower)
+        as_least = partial(regression.fit_slowdown, relative=pattern, limits=slower)
         choices.append((f"the lowest efficiency on {device.backend}, times one factor", 1, None, as_least))
-    chosen, left_out = fitting.choose(cells, [choice[3] for choice in choices])
+    chosen, left_out = regression.choose(cells, [choice[3] for choice in choices])
     plan, parameters, kin_name, maker = choices[chosen]
     rates = rates_for(device, efficiencies(device, maker(cells)))
     residuals = tuple(
         Residual(m, float(t), float(p), float(q))
-        for m, t, p, q in zip(timed, cells.seconds, fitting.predicted_s(cells, rates), left_out, strict=True)
+        for m, t, p, q in zip(
+            timed, cells.seconds, regression.predicted_s(cells, rates), left_out, strict=True
+        )
     )
     return Calibration(device.name, "calibrated", rates, kin_name, plan, parameters, residuals)
 

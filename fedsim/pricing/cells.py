@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from fedsim.errors import TraceError
 from fedsim.hardware import Device, Measurement
-from fedsim.pricing.fitting import Cells
 from fedsim.pricing.optimizer import optimizer_cost
 from fedsim.pricing.rates import FEATURES
+from fedsim.pricing.regression import Cells
 from fedsim.pricing.step_time import variant_of
 from fedsim.pricing.technique import Technique
 from fedsim.pricing.trace import LayerTrace, load_trace

@@ -27,7 +27,7 @@ GRADIENT_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Moment:
+class Closeup:
     """What is alive at one moment; ``gradient_bytes`` counts finished gradients of parameters."""
 
     phase: str
@@ -61,7 +61,7 @@ class Timeline:
 
     passes: tuple[Pass, ...]
     tails: tuple[Checkpoint, ...]
-    moments: tuple[Moment, ...]
+    moments: tuple[Closeup, ...]
     saved: Polynomial
 
 
@@ -95,7 +95,7 @@ class _Builder:
         self.layers = trace.layers
         self.profiles = [layer.profile(variant) for layer in trace.layers]
         self.trained = [trainable(layer, trace, technique) for layer in trace.layers]
-        self.moments: list[Moment] = []
+        self.moments: list[Closeup] = []
         self.passes: list[Pass] = []
         self.tails: list[Checkpoint] = []
         self.accumulates = technique.accumulate > 1
@@ -211,7 +211,7 @@ class _Builder:
     def _moment(
         self, phase: str, index: int, saved: Polynomial, workspace: Polynomial, gradients: float
     ) -> None:
-        self.moments.append(Moment(phase, self.layers[index].name, saved, workspace, gradients))
+        self.moments.append(Closeup(phase, self.layers[index].name, saved, workspace, gradients))
 
 
 def trace_inputs(trace: LayerTrace) -> Polynomial:

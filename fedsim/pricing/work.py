@@ -19,7 +19,7 @@ from fedsim.pricing.peak import LONGEST_SAMPLES, contenders
 from fedsim.pricing.polynomial import Monomial, Polynomial
 from fedsim.pricing.rates import FEATURES
 from fedsim.pricing.technique import Technique
-from fedsim.pricing.timeline import Moment, Timeline, timeline
+from fedsim.pricing.timeline import Closeup, Timeline, timeline
 
 Array = NDArray[np.float64]
 _FEW = 4096
@@ -102,7 +102,7 @@ def collect(trace: LayerTrace, variant: str, technique: Technique) -> Work:
 class Moments:
     """Moments as tables: what is alive at each, as coefficients of common monomials."""
 
-    def __init__(self, moments: Sequence[Moment]):
+    def __init__(self, moments: Sequence[Closeup]):
         self.moments = tuple(moments)
         parts = {
             "saved": [m.saved for m in self.moments],

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import RunError, one_line
-from fedsim.report.moment import Moment, instructive_round
+from fedsim.report.closeup import Closeup, instructive_round
 from fedsim.report.text import dig
 from fedsim.results.columns import TABLES
 from fedsim.results.outcomes import OUTCOMES
@@ -59,7 +59,7 @@ class Digest:
         rounds: the columns of ``rounds.parquet``, each of shape [rounds].
         series: convergence by (split, metric).
         memory: samples by device.
-        moment: the round worth a closer look, if there is one.
+        closeup: the round worth a closer look, if there is one.
     """
 
     run: Run
@@ -68,7 +68,7 @@ class Digest:
     rounds: dict[str, NDArray[Any]]
     series: dict[tuple[str, str], Series]
     memory: dict[str, Memory]
-    moment: Moment | None
+    closeup: Closeup | None
 
     @property
     def name(self) -> str:

@@ -105,19 +105,19 @@ def ending_sentence(digest: Digest) -> str:
     return "" if ended in (DONE, "") else f"The run ended early: {ended}."
 
 
-def yardstick_sentence(digest: Digest) -> str:
+def baseline_sentence(digest: Digest) -> str:
     """What was run in place of the federation; empty for the federation itself."""
-    kind = dig(digest.run.scenario, "learning", "yardstick")
+    kind = dig(digest.run.scenario, "learning", "baseline")
     if kind == "centralised":
         device = dig(digest.run.scenario, "server", "device")
         where = f"on {name(device)}" if isinstance(device, str) else "in one place"
-        return f"This is a yardstick: the work of each round is done {where}, with all the speech."
+        return f"This is a baseline: the work of each round is done {where}, with all the speech."
     if kind == "local-only":
         client = dig(digest.run.scenario, "learning", "alone")
         who = f"client {client}" if isinstance(client, int) else "one client"
-        return f"This is a yardstick: {who} trains alone, with its own speech."
+        return f"This is a baseline: {who} trains alone, with its own speech."
     if kind == "no-pretraining":
-        return "This is a yardstick: fresh weights are fine-tuned, and nothing is pretrained."
+        return "This is a baseline: fresh weights are fine-tuned, and nothing is pretrained."
     return ""
 
 
@@ -209,7 +209,7 @@ def cost_sentence(digest: Digest) -> str:
 def answer(digest: Digest) -> list[str]:
     """The answer: a headline first, then a few sentences."""
     rest = [
-        yardstick_sentence(digest),
+        baseline_sentence(digest),
         ending_sentence(digest),
         device_sentence(digest),
         learning_sentence(digest),

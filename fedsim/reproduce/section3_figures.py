@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from fedsim.hardware import load_device
 from fedsim.pricing import LayerTrace, Pricer, Technique, load_trace
 from fedsim.pricing.accounts import accounts, counts_as_module
-from fedsim.pricing.fit import Fit
+from fedsim.pricing.advice import Fit
 from fedsim.reproduce import table1
 from fedsim.reproduce.figure import Figure, commented, rows
 from fedsim.units import GB, GIB

@@ -1,6 +1,6 @@
 """From what a round hands over to Arrow record batches that match the written columns.
 
-Also the arithmetic that ties the tables together: :func:`tally` computes a round's row from its
+Also the arithmetic that ties the tables together: :func:`totals` computes a round's row from its
 client rows, so that the two add up by construction.
 """
 
@@ -37,7 +37,7 @@ def outcome_codes(outcome: ArrayLike) -> NDArray[np.int64]:
     return np.array([OUTCOMES.index(str(w)) for w in words], dtype=np.int64)[inverse.reshape(-1)]
 
 
-def tally(clients: Mapping[str, ArrayLike]) -> dict[str, float]:
+def totals(clients: Mapping[str, ArrayLike]) -> dict[str, float]:
     """The part of a row of ``rounds.parquet`` that follows from the round's clients.
 
     Args:

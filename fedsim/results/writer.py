@@ -227,7 +227,7 @@ class RunWriter:
             ValueError: if the round does not follow the last one, or columns do not fit.
             FedsimError: if the disk refuses; rounds written before are kept.
         """
-        full = {**row, **tables.tally(clients)}
+        full = {**row, **tables.totals(clients)}
         self._write(
             int(row["round"]), full, clients, metrics, float(row["end_s"]) if time_s is None else time_s
         )

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from fedsim import paths, yamlfile
 from fedsim.errors import InputError, ScenarioError
-from fedsim.scenario import faults, override, references
+from fedsim.scenario import faults, file_access, moved, override
 from fedsim.scenario.checks import check_names
+from fedsim.scenario.file_access import FileAccess
 from fedsim.scenario.model import Scenario
-from fedsim.scenario.references import Reach
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Loaded:
 def load(
     name_or_path: str | Path,
     overrides: Iterable[str | tuple[str, Any]] = (),
-    reach: Reach = references.NOWHERE,
+    access: FileAccess = file_access.NOWHERE,
 ) -> Loaded:
     """Load a scenario by path or by its name in ``scenarios/``.
 
@@ -36,7 +36,7 @@ def load(
         name_or_path: ``my.yaml``, ``quickstart`` or ``paper/fl10-jetson-xavier-nx``.
         overrides: ``key.path=value`` texts, or pairs of key path and value, applied in order before
             anything is checked.
-        reach: what it may use beside the catalogue, its own folder, and what the overrides name.
+        access: what it may use beside the catalogue, its own folder, and what the overrides name.
 
     Raises:
         ScenarioError: if there is no such file or anything in it is wrong; names file, key path,
@@ -48,15 +48,17 @@ def load(
         raise ScenarioError(faults.unknown(str(name_or_path), known, "scenario and not a file"))
     data = yamlfile.load(path, ScenarioError)
     changes = [override.parse(change) if isinstance(change, str) else change for change in overrides]
+    changes = [(moved.today(key), value) for key, value in changes]
+    moved.rename(data, path)
     if isinstance(data, dict):
         for key, value in changes:
             override.apply(data, key, value, str(path))
     said = tuple(override.plain(key) for key, _ in changes)
-    return Loaded(build(data, path, replace(reach, said=reach.said + said)), path)
+    return Loaded(build(data, path, replace(access, said=access.said + said)), path)
 
 
-def build(data: Any, file: Path, reach: Reach = references.NOWHERE) -> Scenario:
-    """Check scenario data that came from ``file``; ``reach`` says which files it may use.
+def build(data: Any, file: Path, access: FileAccess = file_access.NOWHERE) -> Scenario:
+    """Check scenario data that came from ``file``; ``access`` says which files it may use.
 
     Raises:
         ScenarioError: at the first thing that is wrong.
@@ -64,7 +66,8 @@ def build(data: Any, file: Path, reach: Reach = references.NOWHERE) -> Scenario:
     if not isinstance(data, dict):
         found = "is empty" if data is None else f"holds {type(data).__name__}, not keys and values"
         raise ScenarioError(f"{found}; a scenario has the keys {', '.join(Scenario.model_fields)}", file=file)
-    references.resolve(data, file, reach)
+    moved.rename(data, file)
+    file_access.resolve(data, file, access)
     try:
         scenario = Scenario.model_validate({"name": file.stem, **data})
     except ValidationError as error:

@@ -256,7 +256,7 @@ class Server(Block):
 
     uplink: Rate = Field(125e6, description="what it can send")
     downlink: Rate = Field(125e6, description="what it can receive")
-    device: str | None = Field(None, description="what trains the centralised yardstick: a name or a file")
+    device: str | None = Field(None, description="what trains the centralised baseline: a name or a file")
 
 
 class CorpusSpec(Block):
@@ -285,7 +285,7 @@ class CorpusSpec(Block):
         return self
 
 
-class Corrupt(Block):
+class Byzantine(Block):
     """Clients that send garbage in place of an update."""
 
     share: float = Field(gt=0, le=1, description="chance of each client to be one of them, all the run")
@@ -300,7 +300,7 @@ class Corrupt(Block):
     )
 
     @model_validator(mode="after")
-    def _options(self) -> Corrupt:
+    def _options(self) -> Byzantine:
         may = {"noise": ("scale",), "sign-flip": ("scale",)}
         _needs(self, self.kind, {}, ("scale",), may)
         return self
@@ -365,7 +365,7 @@ class Learning(Block):
         le=1e6,
         description="an update is rejected if its norm exceeds so many norms of the initial model",
     )
-    corrupt: Corrupt | None = Field(None, description="clients that send garbage")
+    byzantine: Byzantine | None = Field(None, description="clients that send garbage")
     staleness_exponent: float = Field(
         0.5, ge=0, description="async: an update s rounds late weighs (1 + s)**-exponent as much"
     )
@@ -374,7 +374,7 @@ class Learning(Block):
     )
     evaluation_seconds: float = Field(60.0, gt=0, description="held-out speech evaluated at most")
     downstream: Downstream | None = Field(None, description="fine-tune for recognition, for WER and CER")
-    yardstick: Literal["centralised", "local-only", "no-pretraining"] | None = Field(
+    baseline: Literal["centralised", "local-only", "no-pretraining"] | None = Field(
         None,
         description="instead of the federation: its steps in one place on server.device; one client alone;"
         " or the downstream task on fresh weights",
@@ -382,11 +382,11 @@ class Learning(Block):
     alone: int | None = Field(None, ge=0, description="local-only: the client that is alone")
 
     @model_validator(mode="after")
-    def _yardstick(self) -> Learning:
-        if self.yardstick == "no-pretraining" and self.downstream is None:
+    def _baseline(self) -> Learning:
+        if self.baseline == "no-pretraining" and self.downstream is None:
             raise ValueError("'no-pretraining' needs the key 'downstream' beside it")
-        if (self.alone is not None) != (self.yardstick == "local-only"):
-            raise ValueError("the key 'alone' belongs to yardstick 'local-only', and that needs it")
+        if (self.alone is not None) != (self.baseline == "local-only"):
+            raise ValueError("the key 'alone' belongs to baseline 'local-only', and that needs it")
         return self
 
 
@@ -407,12 +407,10 @@ class Scenario(Block):
     learning: Learning | None = Field(None, description="leave out for a timing-only run")
 
     @model_validator(mode="after")
-    def _yardstick(self) -> Scenario:
-        kind = None if self.learning is None else self.learning.yardstick
+    def _baseline(self) -> Scenario:
+        kind = None if self.learning is None else self.learning.baseline
         if kind == "centralised" and self.server.device is None:
-            raise ValueError(
-                "the yardstick 'centralised' needs the key server.device: the machine it runs on"
-            )
+            raise ValueError("the baseline 'centralised' needs the key server.device: the machine it runs on")
         if kind == "local-only" and self.learning is not None and self.learning.alone is not None:
             alone, last = self.learning.alone, self.fleet.clients - 1
             if alone > last:

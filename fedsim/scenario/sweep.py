@@ -27,10 +27,10 @@ from typing import Any
 
 from fedsim import paths, yamlfile
 from fedsim.errors import ScenarioError
-from fedsim.scenario import faults, override, references
+from fedsim.scenario import faults, file_access, moved, override
+from fedsim.scenario.file_access import FileAccess
 from fedsim.scenario.load import build
 from fedsim.scenario.model import Scenario
-from fedsim.scenario.references import Reach
 
 FOLDER = "scenarios/sweeps"
 MOST_POINTS = 20_000
@@ -94,13 +94,15 @@ class Sweep:
         return tuple(column for axis in self.axes for column in axis.columns)
 
 
-def load(name_or_path: str | Path, overrides: Iterable[str] = (), reach: Reach = references.NOWHERE) -> Sweep:
+def load(
+    name_or_path: str | Path, overrides: Iterable[str] = (), access: FileAccess = file_access.NOWHERE
+) -> Sweep:
     """Load a sweep by path or by its name in ``scenarios/sweeps/``, and check every point.
 
     Args:
         name_or_path: ``my-sweep.yaml`` or ``years``.
         overrides: ``key.path=value`` texts for keys of the scenario that are no axis.
-        reach: what it may use beside the catalogue, its own folder, and what the overrides name.
+        access: what it may use beside the catalogue, its own folder, and what the overrides name.
 
     Raises:
         ScenarioError: if there is no such file or anything in it is wrong, in one sentence.
@@ -114,14 +116,15 @@ def load(name_or_path: str | Path, overrides: Iterable[str] = (), reach: Reach =
     if isinstance(data, dict):
         for change in overrides:
             key, value = override.parse(change)
+            key = moved.today(key)
             _refuse_axis(data, key)
             override.apply(data, key, value, str(path))
             said.append(override.plain(key))
-    return make(data, path, replace(reach, said=(*reach.said, *said)))
+    return make(data, path, replace(access, said=(*access.said, *said)))
 
 
-def make(data: Any, file: Path, reach: Reach = references.NOWHERE) -> Sweep:
-    """Check sweep data that came from ``file``; ``reach`` says which files it may use.
+def make(data: Any, file: Path, access: FileAccess = file_access.NOWHERE) -> Sweep:
+    """Check sweep data that came from ``file``; ``access`` says which files it may use.
 
     Raises:
         ScenarioError: at the first thing that is wrong.
@@ -145,8 +148,9 @@ def make(data: Any, file: Path, reach: Reach = references.NOWHERE) -> Sweep:
     count = math.prod(len(axis.steps) for axis in axes)
     if count > MOST_POINTS:
         raise ScenarioError(f"has {count:,} points; {MOST_POINTS:,} are possible", file=file, key="sweep")
+    moved.rename(data, file)
     base = {"name": file.stem, **{key: value for key, value in data.items() if key != "sweep"}}
-    points = _points(base, axes, file, reach)
+    points = _points(base, axes, file, access)
     return Sweep(
         name=points[0].scenario.name,
         data={**base, "sweep": block},
@@ -191,7 +195,7 @@ def _axes(block: Mapping[str, Any], file: Path) -> list[Axis]:
 
 def _path(key: str, file: Path) -> str:
     try:
-        return override.plain(key)
+        return override.plain(moved.today(key))
     except ScenarioError as error:
         raise ScenarioError(error.message, file=file, key="sweep") from None
 
@@ -238,7 +242,9 @@ def _figures(block: Mapping[str, Any], file: Path) -> tuple[str, ...]:
     return tuple(figures)
 
 
-def _points(base: Mapping[str, Any], axes: Sequence[Axis], file: Path, reach: Reach) -> tuple[Point, ...]:
+def _points(
+    base: Mapping[str, Any], axes: Sequence[Axis], file: Path, access: FileAccess
+) -> tuple[Point, ...]:
     points: list[Point] = []
     known: dict[str, int] = {}
     for number, steps in enumerate(itertools.product(*(axis.steps for axis in axes))):
@@ -253,7 +259,7 @@ def _points(base: Mapping[str, Any], axes: Sequence[Axis], file: Path, reach: Re
                 changed.add(key)
                 override.apply(data, key, copy.deepcopy(value), str(file))
         try:
-            scenario = build(data, file, reach)
+            scenario = build(data, file, access)
         except ScenarioError as error:
             where = f" at the point {said(parameters)}" if error.key not in parameters else ""
             raise ScenarioError(error.message + where, file=error.file or file, key=error.key) from None

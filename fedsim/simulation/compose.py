@@ -19,9 +19,9 @@ from fedsim.fleet.batches import Batches
 from fedsim.fleet.hours import NIGHT
 from fedsim.fleet.workload import Workloads
 from fedsim.hardware import Device, Link
-from fedsim.learning import CorpusSpec, CorruptSpec, FinetuneSpec, LearnerSpec, speech_learner, yardsticks
+from fedsim.learning import ByzantineSpec, CorpusSpec, FinetuneSpec, LearnerSpec, baselines, speech_learner
 from fedsim.pricing import LayerTrace, Pricer, load_trace
-from fedsim.scenario import Scenario, references
+from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import (
     AvailabilitySpec,
     ClosePolicy,
@@ -31,8 +31,8 @@ from fedsim.scenario.model import (
     Workload,
 )
 from fedsim.scenario.technique import fallbacks, technique
+from fedsim.simulation.baseline import Alone, kind_of, on_server
 from fedsim.simulation.world import FleetWorld, make_workloads
-from fedsim.simulation.yardstick import Alone, kind_of, on_server
 from fedsim.units import DAY_S, HOUR_S
 
 MAX_STALENESS = 20  # rounds; an asynchronous update based on an older model is rejected
@@ -64,7 +64,7 @@ class Composition:
             makes its pool (see ``learning.workers``); None for a timing-only run.
         clients: how many clients the fleet has.
         alone: the client of the fleet who is client 0 of the world, where there is but one.
-        pretrains: False for the yardstick without pretraining: the initial model is fine-tuned.
+        pretrains: False for the baseline without pretraining: the initial model is fine-tuned.
     """
 
     world: FleetWorld | Alone
@@ -93,8 +93,8 @@ def compose(scenario: Scenario) -> Composition:
     Raises:
         InputError: if a file that it names cannot be used.
     """
-    yardstick = kind_of(scenario)
-    if yardstick == "centralised":
+    baseline = kind_of(scenario)
+    if baseline == "centralised":
         scenario = on_server(asked := scenario)
     else:
         asked = scenario
@@ -109,7 +109,7 @@ def compose(scenario: Scenario) -> Composition:
         _note_file(inputs, speech.FOLDER, str(corpus))
     if asked.server.device is not None:
         _note_file(inputs, "hardware", hardware.load_device(asked.server.device).file)
-    for path in references.files_of({"learning": asked.model_dump(mode="json")["learning"]}):
+    for path in file_access.files_of({"learning": asked.model_dump(mode="json")["learning"]}):
         _note_file(inputs, "corpus", str(path))
     loads, work = _work(scenario)
     models = {device.name: device for device in devices.values()}
@@ -124,17 +124,17 @@ def compose(scenario: Scenario) -> Composition:
     )
     alone = _alone(scenario)
     plan = Plan(
-        rounds=scenario.rounds.count if yardstick != "no-pretraining" else 0,
+        rounds=scenario.rounds.count if baseline != "no-pretraining" else 0,
         cohort=scenario.rounds.cohort if alone is None else 1,
         select=_SELECTIONS[scenario.rounds.select](),
-        close=_closing(scenario.rounds.close) if alone is None else engine.WaitAll(),
+        close=_completion(scenario.rounds.close) if alone is None else engine.WaitAll(),
         server_down_bytes_per_s=scenario.server.uplink,
         server_up_bytes_per_s=scenario.server.downlink,
         seed=scenario.seed,
     )
     calibration = {name: priced[0].calibration.status for name, priced in pricers.items()}
     return Composition(
-        world=Alone(world, alone or 0) if yardstick in ("centralised", "local-only") else world,
+        world=Alone(world, alone or 0) if baseline in ("centralised", "local-only") else world,
         plan=plan,
         pricers=pricers,
         devices=world.devices,
@@ -143,7 +143,7 @@ def compose(scenario: Scenario) -> Composition:
         learner=_learner(asked),
         clients=scenario.fleet.clients,
         alone=alone or 0,
-        pretrains=yardstick != "no-pretraining",
+        pretrains=baseline != "no-pretraining",
     )
 
 
@@ -275,7 +275,7 @@ def _pressure(spec: PressureSpec, inputs: dict[str, Path]) -> pressure.Pressure:
     return pressure.laptop() if spec.kind == "laptop" else pressure.dedicated()
 
 
-def _closing(policy: ClosePolicy) -> engine.Closing | engine.Buffered:
+def _completion(policy: ClosePolicy) -> engine.Completion | engine.Buffered:
     if policy.policy == "async":
         assert policy.buffer is not None
         return engine.Buffered(policy.buffer)
@@ -305,11 +305,11 @@ def learner_spec(scenario: Scenario) -> LearnerSpec | None:
     block = scenario.learning
     if block is None:
         return None
-    about = {"yardstick", "alone"}
+    about = {"baseline", "alone"}
     values = {name: getattr(block, name) for name in type(block).model_fields if name not in about}
     values["corpus"] = CorpusSpec(**block.corpus.model_dump())
-    if block.corrupt is not None:
-        values["corrupt"] = CorruptSpec(**block.corrupt.model_dump(exclude_none=True))
+    if block.byzantine is not None:
+        values["byzantine"] = ByzantineSpec(**block.byzantine.model_dump(exclude_none=True))
     if block.downstream is not None:
         values["downstream"] = FinetuneSpec(**block.downstream.model_dump())
     return LearnerSpec(
@@ -329,7 +329,7 @@ def _learner(scenario: Scenario) -> MakeLearner | None:
         return None
 
     def make(workers: int, checkpoints: Path, make_pool: Any = None) -> Any:
-        learnt = yardsticks.of(block.yardstick, spec, scenario.rounds.cohort, scenario.seed, block.alone)
+        learnt = baselines.of(block.baseline, spec, scenario.rounds.cohort, scenario.seed, block.alone)
         return speech_learner(learnt, scenario.seed, workers, checkpoints, make_pool)
 
     return make

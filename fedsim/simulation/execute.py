@@ -18,8 +18,8 @@ from fedsim import files, results
 from fedsim.engine import Learner, RoundRecord, Simulation, simulate
 from fedsim.errors import InputError, RunError, about, going_on
 from fedsim.results import atomic
-from fedsim.scenario import Loaded, Scenario, dump, load, references
-from fedsim.scenario.references import Reach
+from fedsim.scenario import Loaded, Scenario, dump, file_access, load
+from fedsim.scenario.file_access import FileAccess
 from fedsim.simulation import state
 from fedsim.simulation.compose import Composition, compose
 from fedsim.simulation.progress import Progress, Silent
@@ -90,11 +90,11 @@ def resume(
     workers: int = 1,
     progress: Progress | None = None,
     adapt: Adapt | None = None,
-    reach: Reach = references.NOWHERE,
+    access: FileAccess = file_access.NOWHERE,
 ) -> Path:
     """Go on with a run that was interrupted; the result is that of an undisturbed run.
 
-    Arguments are those of :func:`run`, and ``reach``: which files it may use beside the catalogue and
+    Arguments are those of :func:`run`, and ``access``: which files it may use beside the catalogue and
     those that it was made from.
 
     Raises:
@@ -109,7 +109,7 @@ def resume(
         raise RunError("is the run of a Flower app, and only the app can do its rounds", file=directory)
     files.refuse_links(directory, RunError)
     with about(file):
-        composition = compose(load(str(file), reach=again(directory, reach)).scenario)
+        composition = compose(load(str(file), access=again(directory, access)).scenario)
     if adapt is not None:
         composition = adapt(composition)
     if (directory / "summary.json").is_file():  # a crash just before the very end leaves them
@@ -121,12 +121,12 @@ def resume(
         return _finish(composition, writer, workers, progress, at, engine_state)
 
 
-def again(directory: Path, reach: Reach) -> Reach:
-    """A reach with the files that the run in a directory was made from, by the SHA-256 that it lists."""
+def again(directory: Path, access: FileAccess) -> FileAccess:
+    """File access with the files that the run in a directory was made from, by the SHA-256 that it lists."""
     inputs = results.Run(directory, finished=False).manifest.get("inputs")
     entries = inputs.values() if isinstance(inputs, dict) else []
     known = {str(entry.get("sha256")) for entry in entries if isinstance(entry, dict)}
-    return replace(reach, known=reach.known | known)
+    return replace(access, known=access.known | known)
 
 
 def _finish(

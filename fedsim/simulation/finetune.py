@@ -16,8 +16,8 @@ from fedsim.errors import RunError, going_on
 from fedsim.learning import FinetuneSpec, LearnerSpec
 from fedsim.results import finetuned
 from fedsim.results.manifest import sha256
-from fedsim.scenario import load, references
-from fedsim.scenario.references import Reach
+from fedsim.scenario import file_access, load
+from fedsim.scenario.file_access import FileAccess
 from fedsim.simulation.compose import learner_spec
 from fedsim.simulation.execute import again
 
@@ -32,7 +32,7 @@ def finetune(
     changes: Mapping[str, Any] | None = None,
     workers: int = 1,
     tell: Tell = lambda text: None,
-    reach: Reach = references.NOWHERE,
+    access: FileAccess = file_access.NOWHERE,
 ) -> list[dict[str, Any]]:
     """Fine-tune checkpoints, write each result into ``finetune.json``, and return them.
 
@@ -44,14 +44,14 @@ def finetune(
             scenario's ``learning.downstream``, or the defaults where it has none.
         workers: processes that share the fine-tunings.
         tell: told what begins.
-        reach: which files the run may use beside the catalogue and those that it was made from.
+        access: which files the run may use beside the catalogue and those that it was made from.
 
     Raises:
         RunError: if the run learned nothing, or has no such checkpoint.
         InputError: if the corpus is not there any more, or a change is impossible.
     """
     run = results.load(directory)
-    scenario = load(str(run.path / "scenario.yaml"), reach=again(run.path, reach)).scenario
+    scenario = load(str(run.path / "scenario.yaml"), access=again(run.path, access)).scenario
     spec = learner_spec(scenario)
     if spec is None:
         raise RunError("learned nothing: its scenario has no 'learning' block", file=directory)

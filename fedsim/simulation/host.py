@@ -95,9 +95,9 @@ def _steps(spec: LearnerSpec, scenario: Scenario) -> tuple[int, Batches]:
     else:
         held = float(loads.utterances[loads.of(clients)].mean())
         each = max(1.0, spec.local_epochs * held / spec.batch_size)
-    yardstick = scenario.learning.yardstick
+    baseline = scenario.learning.baseline
     trained = min(spec.clients_per_round, scenario.rounds.cohort, scenario.fleet.clients)
-    trained = {"local-only": 1, "no-pretraining": 0}.get(yardstick or "", trained)
+    trained = {"local-only": 1, "no-pretraining": 0}.get(baseline or "", trained)
     return round(spec.rounds * trained * each), batches
 
 

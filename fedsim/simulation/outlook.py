@@ -44,10 +44,10 @@ def outlook(composition: Composition) -> list[DeviceOutlook]:
     """The outlook of each device model in a fleet, in order of name; 20,000 clients are looked at."""
     world = composition.world
     clients = np.arange(min(world.clients, SAMPLE), dtype=np.int64)
-    quote = world.quote(clients, 0, 0.0)
+    estimate = world.estimate(clients, 0, 0.0)
     room = world.room_bytes(clients)
-    download = quote.latency_s + quote.download_bytes / quote.down_bytes_per_s
-    upload = quote.latency_s + quote.upload_bytes / quote.up_bytes_per_s
+    download = estimate.latency_s + estimate.download_bytes / estimate.down_bytes_per_s
+    upload = estimate.latency_s + estimate.upload_bytes / estimate.up_bytes_per_s
     rows = []
     for position, name in enumerate(composition.devices):
         mine = world.device[clients] == position
@@ -60,11 +60,11 @@ def outlook(composition: Composition) -> list[DeviceOutlook]:
                 clients=int(mine.sum()),
                 calibration=pricer.calibration.status,
                 precision=pricer.technique.precision,
-                fit=float((quote.footprint_bytes <= room)[mine].mean()),
-                footprint_bytes=float(np.median(quote.footprint_bytes[mine])),
+                fit=float((estimate.footprint_bytes <= room)[mine].mean()),
+                footprint_bytes=float(np.median(estimate.footprint_bytes[mine])),
                 room_bytes=float(np.median(room[mine])),
                 download_s=float(np.median(download[mine])),
-                compute_s=float(np.median(quote.compute_s[mine])),
+                compute_s=float(np.median(estimate.compute_s[mine])),
                 upload_s=float(np.median(upload[mine])),
             )
         )

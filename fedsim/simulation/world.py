@@ -2,7 +2,7 @@
 
 Purpose: joins `fleet` (who is online, what else is in memory, which link) with `cost` (what a
 padded batch costs on a device). Every batch of every workload is priced once, when the world is
-made, for each device model; a quote afterwards is a look-up.
+made, for each device model; an estimate afterwards is a look-up.
 
 Assumptions: a client's batches are drawn once and trained in the same order in every round. Its
 footprint grows while it trains, as longer batches come along and the allocator keeps what it has;
@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.engine import Quote
+from fedsim.engine import WorkEstimate
 from fedsim.errors import TraceError
 from fedsim.fleet import Fleet, batches, speech, workload
 from fedsim.fleet.battery import Batteries
@@ -163,7 +163,7 @@ class FleetWorld:
 
     @property
     def rounds_alike(self) -> bool:
-        """Whether a quote is the same whatever the round."""
+        """Whether an estimate is the same whatever the round."""
         return True
 
     @property
@@ -212,7 +212,7 @@ class FleetWorld:
 
     @cached_property
     def _steady(self) -> Floats:
-        """float64[clients, 10]: what of a quote does not change; a row a client, to be read in one piece."""
+        """float64[clients, 10]: what of an estimate does not change; a row a client, read in one piece."""
         fleet, device = self.fleet, self.device
         work, group = self.workloads.of(np.arange(fleet.clients)), fleet.group
         columns = (
@@ -236,7 +236,7 @@ class FleetWorld:
         compute_s = self.compute_s[how, device, work] / speed
         return throttled_s(compute_s, self.throttle_after_s[device], self.sustained[device])
 
-    def quote(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> Quote:
+    def estimate(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> WorkEstimate:
         """What a round dispatched at ``time_s`` would take each client."""
         n = clients.size
         down, up, latency_s, compute_s, footprint, room, examples, idle_w, active_w, radio_w = (
@@ -248,7 +248,7 @@ class FleetWorld:
             device, work = self.device[clients], self.workloads.of(clients)
             compute_s = self._compute_s(how, device, work, self.fleet.speed[clients])
             footprint = self.footprint_bytes[how, device, work, -1]
-        return Quote(
+        return WorkEstimate(
             client=clients,
             download_bytes=np.full(n, self.model_bytes),
             upload_bytes=np.full(n, self.update_bytes),
@@ -265,24 +265,24 @@ class FleetWorld:
             crash_from_s=self.fleet.crash_from_s(clients, time_s),
         )
 
-    def oom_from_s(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
+    def oom_from_s(self, estimate: WorkEstimate, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant in [start_s, end_s) at which memory is short; ``inf`` if there is none.
 
         Whoever would have room for the peak of the whole training at the worst of times, or none for
         its beginning at the best, needs no look, and whoever has room for the peak all the while no
         closer look at the parts of the training.
         """
-        always, most = self._tightness.take(quote.client, axis=0).T
+        always, most = self._tightness.take(estimate.client, axis=0).T
         first = np.where((always > 0.0) & (start_s < end_s), start_s, np.inf)
-        room = self._room_bytes.take(quote.client) - quote.footprint_bytes
+        room = self._room_bytes.take(estimate.client) - estimate.footprint_bytes
         tight = np.flatnonzero((most > room) & (always <= 0.0))
         if tight.size:
             start, end = start_s[tight], end_s[tight]
-            at_peak = self.fleet.first_exceeds_s(quote.client[tight], room[tight], start, end)
+            at_peak = self.fleet.first_exceeds_s(estimate.client[tight], room[tight], start, end)
             short = np.flatnonzero(at_peak < np.inf)
             if short.size:
                 rows = tight[short]
-                some = quote.take(rows)
+                some = estimate.take(rows)
                 first[rows] = self._oom_by_parts(some, start[short], end[short], at_peak[short])
         return first
 
@@ -294,12 +294,14 @@ class FleetWorld:
         begins = self.footprint_bytes[:, self.device, work, 0].min(axis=0)
         return np.column_stack([least - (self._room_bytes - begins), most])
 
-    def _oom_by_parts(self, quote: Quote, start_s: Floats, end_s: Floats, at_peak_s: Floats) -> Floats:
+    def _oom_by_parts(
+        self, estimate: WorkEstimate, start_s: Floats, end_s: Floats, at_peak_s: Floats
+    ) -> Floats:
         """The same, part by part of the training; ``at_peak_s`` if it were all as hungry as its peak."""
-        clients = quote.client
-        how = self.technique(clients, quote.available_bytes)
+        clients = estimate.client
+        how = self.technique(clients, estimate.available_bytes)
         levels = self.footprint_bytes[how, self.device[clients], self.workloads.of(clients)].T
-        edge_s = start_s + quote.compute_s * _EDGES
+        edge_s = start_s + estimate.compute_s * _EDGES
         np.minimum(edge_s, end_s, out=edge_s)
         edge_s[-1] = end_s
         begin_s = np.concatenate([start_s[None], edge_s[:-1]])

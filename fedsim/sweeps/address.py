@@ -23,7 +23,7 @@ from fedsim import hardware, paths
 from fedsim.learning import LearnerSpec
 from fedsim.results.manifest import sha256, versions
 from fedsim.scenario import Scenario
-from fedsim.scenario.references import FILE_KEYS, places
+from fedsim.scenario.file_access import FILE_KEYS, places
 from fedsim.simulation.compose import learner_spec
 
 #: Rooms whose code has no part in a result.
@@ -121,10 +121,10 @@ def of_point(scenario: Scenario) -> str:
 def of_learning(scenario: Scenario) -> str | None:
     """The origin of a scenario's learning trajectory; None if it cannot be shared.
 
-    A timing-only run learns nothing; a yardstick has no federation whose deliveries could be equal.
+    A timing-only run learns nothing; a baseline has no federation whose deliveries could be equal.
     """
     spec = learner_spec(scenario)
-    if spec is None or scenario.learning is None or getattr(scenario.learning, "yardstick", None):
+    if spec is None or scenario.learning is None or getattr(scenario.learning, "baseline", None):
         return None
     return digest([code(), scenario.seed, {**asdict(spec), "corpus": _corpus(spec)}])
 

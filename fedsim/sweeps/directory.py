@@ -17,7 +17,7 @@ from fedsim.locks import Lock
 from fedsim.results import atomic
 from fedsim.results.manifest import sha256, versions
 from fedsim.results.reading import read_json
-from fedsim.scenario.references import allowed, files_of
+from fedsim.scenario.file_access import allowed, files_of
 from fedsim.scenario.sweep import Point, Sweep, make, shown
 from fedsim.sweeps.table import Row
 
@@ -151,10 +151,10 @@ def read(directory: Path, outside: bool = False) -> tuple[Sweep, dict[str, Any]]
     if form != FORMAT:
         raise RunError(f"has format {form!r}; this fedsim reads format {FORMAT}", file=file)
     data = yamlfile.load(directory / "sweep.yaml", ScenarioError)
-    reach = replace(allowed(outside), own=False, known=known)
+    access = replace(allowed(outside), own=False, known=known)
     file = folder / "sweep.yaml"  # names of files are relative to it
     try:
-        return make(data, file, reach), said
+        return make(data, file, access), said
     except ScenarioError as error:
         at = directory / "sweep.yaml" if error.file in (None, str(file)) else error.file
         raise ScenarioError(error.message, file=at, key=error.key) from None

@@ -90,11 +90,11 @@ def _scratch() -> AbstractContextManager[Path]:
 
 def _load(job: Job, folder: Path) -> Any:
     from fedsim.scenario import load
-    from fedsim.scenario.references import ANYWHERE
+    from fedsim.scenario.file_access import ANYWHERE
 
     file = folder / "scenario.yaml"
     file.write_text(job.scenario, encoding="utf-8")
-    return load(str(file), reach=ANYWHERE)  # whoever asked for the job has looked at it
+    return load(str(file), access=ANYWHERE)  # whoever asked for the job has looked at it
 
 
 def _listen(job: Job) -> Done:
@@ -145,7 +145,7 @@ def _resumed(job: Job, directory: Path, adapt: Any) -> bool:
     """Go on with a learning run that was cut off; False if that is not possible, or it is another run."""
     from fedsim.results import Run
     from fedsim.scenario import dump
-    from fedsim.scenario.references import ANYWHERE
+    from fedsim.scenario.file_access import ANYWHERE
     from fedsim.simulation import state
     from fedsim.simulation.execute import resume
 
@@ -156,7 +156,7 @@ def _resumed(job: Job, directory: Path, adapt: Any) -> bool:
     try:
         if Run(directory, finished=False).scenario_text != wanted:
             return False
-        resume(directory, adapt=adapt, reach=ANYWHERE)
+        resume(directory, adapt=adapt, access=ANYWHERE)
     except RunError:
         return False
     return True

@@ -14,7 +14,7 @@ from typing import Any
 from fedsim.errors import FedsimError
 from fedsim.pricing.layers import COUNTS, WORKSPACES
 from fedsim.pricing.polynomial import Axis, Monomial, Polynomial, largest, lengths
-from fedsim.tracing.fit import Point, fit, monomials, spans
+from fedsim.tracing.interpolation import Point, fit, monomials, spans
 from fedsim.tracing.layers import Identity, Key, identify, keyed
 from fedsim.tracing.objective import Step, Variant
 from fedsim.tracing.recorder import Layer, Recorder

@@ -6,7 +6,7 @@ import numpy as np
 import simpy
 from naive_parts import PHASES, REFILLS, ZEROS, Asked, Link, given_up, tickets
 
-from fedsim.engine import Buffered, Quorum, Turn
+from fedsim.engine import Buffered, Quorum, SelectionRequest
 
 
 class Naive:
@@ -18,7 +18,7 @@ class Naive:
         self.news, self.links = self.env.event(), {"download": Link(self.env, plan.server_down_bytes_per_s)}
         self.links["upload"] = Link(self.env, plan.server_up_bytes_per_s)
         self.rounds, self.ended, self.just = [], [], []
-        self.working, self.turn, self.charge, self.ticket = {}, 0, {}, {}
+        self.working, self.request, self.charge, self.ticket = {}, 0, {}, {}
         self.wait, self.futile, self.since = 600.0, 0, 0.0
         self.env.process(self.buffered() if isinstance(plan.close, Buffered) else self.cohorts())
         self.env.run()
@@ -32,9 +32,9 @@ class Naive:
             self.charge[c] = (until, after)
         return empty[0]
 
-    def work(self, c, base, quote):
+    def work(self, c, base, estimate):
         env, battery = self.env, getattr(self.world, "battery", None)
-        q = {name: column[0] for name, column in vars(quote).items() if column is not None}
+        q = {name: column[0] for name, column in vars(estimate).items() if column is not None}
         row = {**q, **ZEROS, "dispatched_s": env.now, "base_round": base, "outcome": "completed"}
         self.kill(self.world.offline_from_s(np.array([c]), np.array([env.now]))[0], "offline")
         self.kill(q.get("crash_from_s", np.inf), "failed")
@@ -51,7 +51,7 @@ class Naive:
                     self.kill(self.drain(c, np.inf, watts), "battery", here)
                 if phase == "compute":
                     span = np.array([start]), np.array([start + q["compute_s"]])
-                    self.kill(self.world.oom_from_s(quote, *span)[0], "oom", here)
+                    self.kill(self.world.oom_from_s(estimate, *span)[0], "oom", here)
                     yield env.timeout(q["compute_s"])
                 else:
                     size, way = q[f"{phase}_bytes"], "down" if phase == "download" else "up"
@@ -87,11 +87,11 @@ class Naive:
 
     def choose(self, number, base, count):
         busy = np.array(sorted(self.working), dtype=np.int64)
-        chosen = self.selector.choose(Turn(number, base, self.env.now, count, busy))
+        chosen = self.selector.choose(SelectionRequest(number, base, self.env.now, count, busy))
         self.ticket.update(zip(chosen.tolist(), tickets(number, chosen).tolist(), strict=True))
-        quote = self.world.quote(chosen, base, self.env.now)
+        estimate = self.world.estimate(chosen, base, self.env.now)
         for k, c in enumerate(chosen.tolist()):
-            self.working[c] = self.env.process(self.work(c, base, quote.take(slice(k, k + 1))))
+            self.working[c] = self.env.process(self.work(c, base, estimate.take(slice(k, k + 1))))
         return chosen.size
 
     def close(self, start, stop=True):
@@ -104,8 +104,10 @@ class Naive:
 
     def cohorts(self):
         env, plan, close = self.env, self.plan, self.plan.close
-        for self.turn in range(plan.rounds):
-            while not self.choose(self.turn, self.turn, min(close.invited(plan.cohort), self.world.clients)):
+        for self.request in range(plan.rounds):
+            while not self.choose(
+                self.request, self.request, min(close.invited(plan.cohort), self.world.clients)
+            ):
                 pause = self.world.next_online_s(env.now) - env.now
                 if pause == np.inf or env.now > 30 * 86400.0:
                     return
@@ -133,12 +135,12 @@ class Naive:
                 return
             free, just, self.just = places - len(self.working), self.just, []
             if free and env.now >= retry:
-                again = (env.now, again[1] + 1 if env.now == again[0] and self.turn else 0)
+                again = (env.now, again[1] + 1 if env.now == again[0] and self.request else 0)
                 many = again[1] > REFILLS
                 alone = free == len(just) == 1
-                number = self.ticket[just[0]] if alone else self.turn
+                number = self.ticket[just[0]] if alone else self.request
                 found = 0 if many else self.choose(number, len(self.rounds), free)
-                self.turn, retry = self.turn + (not (many or alone)), -np.inf
+                self.request, retry = self.request + (not (many or alone)), -np.inf
                 if found < free:
                     pause = 0 if self.working or many else self.world.next_online_s(env.now) - env.now
                     if pause == np.inf or env.now > 30 * 86400.0:

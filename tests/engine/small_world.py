@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fedsim import rng
-from fedsim.engine import Quote
+from fedsim.engine import WorkEstimate
 
 
 @dataclass
@@ -83,7 +83,7 @@ class SmallWorld:
         everyone = np.arange(self.clients)
         return next((t for t in ends if np.isfinite(t) and self.online(everyone, t).any()), np.inf)
 
-    def quote(self, clients, round_index, time_s):
+    def estimate(self, clients, round_index, time_s):
         n = len(clients)
         times = np.broadcast_to(np.asarray(time_s, dtype=float), (n,))
         crash = [
@@ -92,7 +92,7 @@ class SmallWorld:
         ]
         draw = rng.uniforms(1, np.asarray(clients, dtype=np.int64), round_index)
         uneven = self._column(clients, "uneven")
-        return Quote(
+        return WorkEstimate(
             client=np.asarray(clients, dtype=np.int64),
             download_bytes=np.full(n, self.size),
             upload_bytes=np.full(n, self.size),
@@ -125,9 +125,9 @@ class SmallWorld:
 
         return np.array([back(c, t) for c, t in zip(clients, time_s, strict=True)])
 
-    def oom_from_s(self, quote, start_s, end_s):
+    def oom_from_s(self, estimate, start_s, end_s):
         first = []
-        for c, start, end in zip(quote.client, start_s, end_s, strict=True):
+        for c, start, end in zip(estimate.client, start_s, end_s, strict=True):
             member = self.members[c]
             times = [max(a, start) for a, b in member.short if b > start]
             if member.footprint > member.available:

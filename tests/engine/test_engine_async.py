@@ -13,7 +13,7 @@ from small_world import Client, SmallBattery, SmallWorld
 from test_engine_naive import compare, random_world
 
 from fedsim.engine import Buffered, ClientRounds, MemoryAware, Plan, Random, RoundRobin, Simulation, simulate
-from fedsim.engine.closing.buffered import staleness_weight
+from fedsim.engine.completion.buffered import staleness_weight
 from fedsim.engine.selection.base import FEW
 
 
@@ -101,7 +101,7 @@ def test_many_ends_at_a_time_are_as_one_by_one(seed, size, places, select, batte
     plan = Plan(12, places, select, Buffered(size), seed=seed)
     quick = Simulation(world, plan)
     one_by_one = Simulation(world, plan)
-    one_by_one._server.windows = None
+    one_by_one._process.windows = None
     same(list(quick), list(one_by_one))
     assert quick.ending == one_by_one.ending
 
@@ -110,7 +110,7 @@ def test_windows_are_really_used():
     world = large_world(5)
     quick = Simulation(world, Plan(10, 100, Random(), Buffered(40), seed=5))
     rows = sum(len(r.clients) for r in quick)
-    assert quick._server.windows.worked_through > 0.5 * rows
+    assert quick._process.windows.worked_through > 0.5 * rows
 
 
 @settings(max_examples=6, deadline=None)

@@ -79,7 +79,7 @@ def random_world(seed, batteries, uneven=0.3):
 
 
 SELECTIONS = [Random(), RoundRobin(), FastestFirst(2), MemoryAware(), Oort()]
-CLOSINGS = [
+COMPLETIONS = [
     WaitAll(),
     Deadline(35.0),
     Quorum(0.5),
@@ -102,7 +102,7 @@ def impatient():
 @given(
     seed=st.integers(0, 10**6),
     select=st.sampled_from(SELECTIONS),
-    close=st.sampled_from(CLOSINGS),
+    close=st.sampled_from(COMPLETIONS),
     cohort=st.integers(1, 6),
     rates=st.sampled_from([(np.inf, np.inf), (25.0, np.inf), (np.inf, 9.0), (30.0, 14.0)]),
     batteries=st.booleans(),

@@ -38,7 +38,7 @@ training: {batch_size: 8}
 rounds: {count: 1, cohort: 1}
 """
 SOON_S = 1e-6  # the naive engine's clock is SimPy's, whose sums are rounded: it may be this late or early
-CLOSINGS = [
+COMPLETIONS = [
     WaitAll(),
     Deadline(900.0),
     Quorum(0.5),
@@ -57,8 +57,8 @@ class Unhurried:
         self.clients, self.battery, self.rounds_alike = world.clients, world.battery, world.rounds_alike
         self.next_online_s, self.oom_from_s = world.next_online_s, world.oom_from_s
 
-    def quote(self, clients, round_index, time_s):
-        return self.world.quote(clients, round_index, np.asarray(time_s) + SOON_S)
+    def estimate(self, clients, round_index, time_s):
+        return self.world.estimate(clients, round_index, np.asarray(time_s) + SOON_S)
 
     def offline_from_s(self, clients, time_s):
         until = self.world.offline_from_s(clients, time_s + SOON_S)
@@ -96,7 +96,7 @@ def test_everything_that_can_happen_happens(worlds):
     assert told == {"completed", "late", "oom", "offline", "battery", "failed"}
 
 
-@pytest.mark.parametrize("close", CLOSINGS, ids=repr)
+@pytest.mark.parametrize("close", COMPLETIONS, ids=repr)
 @settings(max_examples=3, deadline=None)
 @given(
     fleet=st.sampled_from(["small", "small-powered"]),
@@ -126,7 +126,7 @@ def test_many_ends_of_a_real_fleet_are_as_in_the_naive_engine(
 def test_a_large_fleets_ends_are_worked_out_together(worlds):
     simulation = Simulation(worlds["large-powered"], Plan(8, 80, Random(), Buffered(30), seed=1))
     rows = sum(len(record.clients) for record in simulation)
-    assert simulation._server.windows.worked_through > 0.5 * rows
+    assert simulation._process.windows.worked_through > 0.5 * rows
 
 
 def test_windows_that_come_to_little_are_tried_less_and_less(worlds, monkeypatch):

@@ -1,4 +1,4 @@
-"""Selection and closing, policy by policy."""
+"""Selection and completion, policy by policy."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fedsim.engine import (
     Quorum,
     Random,
     RoundRobin,
+    SelectionRequest,
     Simulation,
-    Turn,
     simulate,
 )
-from fedsim.engine.presence import Presence
+from fedsim.engine.availability_cache import AvailabilityCache
 
 NOBODY = np.zeros(0, dtype=np.int64)
 
@@ -42,24 +42,26 @@ class Crowd:
     def next_online_s(self, time_s):
         return time_s
 
-    def quote(self, clients, round_index, time_s):
-        quote = self.small.quote(np.zeros(clients.size, dtype=np.int64), 0, time_s)
-        quote.client[:] = clients
-        quote.compute_s[:] = 1.0 / (1.0 + clients)
+    def estimate(self, clients, round_index, time_s):
+        estimate = self.small.estimate(np.zeros(clients.size, dtype=np.int64), 0, time_s)
+        estimate.client[:] = clients
+        estimate.compute_s[:] = 1.0 / (1.0 + clients)
         if self.poor:
-            quote.available_bytes[:] = np.where(clients % self.poor == 0, 0.5, 2.0)
-        return quote
+            estimate.available_bytes[:] = np.where(clients % self.poor == 0, 0.5, 2.0)
+        return estimate
 
-    def oom_from_s(self, quote, start_s, end_s):
-        return np.where((quote.footprint_bytes > quote.available_bytes) & (start_s < end_s), start_s, np.inf)
+    def oom_from_s(self, estimate, start_s, end_s):
+        return np.where(
+            (estimate.footprint_bytes > estimate.available_bytes) & (start_s < end_s), start_s, np.inf
+        )
 
 
 def chooser(policy, world, seed=1):
-    return policy.begin(world, Presence(world), seed)
+    return policy.begin(world, AvailabilityCache(world), seed)
 
 
-def turn(number, count, busy=NOBODY, time_s=0.0):
-    return Turn(number, number, time_s, count, busy)
+def request(number, count, busy=NOBODY, time_s=0.0):
+    return SelectionRequest(number, number, time_s, count, busy)
 
 
 @pytest.mark.parametrize(("fleet", "count"), [(50, 10), (5000, 40), (5000, 4000)])
@@ -69,7 +71,7 @@ def test_random_is_uniform_over_who_is_online_and_free(fleet, count):
     times = np.zeros(fleet)
     rounds = 60_000 // count
     for number in range(rounds):
-        chosen = select.choose(turn(number, count, busy))
+        chosen = select.choose(request(number, count, busy))
         assert len(set(chosen.tolist())) == chosen.size
         times[chosen] += 1
     free = np.ones(fleet, bool)
@@ -84,53 +86,53 @@ def test_random_is_uniform_over_who_is_online_and_free(fleet, count):
 
 def test_random_does_not_look_at_the_whole_fleet():
     world = Crowd(1_000_000, away=2)
-    chooser(Random(), world).choose(turn(3, 100))
+    chooser(Random(), world).choose(request(3, 100))
     assert world.asked < 600
 
 
 def test_random_by_turn_not_by_history():
     world = Crowd(10_000, away=3)
-    alone = chooser(Random(), world).choose(turn(7, 50))
+    alone = chooser(Random(), world).choose(request(7, 50))
     after = chooser(Random(), world)
     for number in range(7):
-        after.choose(turn(number, 50))
-    assert after.choose(turn(7, 50)).tolist() == alone.tolist()
-    assert chooser(Random(), world, seed=2).choose(turn(7, 50)).tolist() != alone.tolist()
+        after.choose(request(number, 50))
+    assert after.choose(request(7, 50)).tolist() == alone.tolist()
+    assert chooser(Random(), world, seed=2).choose(request(7, 50)).tolist() != alone.tolist()
 
 
 def test_random_takes_everyone_if_there_are_too_few():
     world = Crowd(1000, away=2)
-    chosen = chooser(Random(), world).choose(turn(0, 800))
+    chosen = chooser(Random(), world).choose(request(0, 800))
     assert sorted(chosen.tolist()) == list(range(1, 1000, 2))
-    assert chooser(Random(), Crowd(1000, away=1)).choose(turn(0, 3)).size == 0
+    assert chooser(Random(), Crowd(1000, away=1)).choose(request(0, 3)).size == 0
 
 
 def test_round_robin_goes_on_where_it_stopped():
     world = Crowd(10, away=4)
     select = chooser(RoundRobin(), world)
-    assert select.choose(turn(0, 3)).tolist() == [1, 2, 3]
-    assert select.choose(turn(1, 3)).tolist() == [5, 6, 7]
-    assert select.choose(turn(2, 4, np.array([2]))).tolist() == [9, 1, 3, 5]
-    assert select.choose(turn(3, 99)).tolist() == [6, 7, 9, 1, 2, 3, 5]
+    assert select.choose(request(0, 3)).tolist() == [1, 2, 3]
+    assert select.choose(request(1, 3)).tolist() == [5, 6, 7]
+    assert select.choose(request(2, 4, np.array([2]))).tolist() == [9, 1, 3, 5]
+    assert select.choose(request(3, 99)).tolist() == [6, 7, 9, 1, 2, 3, 5]
     assert select.state() == {"next": 6}
 
 
 def test_fastest_first_takes_the_fastest_of_its_pool():
     small = Crowd(30)
-    assert chooser(FastestFirst(pool=10), small).choose(turn(0, 3)).tolist() == [29, 28, 27]
+    assert chooser(FastestFirst(pool=10), small).choose(request(0, 3)).tolist() == [29, 28, 27]
     large = Crowd(100_000)
-    pool = set(chooser(FastestFirst(pool=1), large).choose(turn(5, 500)).tolist())
-    chosen = chooser(FastestFirst(pool=5), large).choose(turn(5, 100)).tolist()
+    pool = set(chooser(FastestFirst(pool=1), large).choose(request(5, 500)).tolist())
+    chosen = chooser(FastestFirst(pool=5), large).choose(request(5, 100)).tolist()
     assert set(chosen) <= pool
     assert chosen == sorted(pool, reverse=True)[:100]
 
 
 def test_memory_aware_passes_over_who_would_run_out():
     world = Crowd(1000, poor=2)
-    chosen = chooser(MemoryAware(), world).choose(turn(0, 100))
+    chosen = chooser(MemoryAware(), world).choose(request(0, 100))
     assert chosen.size == 100
     assert (chosen % 2 == 1).all()
-    assert sorted(chooser(MemoryAware(), world).choose(turn(0, 900)).tolist()) == list(range(1, 1000, 2))
+    assert sorted(chooser(MemoryAware(), world).choose(request(0, 900)).tolist()) == list(range(1, 1000, 2))
 
 
 def test_memory_aware_that_finds_nobody_gives_up_with_a_reason():
@@ -231,8 +233,8 @@ def test_batteries_by_hand():
     # A second time, 840 J and 140 J: the second refuses, and so do those at their floor.
     rows = records[1].clients
     assert rows.outcome_names() == ["completed"] + ["battery"] * 4
-    ledger = simulation.state()["ledger"]
-    assert ledger["charge_j"] == pytest.approx([680.0, 140.0, 100.0, 100.0, 150.0])
+    battery_state = simulation.state()["battery_state"]
+    assert battery_state["charge_j"] == pytest.approx([680.0, 140.0, 100.0, 100.0, 150.0])
 
 
 @pytest.mark.parametrize(

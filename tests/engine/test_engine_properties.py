@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_world import SmallWorld
-from test_engine_naive import CLOSINGS, SELECTIONS, random_world
+from test_engine_naive import COMPLETIONS, SELECTIONS, random_world
 
 from fedsim.engine import OUTCOMES, Buffered, ClientRounds, Deadline, Plan, Random, Simulation, WaitAll
 
@@ -21,7 +21,7 @@ seeds = st.integers(0, 10**6)
 @given(
     seed=seeds,
     select=st.sampled_from(SELECTIONS),
-    close=st.sampled_from(CLOSINGS),
+    close=st.sampled_from(COMPLETIONS),
     cohort=st.integers(1, 6),
     rates=st.sampled_from(RATES),
     batteries=st.booleans(),
@@ -54,16 +54,16 @@ def test_in_any_simulation(seed, select, close, cohort, rates, batteries):
         lasted = rows.download_s + rows.compute_s + rows.upload_s
         assert lasted == pytest.approx(rows.ended_s - rows.dispatched_s, rel=1e-9, abs=1e-7)
         # Energy and bytes are of the phases, and add up.
-        quote = world.quote(rows.client, rows.base_round, rows.dispatched_s)
-        spent = (quote.idle_w + quote.radio_w) * (rows.download_s + rows.upload_s)
-        assert rows.energy_j == pytest.approx(spent + quote.compute_w * rows.compute_s)
+        estimate = world.estimate(rows.client, rows.base_round, rows.dispatched_s)
+        spent = (estimate.idle_w + estimate.radio_w) * (rows.download_s + rows.upload_s)
+        assert rows.energy_j == pytest.approx(spent + estimate.compute_w * rows.compute_s)
         assert record.energy_j == pytest.approx(rows.energy_j.sum())
         assert 0.0 <= record.wasted_j <= record.energy_j * (1 + 1e-12)
-        assert (rows.downloaded_bytes <= quote.download_bytes * (1 + 1e-12)).all()
-        assert (rows.uploaded_bytes <= quote.upload_bytes * (1 + 1e-12)).all()
+        assert (rows.downloaded_bytes <= estimate.download_bytes * (1 + 1e-12)).all()
+        assert (rows.uploaded_bytes <= estimate.upload_bytes * (1 + 1e-12)).all()
         done = rows.outcome == OUTCOMES.index("completed")
-        assert (rows.downloaded_bytes == quote.download_bytes)[done].all()
-        assert (rows.uploaded_bytes == quote.upload_bytes)[done].all()
+        assert (rows.downloaded_bytes == estimate.download_bytes)[done].all()
+        assert (rows.uploaded_bytes == estimate.upload_bytes)[done].all()
         assert (rows.uploaded_bytes[rows.upload_s == 0.0] == 0.0).all()
         # Nobody carries more than the link, on average over the time they took.
         assert record.downloaded_bytes <= rates[0] * max(record.end_s, 1e-9) * (1 + 1e-9)
@@ -119,7 +119,7 @@ def test_a_longer_deadline_never_yields_fewer(seed, first, longer, rates):
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=seeds, select=st.sampled_from(SELECTIONS), close=st.sampled_from(CLOSINGS))
+@given(seed=seeds, select=st.sampled_from(SELECTIONS), close=st.sampled_from(COMPLETIONS))
 def test_the_same_seed_gives_the_same_and_it_goes_on_from_any_state(seed, select, close):
     world = random_world(seed, True)
     plan = Plan(5, 4, select, close, 30.0, 14.0, seed=seed)

@@ -108,7 +108,7 @@ def as_yaml(tree: Any) -> bytes:
 
 
 def as_table(tree: Any, cell: str) -> bytes:
-    """Rows of cells as text, with nothing quoted."""
+    """Rows of cells as text, with nothing estimated."""
     rows = tree if isinstance(tree, list) else [tree]
     lines = [
         cell.join("" if c is None else str(c) for c in (row if isinstance(row, list) else [row]))

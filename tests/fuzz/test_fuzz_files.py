@@ -28,7 +28,7 @@ SLOWLY = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def tally():
+def accumulator():
     """How many inputs of each kind worked and were refused; printed at the end."""
     counts: dict[str, Counter[str]] = {}
     yield counts
@@ -90,18 +90,18 @@ def fuzz(kind: Kind, examples: int, folder, count: Counter[str], derandomize: bo
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_a_changed_file_is_used_or_refused(kind, tmp_path, tally, monkeypatch):
+def test_a_changed_file_is_used_or_refused(kind, tmp_path, accumulator, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    count = tally.setdefault(kind.name, Counter())
+    count = accumulator.setdefault(kind.name, Counter())
     fuzz(kind, max(5, round(FAST * kind.share / TOTAL)), tmp_path, count, derandomize=True)
     assert peak_bytes() < 2e9
 
 
 @SLOWLY
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_a_hundred_thousand_changed_files(kind, tmp_path, tally, monkeypatch):
+def test_a_hundred_thousand_changed_files(kind, tmp_path, accumulator, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    count = tally.setdefault(kind.name, Counter())
+    count = accumulator.setdefault(kind.name, Counter())
     share = float(os.environ.get("FEDSIM_FUZZ", "1"))
     fuzz(kind, round(share * SLOW * kind.share / TOTAL), tmp_path, count, derandomize=False)
     assert peak_bytes() < 2e9

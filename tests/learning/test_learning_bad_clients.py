@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fedsim.errors import ScenarioError
-from fedsim.learning import CorpusSpec, CorruptSpec, LearnerSpec, RoundLearning, speech_learner
-from fedsim.learning.corrupt import Corruption
-from fedsim.learning.intake import Intake
+from fedsim.learning import ByzantineSpec, CorpusSpec, LearnerSpec, RoundLearning, speech_learner
+from fedsim.learning.accumulator import Accumulator
+from fedsim.learning.byzantine import Byzantine
 from fedsim.learning.learner import SpeechLearner
 from fedsim.learning.local import TrainJob
-from fedsim.learning.spec import CORRUPTIONS
-from fedsim.learning.tally import Tally
+from fedsim.learning.spec import BYZANTINE_KINDS
+from fedsim.learning.update_validation import UpdateValidation
 
 PASSING = ("noise", "sign-flip")
 
@@ -32,26 +32,26 @@ def _round(learner: SpeechLearner, index: int, clients: list[int]) -> RoundLearn
 
 @given(st.integers(0, 2**40), st.floats(0.01, 1.0), st.integers(1, 300), st.integers(0, 300))
 def test_a_client_more_makes_nobody_else_bad(seed: int, share: float, fleet: int, more: int) -> None:
-    corruption = Corruption(CorruptSpec(share, "nan"), seed, 1)
-    few, many = corruption.bad(np.arange(fleet)), corruption.bad(np.arange(fleet + more))
+    byzantine = Byzantine(ByzantineSpec(share, "nan"), seed, 1)
+    few, many = byzantine.bad(np.arange(fleet)), byzantine.bad(np.arange(fleet + more))
     assert np.array_equal(few, many[:fleet])
     order = np.random.default_rng(0).permutation(fleet)
-    assert np.array_equal(corruption.bad(order), few[order])
+    assert np.array_equal(byzantine.bad(order), few[order])
 
 
 def test_as_many_are_bad_as_was_asked_for() -> None:
-    bad = Corruption(CorruptSpec(0.2, "nan"), 3, 1).bad(np.arange(100_000)).sum()
+    bad = Byzantine(ByzantineSpec(0.2, "nan"), 3, 1).bad(np.arange(100_000)).sum()
     assert abs(bad - 20_000) < 4 * np.sqrt(100_000 * 0.2 * 0.8)
-    assert Corruption(CorruptSpec(1.0, "nan"), 3, 1).bad(np.arange(99)).all()
-    assert not Corruption(None, 3, 1).bad(np.arange(99)).any()
+    assert Byzantine(ByzantineSpec(1.0, "nan"), 3, 1).bad(np.arange(99)).all()
+    assert not Byzantine(None, 3, 1).bad(np.arange(99)).any()
 
 
 def test_garbage_that_passes_by_hand() -> None:
     base = np.array([1.0, 2.0, 3.0, 9.0], np.float32)  # three weights, and state that travels with them
     honest = np.array([4.0, 6.0, 3.0, 5.0], np.float32)  # 5 away
-    flipped = Corruption(CorruptSpec(0.2, "sign-flip", 2.0), 1, 3).trained(honest, base, 7, 0, 0)
+    flipped = Byzantine(ByzantineSpec(0.2, "sign-flip", 2.0), 1, 3).trained(honest, base, 7, 0, 0)
     assert flipped.tolist() == [-5.0, -6.0, 3.0, 5.0]
-    noise = Corruption(CorruptSpec(0.2, "noise", 2.0), 1, 3)
+    noise = Byzantine(ByzantineSpec(0.2, "noise", 2.0), 1, 3)
     sent = noise.trained(honest, base, 7, 0, 0)
     assert np.linalg.norm(sent[:3] - base[:3]) == pytest.approx(10.0, rel=1e-6)
     assert sent[3] == 5.0
@@ -60,36 +60,39 @@ def test_garbage_that_passes_by_hand() -> None:
         assert not np.array_equal(sent, noise.trained(honest, base, *other))
 
 
-@pytest.mark.parametrize("kind", CORRUPTIONS)
+@pytest.mark.parametrize("kind", BYZANTINE_KINDS)
 def test_what_is_worthless_is_refused_and_the_rest_let_in(kind: str) -> None:
     base = np.random.default_rng(0).normal(size=100).astype(np.float32)
-    corruption, intake = Corruption(CorruptSpec(0.2, kind), 1, 100), Intake(LearnerSpec(), [100], 100, 50.0)
-    sent = corruption.trained(base + np.float32(0.01), base, 7, 0, 0)
-    assert intake.offer(sent, base, 1.0, 1.0, 0) is (kind in PASSING)
-    assert (corruption.untrained(base) is None) is (kind in PASSING)
+    byzantine, validation = (
+        Byzantine(ByzantineSpec(0.2, kind), 1, 100),
+        UpdateValidation(LearnerSpec(), [100], 100, 50.0),
+    )
+    sent = byzantine.trained(base + np.float32(0.01), base, 7, 0, 0)
+    assert validation.offer(sent, base, 1.0, 1.0, 0) is (kind in PASSING)
+    assert (byzantine.untrained(base) is None) is (kind in PASSING)
 
 
 @pytest.mark.parametrize(
     ("fields", "key"),
     [
-        ({"share": 0.0, "kind": "nan"}, "learning.corrupt.share"),
-        ({"share": 1.5, "kind": "nan"}, "learning.corrupt.share"),
-        ({"share": 0.5, "kind": "evil"}, "learning.corrupt.kind"),
-        ({"share": 0.5, "kind": "noise", "scale": float("nan")}, "learning.corrupt.scale"),
+        ({"share": 0.0, "kind": "nan"}, "learning.byzantine.share"),
+        ({"share": 1.5, "kind": "nan"}, "learning.byzantine.share"),
+        ({"share": 0.5, "kind": "evil"}, "learning.byzantine.kind"),
+        ({"share": 0.5, "kind": "noise", "scale": float("nan")}, "learning.byzantine.scale"),
     ],
 )
 def test_impossible_bad_clients_name_their_key(fields: dict[str, Any], key: str) -> None:
     with pytest.raises(ScenarioError) as caught:
-        CorruptSpec(**fields)
+        ByzantineSpec(**fields)
     assert caught.value.key == key
 
 
 @pytest.mark.parametrize("compression", ["none", "top-k"])
 def test_a_federation_with_rejected_clients_is_one_without_them(small: LearnerSpec, compression: str) -> None:
     clean = replace(small, compression=compression, clients_per_round=6, aggregate="fedadam")
-    spoilt = replace(clean, corrupt=CorruptSpec(0.5, "nan"))
+    spoilt = replace(clean, byzantine=ByzantineSpec(0.5, "nan"))
     with speech_learner(clean, 6) as without, speech_learner(spoilt, 6) as learner:
-        bad = learner._corruption.bad(np.arange(6))
+        bad = learner._byzantine.bad(np.arange(6))
         assert 0 < bad.sum() < 6
         for r in range(2):
             outcome = _round(learner, r, list(range(6)))
@@ -101,7 +104,7 @@ def test_a_federation_with_rejected_clients_is_one_without_them(small: LearnerSp
 
 
 def test_a_flipped_sign_goes_exactly_backwards(small: LearnerSpec) -> None:
-    spec = replace(small, corrupt=CorruptSpec(1.0, "sign-flip"))
+    spec = replace(small, byzantine=ByzantineSpec(1.0, "sign-flip"))
     with speech_learner(small, 5) as ahead, speech_learner(spec, 5) as back:
         begin = ahead.weights().astype(np.float64)
         for learner in (ahead, back):
@@ -128,10 +131,10 @@ class _Instant:
     def __init__(self, versions: int, size: int) -> None:
         self.versions = np.zeros((versions, size), np.float32)
 
-    def run(self, jobs: list[TrainJob]) -> Iterator[tuple[Tally, NDArray[np.float32]]]:
+    def run(self, jobs: list[TrainJob]) -> Iterator[tuple[Accumulator, NDArray[np.float32]]]:
         for job in jobs:
-            tally = Tally(1.0 + job.client, 1, 1, np.ones((2, 64)))
-            yield tally, self.versions[job.version]
+            accumulator = Accumulator(1.0 + job.client, 1, 1, np.ones((2, 64)))
+            yield accumulator, self.versions[job.version]
 
     def close(self) -> None:
         """Nothing to end."""
@@ -151,7 +154,7 @@ def test_a_learner_keeps_nothing_of_an_update_but_a_few_numbers(small: LearnerSp
 
     peak_bytes(1, 0)
     few, many = peak_bytes(20, 1), peak_bytes(220, 2)
-    assert (many - few) / 200 < 800  # a tally alone takes more than a kilobyte
+    assert (many - few) / 200 < 800  # a accumulator alone takes more than a kilobyte
     learner.close()
 
 
@@ -169,14 +172,14 @@ FIVE = LearnerSpec(
     evaluation_seconds=20.0,
     trim=0.2,
 )
-LIES = CorruptSpec(0.2, "noise", 10.0)
+LIES = ByzantineSpec(0.2, "noise", 10.0)
 ONE_LIAR = 10  # a seed with which one of the five clients draws the lot of a bad one
 
 
 def _trained(spec: LearnerSpec) -> tuple[NDArray[np.float64], list[dict[str, float]]]:
     """What all rounds of five clients change in the model, and the validation metrics on the way."""
     with speech_learner(spec, ONE_LIAR) as learner:
-        assert learner._corruption.bad(np.arange(5)).sum() == (spec.corrupt is not None)
+        assert learner._byzantine.bad(np.arange(5)).sum() == (spec.byzantine is not None)
         begin, course = learner.weights().astype(np.float64), [learner.initial_metrics()]
         for r in range(spec.rounds):
             outcome = _round(learner, r, list(range(spec.clients)))
@@ -191,8 +194,8 @@ def _trained(spec: LearnerSpec) -> tuple[NDArray[np.float64], list[dict[str, flo
 def test_one_round_with_a_liar_throws_a_mean_far_off_and_a_trimmed_mean_little() -> None:
     few = replace(FIVE, rounds=1, local_steps=2, batch_size=2, corpus=CorpusSpec(speakers=9, minutes=2))
     honest, _ = _trained(few)
-    mean, _ = _trained(replace(few, corrupt=LIES))
-    trimmed, _ = _trained(replace(few, corrupt=LIES, aggregate="trimmed-mean"))
+    mean, _ = _trained(replace(few, byzantine=LIES))
+    trimmed, _ = _trained(replace(few, byzantine=LIES, aggregate="trimmed-mean"))
     length = np.linalg.norm(honest)
     # a fifth of noise that is ten times as long as an update, which is longer than a mean of updates
     assert np.linalg.norm(mean - honest) > 1.5 * length
@@ -205,8 +208,10 @@ def test_one_round_with_a_liar_throws_a_mean_far_off_and_a_trimmed_mean_little()
 def test_a_trimmed_mean_learns_among_liars_and_a_mean_does_not(capsys: pytest.CaptureFixture[str]) -> None:
     course = {
         "honest, fedavg": _trained(FIVE)[1],
-        "one liar of five, fedavg": _trained(replace(FIVE, corrupt=LIES))[1],
-        "one liar of five, trimmed-mean": _trained(replace(FIVE, corrupt=LIES, aggregate="trimmed-mean"))[1],
+        "one liar of five, fedavg": _trained(replace(FIVE, byzantine=LIES))[1],
+        "one liar of five, trimmed-mean": _trained(replace(FIVE, byzantine=LIES, aggregate="trimmed-mean"))[
+            1
+        ],
     }
     with capsys.disabled():
         print("\n\nValidation loss every four rounds")

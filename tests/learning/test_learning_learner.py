@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from fedsim.errors import FedsimError, RunError, ScenarioError
 from fedsim.learning import LearnerSpec, RoundLearning, checkpoint, speech_learner
 from fedsim.learning.learner import SpeechLearner
-from fedsim.learning.local import Tally, TrainJob
+from fedsim.learning.local import Accumulator, TrainJob
 
 
 def _round(
@@ -94,14 +94,14 @@ class _Doctored:
     def __init__(self, pool: Any, spoil: dict[int, str]) -> None:
         self.pool, self.spoil, self.versions = pool, spoil, pool.versions
 
-    def run(self, jobs: list[Any]) -> Iterator[tuple[Tally, NDArray[np.float32]]]:
-        for job, (tally, weights) in zip(jobs, self.pool.run(jobs), strict=True):
+    def run(self, jobs: list[Any]) -> Iterator[tuple[Accumulator, NDArray[np.float32]]]:
+        for job, (accumulator, weights) in zip(jobs, self.pool.run(jobs), strict=True):
             fault = self.spoil.get(getattr(job, "client", -1))
             if fault == "nan":
                 weights[7] = np.nan
             elif fault == "loss":
-                tally = replace(tally, loss=math.inf)
-            yield tally, weights[:-1] if fault == "shape" else weights
+                accumulator = replace(accumulator, loss=math.inf)
+            yield accumulator, weights[:-1] if fault == "shape" else weights
 
     def close(self) -> None:
         self.pool.close()

@@ -61,7 +61,7 @@ def test_every_training_utterance_is_in_exactly_one_part(
     if way != "dirichlet-quality" and share in (0.0, 1.0):
         assert (divided.quality[:-2] > 0).all() == (share == 1.0)
     apart = partition.divide(corpus, replace(spec, pooled=False), seed)
-    assert np.array_equal(apart.quality, divided.quality)  # the yardstick hears the same recordings
+    assert np.array_equal(apart.quality, divided.quality)  # the baseline hears the same recordings
 
 
 def test_natural_parts_are_clients_where_the_list_names_them() -> None:

@@ -232,7 +232,7 @@ COLUMNS = (
 
 
 def _common_voice(root: Path, columns: Row = COLUMNS, held_out: bool = True) -> Path:
-    """A folder as Common Voice 7 has it: real mp3 clips, a bare quote, an unlisted and a broken clip."""
+    """A folder as Common Voice 7 has it: real mp3 clips, a bare estimate, an unlisted and a broken clip."""
     folder = root / "it"
     (folder / "clips").mkdir(parents=True)
     clips = [("s1", "a", 'disse "ciao'), ("s1", "b", "sì"), ("s2", "c", "due"), ("s3", "d", "tre"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fedsim.errors import ScenarioError
-from fedsim.learning import LearnerSpec, checkpoint, model, speech_learner, state, yardsticks
+from fedsim.learning import LearnerSpec, baselines, checkpoint, model, speech_learner, state
 from fedsim.learning.local import Trainer, TrainJob
 
 
@@ -107,7 +107,7 @@ def test_the_optimizers_state_makes_the_round_trip(small: LearnerSpec) -> None:
 
 def test_centralised_carries_everything_from_round_to_round(small: LearnerSpec) -> None:
     """Rounds of one pooled client hand weights, moments and step count on unchanged."""
-    spec = yardsticks.centralised(replace(small, clients_per_round=2, learning_rate=1e-3))
+    spec = baselines.centralised(replace(small, clients_per_round=2, learning_rate=1e-3))
     assert (spec.clients_per_round, spec.local_steps) == (1, 2)
     federated = _train(spec, rounds=2)
     trainer = Trainer(spec, 5)
@@ -124,7 +124,7 @@ def test_centralised_carries_everything_from_round_to_round(small: LearnerSpec) 
 
 
 def test_local_only_hears_one_part(small: LearnerSpec) -> None:
-    spec = yardsticks.local_only(small, part=1)
+    spec = baselines.local_only(small, part=1)
     trainer = Trainer(spec, 5)
     assert {trainer.corpus.speaker[u] for c in range(9) for u in trainer.partition.utterances(c)} == {
         trainer.corpus.speaker[trainer.partition.parts[1][0]]

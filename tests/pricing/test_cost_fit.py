@@ -14,7 +14,7 @@ from fedsim.cli.fit import answer, command, in_words
 from fedsim.errors import InputError
 from fedsim.hardware import load_device
 from fedsim.pricing import Pricer, Technique, load_trace
-from fedsim.pricing.fit import Fit, micro_batches, techniques
+from fedsim.pricing.advice import Fit, micro_batches, techniques
 from fedsim.pricing.technique import every
 
 BATCH, SAMPLES = 4, 12 * 16_000

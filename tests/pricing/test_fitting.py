@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim.pricing.fitting import (
+from fedsim.pricing.rates import FEATURES, Rates
+from fedsim.pricing.regression import (
     Cells,
     Limits,
     choose,
@@ -18,8 +19,7 @@ from fedsim.pricing.fitting import (
     predicted_s,
     scaled,
 )
-from fedsim.pricing.fitting import non_negative_least_squares as solve
-from fedsim.pricing.rates import FEATURES, Rates
+from fedsim.pricing.regression import non_negative_least_squares as solve
 
 LIMITS = Limits({"fp32": 1e12, "mixed": 8e12}, 50e9)
 TRUE = {

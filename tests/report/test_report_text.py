@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.report import text
+from fedsim.report.closeup import sample
 from fedsim.report.figures.convergence import round_ticks
 from fedsim.report.figures.participation import edges
 from fedsim.report.figures.rounds import bins
-from fedsim.report.moment import sample
 from fedsim.report.style import balanced, columns
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fedsim.report import words
+from fedsim.report.closeup import choose
 from fedsim.report.digest import SAMPLE, _Thinned, digest
 from fedsim.report.figures import CHARTS
 from fedsim.report.figures.phases import split
-from fedsim.report.moment import choose
 from fedsim.results import OUTCOMES, load
 
 FINDINGS = {chart.name: chart.title for chart in CHARTS}
@@ -176,11 +176,11 @@ def test_the_round_to_look_at_is_rich_and_usual():
 
 
 def test_the_straggler_is_the_last_to_complete(found):
-    moment = found.moment
-    frame = found.run.frame("clients", rounds=(moment.round, moment.round))
+    closeup = found.closeup
+    frame = found.run.frame("clients", rounds=(closeup.round, closeup.round))
     done = frame[frame["outcome"] == "completed"].sort_values("ended_s")
-    assert moment.client[moment.straggler] == done["client"].iloc[-1]
-    assert moment.lead_s == pytest.approx(done["ended_s"].iloc[-1] - done["ended_s"].iloc[-2])
+    assert closeup.client[closeup.straggler] == done["client"].iloc[-1]
+    assert closeup.lead_s == pytest.approx(done["ended_s"].iloc[-1] - done["ended_s"].iloc[-2])
 
 
 @pytest.mark.parametrize("chunks", [[5000], [1] * 40 + [7000, 3], [1500, 1500, 1]])

@@ -19,7 +19,7 @@ def _clients(index):
 
 def _record(index):
     clients = _clients(index)
-    row = {"round": index, "start_s": index, "end_s": index + 1, **tables.tally(clients)}
+    row = {"round": index, "start_s": index, "end_s": index + 1, **tables.totals(clients)}
     metrics = [("loss", "validation", index / 3)] if index % 100 == 0 else []
     return Record(
         index,

@@ -21,7 +21,7 @@ from fedsim.errors import FedsimError, RunError
 from fedsim.results import OUTCOMES, RunWriter, load, manifest, new_run_dir, parts, writer
 from fedsim.results.columns import CLIENTS, ROUNDS, SUMMARY, TABLES, markdown, schema
 from fedsim.results.outcomes import MEANINGS
-from fedsim.results.tables import tally
+from fedsim.results.tables import totals
 
 DEVICES = ("raspberry-pi-4", "jetson-xavier-nx", "snapdragon-870")
 
@@ -403,8 +403,8 @@ def test_the_summary_adds_up_with_the_tables(tmp_path_factory, sizes, seed):
             assert entry["mean_compute_s"] is None
 
 
-def test_tally_by_hand():
-    row = tally(
+def test_totals_by_hand():
+    row = totals(
         {
             "outcome": ["completed", "oom", "late"],
             "download_s": [1, 2, 3],

@@ -6,8 +6,8 @@ import pytest
 from fedsim import results
 from fedsim import simulation as run
 from fedsim.errors import InputError
-from fedsim.learning import CorruptSpec
-from fedsim.learning.corrupt import Corruption
+from fedsim.learning import ByzantineSpec
+from fedsim.learning.byzantine import Byzantine
 from fedsim.scenario import load
 
 SCENARIO = """
@@ -33,12 +33,12 @@ def scenario(tmp_path, tmp_path_factory, monkeypatch):
 
 
 def test_rejected_clients_are_counted_everywhere_and_change_no_time(scenario, tmp_path):
-    corrupt = ("learning.corrupt.share=0.4", "learning.corrupt.kind=inf")
-    found = results.load(run.run(scenario(*corrupt), tmp_path / "bad"))
+    byzantine = ("learning.byzantine.share=0.4", "learning.byzantine.kind=inf")
+    found = results.load(run.run(scenario(*byzantine), tmp_path / "bad"))
     timed = results.load(run.run(scenario("learning=null"), tmp_path / "timed"))
     clients = found.clients
     delivered = (timed.clients["outcome"] == "completed").to_numpy()
-    bad = Corruption(CorruptSpec(0.4, "inf"), 3, 1).bad(clients["client"].to_numpy()) & delivered
+    bad = Byzantine(ByzantineSpec(0.4, "inf"), 3, 1).bad(clients["client"].to_numpy()) & delivered
     assert 0 < bad.sum() < delivered.sum()
     assert ((clients["outcome"] == "rejected").to_numpy() == bad).all()
     assert ((clients["outcome"] == "completed").to_numpy() == delivered & ~bad).all()
@@ -55,11 +55,14 @@ def test_rejected_clients_are_counted_everywhere_and_change_no_time(scenario, tm
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("learning.corrupt={kind: evil, share: 0.2}", "learning.corrupt.kind: 'evil' is not one of 'nan'"),
-        ("learning.corrupt={kind: nan, share: 1.5}", "learning.corrupt.share: 1.5 is not at most 1"),
-        ("learning.corrupt={kind: noise}", "learning.corrupt.share: is missing"),
         (
-            "learning.corrupt={kind: nan, share: 0.2, scale: 3}",
+            "learning.byzantine={kind: evil, share: 0.2}",
+            "learning.byzantine.kind: 'evil' is not one of 'nan'",
+        ),
+        ("learning.byzantine={kind: nan, share: 1.5}", "learning.byzantine.share: 1.5 is not at most 1"),
+        ("learning.byzantine={kind: noise}", "learning.byzantine.share: is missing"),
+        (
+            "learning.byzantine={kind: nan, share: 0.2, scale: 3}",
             "the key 'scale' belongs to noise or sign-flip, not to 'nan'",
         ),
         ("learning.largest_update=0", "learning.largest_update: 0 is not above 0"),

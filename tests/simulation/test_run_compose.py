@@ -6,7 +6,7 @@ from fedsim.learning import FinetuneSpec, LearnerSpec
 from fedsim.learning.spec import CorpusSpec
 from fedsim.scenario import model
 
-ABOUT_THE_RUN = {"yardstick", "alone"}  # what is run at all, which is no matter of the learner
+ABOUT_THE_RUN = {"baseline", "alone"}  # what is run at all, which is no matter of the learner
 
 
 def shared_defaults(block, spec):

@@ -57,9 +57,9 @@ def same(some, others):
 @pytest.mark.parametrize("select", ["random", "memory-aware"])
 def test_many_ends_at_a_time_are_as_one_by_one(simulation, select):
     many, single = simulation(select), simulation(select)
-    single._server.windows = None
+    single._process.windows = None
     same(list(many), list(single))
-    assert many._server.windows.worked_through > 100
+    assert many._process.windows.worked_through > 100
 
 
 def test_from_the_middle_of_a_window_it_goes_on_as_if_it_had_never_stopped(simulation):
@@ -68,7 +68,7 @@ def test_from_the_middle_of_a_window_it_goes_on_as_if_it_had_never_stopped(simul
     for record in undisturbed:
         whole.append(record)
         states.append(undisturbed.state())
-        inside.append(undisturbed._server.windows._inside is not None)
+        inside.append(undisturbed._process.windows._inside is not None)
     assert sum(inside) > 3
     for stop in np.flatnonzero(inside)[[0, 1, -1]] + 1:
         same(list(simulation("random", states[stop - 1])), whole[stop:])

@@ -136,4 +136,4 @@ def test_long_training_on_a_passively_cooled_phone_slows_down(epochs):
     # 800 s at full speed: 200 s cool, then 600 s of work at half speed. At half the speed to begin
     # with: 1600 s, of which 200 s cool and 1400 s of work at half of that.
     expected = [8.0, 16.0] if epochs == 1 else [200.0 + 1200.0, 200.0 + 2800.0]
-    assert it.quote(np.arange(2), 0, 0.0).compute_s.tolist() == expected
+    assert it.estimate(np.arange(2), 0, 0.0).compute_s.tolist() == expected

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fedsim.errors import FedsimError
 from fedsim.pricing.trace import load_trace, parse_trace
 from fedsim.tracing import configs
-from fedsim.tracing.fit import FitError, fit, monomials
+from fedsim.tracing.interpolation import FitError, fit, monomials
 from fedsim.tracing.objective import VARIANTS, Step, Variant
 from fedsim.tracing.trace import VerificationError, dumps, verify
 

@@ -12,8 +12,8 @@ from fedsim import hardware, yamlfile
 from fedsim.errors import CorpusError, HardwareError, RunError, ScenarioError
 from fedsim.learning import CorpusSpec
 from fedsim.learning.corpus import common_voice, manifest
-from fedsim.scenario import load, references
-from fedsim.scenario.references import ALLOWED
+from fedsim.scenario import file_access, load
+from fedsim.scenario.file_access import ALLOWED
 from fedsim.simulation import execute
 
 DEVICE = yamlfile.load(Path(hardware.load_device("raspberry-pi-4").file))
@@ -98,7 +98,7 @@ def test_its_own_files_the_catalogue_and_what_the_user_names_are_used(house):
     assert load(file, [f"fleet.mix.0={{device: {mine}, share: 1.0}}"]).scenario.fleet.mix[0].device == mine
     with pytest.raises(ScenarioError, match="outside"):
         load(file, ["seed=3"])
-    assert load(file, reach=ALLOWED).scenario.fleet.mix[0].device.endswith("mine/device.yaml")
+    assert load(file, access=ALLOWED).scenario.fleet.mix[0].device.endswith("mine/device.yaml")
 
 
 def test_a_file_cannot_allow_itself_to_reach_out(house):
@@ -108,10 +108,10 @@ def test_a_file_cannot_allow_itself_to_reach_out(house):
     file.write_text(yamlfile.dump(data))
     with pytest.raises(ScenarioError, match=r"learning\.corpus\.outside: is true, and only the command line"):
         load(file)
-    assert load(file, reach=ALLOWED).scenario.learning.corpus.outside is True
+    assert load(file, access=ALLOWED).scenario.learning.corpus.outside is True
     assert load(file, ["learning.corpus.outside=true"]).scenario.learning.corpus.outside is True
     assert load(scenario(house, speech="speech.csv")).scenario.learning.corpus.outside is False
-    assert load(scenario(house, speech="speech.csv"), reach=ALLOWED).scenario.learning.corpus.outside is True
+    assert load(scenario(house, speech="speech.csv"), access=ALLOWED).scenario.learning.corpus.outside is True
 
 
 def test_a_language_is_no_path(house):
@@ -179,7 +179,7 @@ def test_a_run_goes_on_with_the_files_that_it_was_made_from_and_no_others(house)
     with pytest.raises(ScenarioError, match=r"availability\.file: .* lies outside of the folder"):
         execute.resume(house / "again")
     assert not (house / "again" / "summary.json").exists()
-    execute.resume(house / "again", reach=ALLOWED)
+    execute.resume(house / "again", access=ALLOWED)
 
 
 def test_a_colleagues_run_cannot_reach_my_files(house):
@@ -228,4 +228,4 @@ def test_shipped_scenarios_may_name_files_of_the_working_directory(house):
     (house / "here" / "asterisk-it").mkdir()
     (house / "here" / "asterisk-it" / "manifest.csv").write_text(LINES)
     assert load("real-italian").scenario.learning.corpus.path == "asterisk-it/manifest.csv"
-    assert references.FILE_KEYS
+    assert file_access.FILE_KEYS

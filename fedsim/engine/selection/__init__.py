@@ -7,11 +7,20 @@ only clients that are online and not busy, and looks at no more of the fleet tha
 
 from __future__ import annotations
 
-from fedsim.engine.selection.base import Selection, Selector, Turn
+from fedsim.engine.selection.base import Selection, SelectionRequest, Selector
 from fedsim.engine.selection.fastest_first import FastestFirst
 from fedsim.engine.selection.memory_aware import MemoryAware
 from fedsim.engine.selection.oort import Oort
 from fedsim.engine.selection.random import Random
 from fedsim.engine.selection.round_robin import RoundRobin
 
-__all__ = ["FastestFirst", "MemoryAware", "Oort", "Random", "RoundRobin", "Selection", "Selector", "Turn"]
+__all__ = [
+    "FastestFirst",
+    "MemoryAware",
+    "Oort",
+    "Random",
+    "RoundRobin",
+    "Selection",
+    "SelectionRequest",
+    "Selector",
+]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.engine.presence import Presence
+from fedsim.engine.availability_cache import AvailabilityCache
 from fedsim.engine.records import ClientRounds
 from fedsim.engine.selection.drawn import AcceptEach, Drawn
 from fedsim.engine.world import Bools, Ints, World
@@ -22,7 +22,7 @@ Accept = Callable[[Ints], Bools]
 
 
 @dataclass(frozen=True)
-class Turn:
+class SelectionRequest:
     """One occasion on which the server chooses clients.
 
     Attributes:
@@ -43,15 +43,15 @@ class Turn:
 class Selector(Protocol):
     """A policy at work in one simulation."""
 
-    def choose(self, turn: Turn) -> Ints:
-        """Clients to dispatch: online, not busy, each once, at most ``turn.count``; in whatever order."""
+    def choose(self, request: SelectionRequest) -> Ints:
+        """Clients to dispatch: online, not busy, each once, at most ``request.count``; in whatever order."""
         ...
 
     def drawn(self) -> Drawn | None:
-        """For many turns that want one client each, in no order: the candidates of each.
+        """For many requests that want one client each, in no order: the candidates of each.
 
-        A turn chooses the first that is not at work, and that is what :meth:`choose` would choose.
-        None if what a turn chooses depends on more than that.
+        A request chooses the first that is not at work, and that is what :meth:`choose` would choose.
+        None if what a request chooses depends on more than that.
         """
         ...
 
@@ -71,7 +71,7 @@ class Selector(Protocol):
 class Selection(Protocol):
     """A policy as configured."""
 
-    def begin(self, world: World, presence: Presence, seed: int) -> Selector:
+    def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation of ``world``, with ``seed`` for its draws."""
         ...
 
@@ -80,7 +80,7 @@ class Memoryless:
     """The part of a selector that remembers nothing."""
 
     def drawn(self) -> Drawn | None:
-        """Only one turn at a time."""
+        """Only one request at a time."""
         return None
 
     def learn(self, clients: ClientRounds) -> None:
@@ -102,67 +102,69 @@ class Sampler:
     looked up in ascending order, in which the memory of a large fleet is read far faster.
     """
 
-    def __init__(self, world: World, presence: Presence, stream: int):
+    def __init__(self, world: World, availability: AvailabilityCache, stream: int):
         self.world = world
-        self.presence = presence
+        self.availability = availability
         self.stream = stream
         self._rate = 0.9  # share of draws that will do, as last seen: how many to look at together
 
-    def sample(self, turn: Turn, accept: Accept | None = None) -> Ints:
+    def sample(self, request: SelectionRequest, accept: Accept | None = None) -> Ints:
         """A uniform sample without replacement of the clients that are online, not busy and accepted.
 
         Args:
-            turn: how many, when, and who is busy.
+            request: how many, when, and who is busy.
             accept: a further test, of clients that are online.
 
         Returns:
-            int64[<= turn.count], ascending; shorter only if no more clients will do.
+            int64[<= request.count], ascending; shorter only if no more clients will do.
         """
         fleet = self.world.clients
         most = fleet // 2  # after so many draws, look at the fleet as a whole
-        if turn.count < 1:
+        if request.count < 1:
             return np.zeros(0, dtype=np.int64)
-        if fleet <= FEW or 2 * turn.count > most:
-            return self._whole(turn, accept)
+        if fleet <= FEW or 2 * request.count > most:
+            return self._whole(request, accept)
         known = good = nth = np.zeros(0, dtype=np.int64)
         seen = 0
         while seen < most:
-            step = int(1.1 * (turn.count - good.size) / self._rate) + min(turn.count + 2, 16)
+            step = int(1.1 * (request.count - good.size) / self._rate) + min(request.count + 2, 16)
             counter = np.arange(seen, min(seen + step, most))
-            uniform = rng.uniforms(self.stream, turn.number, counter)
+            uniform = rng.uniforms(self.stream, request.number, counter)
             fresh, place = _once((uniform * fleet).astype(np.int64), counter)
             if known.size:
                 new = ~np.isin(fresh, known, assume_unique=True)
                 fresh, place = fresh[new], place[new]
             seen += counter.size
-            will = will_do(self.presence, fresh, turn, accept)
+            will = will_do(self.availability, fresh, request, accept)
             good, nth = np.concatenate([good, fresh[will]]), np.concatenate([nth, place[will]])
             self._rate += (max(good.size, 1) / seen - self._rate) * min(seen / 64, 1.0)
-            if good.size >= turn.count:
-                return np.sort(_first(good, nth, turn.count))
+            if good.size >= request.count:
+                return np.sort(_first(good, nth, request.count))
             known = np.concatenate([known, fresh])
-        return self._whole(turn, accept)
+        return self._whole(request, accept)
 
     def drawn(self, accept: AcceptEach | None = None) -> Drawn | None:
-        """The candidates of many turns; None for a fleet so small that it is looked at as a whole."""
+        """The candidates of many requests; None for a fleet so small that it is looked at as a whole."""
         if self.world.clients <= FEW:
             return None
-        return Drawn(self.world.clients, self.presence, self.stream, accept)
+        return Drawn(self.world.clients, self.availability, self.stream, accept)
 
-    def _whole(self, turn: Turn, accept: Accept | None) -> Ints:
+    def _whole(self, request: SelectionRequest, accept: Accept | None) -> Ints:
         """The same by looking at every client, in an order drawn at random."""
         everyone = np.arange(self.world.clients, dtype=np.int64)
-        good = everyone[will_do(self.presence, everyone, turn, accept)]
-        place = rng.bits(self.stream ^ 0x2545F4914F6CDD1D, good, turn.number)
-        return np.sort(_first(good, place, turn.count))
+        good = everyone[will_do(self.availability, everyone, request, accept)]
+        place = rng.bits(self.stream ^ 0x2545F4914F6CDD1D, good, request.number)
+        return np.sort(_first(good, place, request.count))
 
 
-def will_do(presence: Presence, clients: Ints, turn: Turn, accept: Accept | None = None) -> Bools:
-    """Which clients are online and not busy at that turn, and accepted by a test of those who are."""
-    good = presence.until_s(clients, turn.time_s) > turn.time_s
-    if turn.busy.size:
-        place = np.searchsorted(turn.busy, clients)
-        good &= turn.busy.take(place, mode="clip") != clients
+def will_do(
+    availability: AvailabilityCache, clients: Ints, request: SelectionRequest, accept: Accept | None = None
+) -> Bools:
+    """Which clients are online and not busy at that request, and accepted by a test of those who are."""
+    good = availability.until_s(clients, request.time_s) > request.time_s
+    if request.busy.size:
+        place = np.searchsorted(request.busy, clients)
+        good &= request.busy.take(place, mode="clip") != clients
     if accept is not None and good.any():
         good[good] = accept(clients[good])
     return good

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fedsim import rng
+from fedsim.engine.availability_cache import AvailabilityCache
 from fedsim.engine.link import alone_s
-from fedsim.engine.presence import Presence
-from fedsim.engine.selection.base import Memoryless, Sampler, Selector, Turn
-from fedsim.engine.world import Floats, Ints, Quote, World
+from fedsim.engine.selection.base import Memoryless, Sampler, SelectionRequest, Selector
+from fedsim.engine.world import Floats, Ints, WorkEstimate, World
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class FastestFirst:
         if self.pool < 1:
             raise ValueError("a pool holds at least one client for each that is wanted")
 
-    def begin(self, world: World, presence: Presence, seed: int) -> Selector:
+    def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation."""
-        sampler = Sampler(world, presence, rng.key(seed, "selection", "fastest-first"))
+        sampler = Sampler(world, availability, rng.key(seed, "selection", "fastest-first"))
         return _FastestFirst(world, sampler, self.pool)
 
 
@@ -44,16 +44,16 @@ class _FastestFirst(Memoryless):
         self.sampler = sampler
         self.pool = pool
 
-    def choose(self, turn: Turn) -> Ints:
-        asked = self.sampler.sample(replace(turn, count=self.pool * turn.count))
+    def choose(self, request: SelectionRequest) -> Ints:
+        asked = self.sampler.sample(replace(request, count=self.pool * request.count))
         if not asked.size:
             return asked
-        takes_s = expected_s(self.world.quote(asked, turn.round_index, turn.time_s))
-        return asked[np.lexsort((asked, takes_s))][: turn.count]
+        takes_s = expected_s(self.world.estimate(asked, request.round_index, request.time_s))
+        return asked[np.lexsort((asked, takes_s))][: request.count]
 
 
-def expected_s(quote: Quote) -> Floats:
+def expected_s(estimate: WorkEstimate) -> Floats:
     """Seconds each client would take if nothing stopped it and the server's link were wide enough."""
-    down_s = quote.latency_s + alone_s(quote.download_bytes, quote.down_bytes_per_s)
-    up_s = quote.latency_s + alone_s(quote.upload_bytes, quote.up_bytes_per_s)
-    return down_s + quote.compute_s + up_s
+    down_s = estimate.latency_s + alone_s(estimate.download_bytes, estimate.down_bytes_per_s)
+    up_s = estimate.latency_s + alone_s(estimate.upload_bytes, estimate.up_bytes_per_s)
+    return down_s + estimate.compute_s + up_s

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedsim import rng
-from fedsim.engine.presence import Presence
-from fedsim.engine.selection.base import Memoryless, Sampler, Selector, Turn
+from fedsim.engine.availability_cache import AvailabilityCache
+from fedsim.engine.selection.base import Memoryless, Sampler, SelectionRequest, Selector
 from fedsim.engine.selection.drawn import Drawn
 from fedsim.engine.world import Bools, Floats, Ints, World
 
@@ -18,9 +18,9 @@ from fedsim.engine.world import Bools, Floats, Ints, World
 class MemoryAware:
     """Clients say what memory they have free, and who would run out at once is passed over."""
 
-    def begin(self, world: World, presence: Presence, seed: int) -> Selector:
+    def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation."""
-        return _MemoryAware(world, Sampler(world, presence, rng.key(seed, "selection", "memory-aware")))
+        return _MemoryAware(world, Sampler(world, availability, rng.key(seed, "selection", "memory-aware")))
 
 
 class _MemoryAware(Memoryless):
@@ -28,16 +28,16 @@ class _MemoryAware(Memoryless):
         self.world = world
         self.sampler = sampler
 
-    def choose(self, turn: Turn) -> Ints:
+    def choose(self, request: SelectionRequest) -> Ints:
         def fits(clients: Ints) -> Bools:
-            quote = self.world.quote(clients, turn.round_index, turn.time_s)
-            return quote.footprint_bytes <= quote.available_bytes
+            estimate = self.world.estimate(clients, request.round_index, request.time_s)
+            return estimate.footprint_bytes <= estimate.available_bytes
 
-        return self.sampler.sample(turn, fits)
+        return self.sampler.sample(request, fits)
 
     def drawn(self) -> Drawn | None:
         def fits(clients: Ints, round_index: Ints, time_s: Floats) -> Bools:
-            quote = self.world.quote(clients, round_index, time_s)
-            return quote.footprint_bytes <= quote.available_bytes
+            estimate = self.world.estimate(clients, round_index, time_s)
+            return estimate.footprint_bytes <= estimate.available_bytes
 
         return self.sampler.drawn(fits)

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.engine.presence import Presence
+from fedsim.engine.availability_cache import AvailabilityCache
 from fedsim.engine.records import COMPLETED, REJECTED, ClientRounds
-from fedsim.engine.selection.base import Sampler, Selector, Turn, will_do
+from fedsim.engine.selection.base import Sampler, SelectionRequest, Selector, will_do
 from fedsim.engine.selection.drawn import Drawn
 from fedsim.engine.world import Floats, Ints, World
 
@@ -59,18 +59,18 @@ class Oort:
         if not all(0.0 <= share <= 1.0 for share in shares) or self.penalty < 0.0 or self.pace[0] < 1:
             raise ValueError("Oort's shares lie between 0 and 1, its penalty is not negative")
 
-    def begin(self, world: World, presence: Presence, seed: int) -> Selector:
+    def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation."""
-        return _Oort(self, world, presence, seed)
+        return _Oort(self, world, availability, seed)
 
 
 class _Oort:
     """What it remembers of each client it has tried, in order of their first try."""
 
-    def __init__(self, policy: Oort, world: World, presence: Presence, seed: int):
+    def __init__(self, policy: Oort, world: World, availability: AvailabilityCache, seed: int):
         self.policy = policy
-        self.presence = presence
-        self.sampler = Sampler(world, presence, rng.key(seed, "selection", "oort", "explore"))
+        self.availability = availability
+        self.sampler = Sampler(world, availability, rng.key(seed, "selection", "oort", "explore"))
         self.stream = rng.key(seed, "selection", "oort", "exploit")
         self.place = np.full(world.clients, -1, dtype=np.int64)  # of a client in the arrays below
         self.client = np.zeros(0, dtype=np.int64)
@@ -82,35 +82,35 @@ class _Oort:
         self.percentile = policy.percentile
         self.gains: list[float] = []  # what each round brought
 
-    def choose(self, turn: Turn) -> Ints:
+    def choose(self, request: SelectionRequest) -> Ints:
         policy = self.policy
         share = max(policy.explore * policy.explore_decay**self.rounds, policy.explore_least)
-        ranked, useful = self._exploit(turn)
-        wanted = max(turn.count - int(turn.count * share), 0) if self.client.size else 0
+        ranked, useful = self._exploit(request)
+        wanted = max(request.count - int(request.count * share), 0) if self.client.size else 0
         old = ranked[: min(wanted, useful)]
 
         def untried(clients: Ints) -> NDArray[np.bool_]:
             return np.asarray(self.place[clients] < 0)
 
-        fresh = self.sampler.sample(_with(turn, turn.count - old.size), untried)
-        if fresh.size < turn.count - old.size:
-            old = ranked[: turn.count - fresh.size]
+        fresh = self.sampler.sample(_with(request, request.count - old.size), untried)
+        if fresh.size < request.count - old.size:
+            old = ranked[: request.count - fresh.size]
         return np.concatenate([old, fresh])
 
-    def _exploit(self, turn: Turn) -> tuple[Ints, int]:
+    def _exploit(self, request: SelectionRequest) -> tuple[Ints, int]:
         """Tried clients in order of choice, and how many of them, at the front, promise to be useful.
 
         First a draw by utility from those near the top, then the other useful ones; then those that
         took part often enough or never completed, the least tried first.
         """
-        rows = np.flatnonzero(will_do(self.presence, self.client, turn)) if self.client.size else _NONE
+        rows = np.flatnonzero(will_do(self.availability, self.client, request)) if self.client.size else _NONE
         useful = (self.times[rows] < self.policy.most_rounds) & (self.gain[rows] > 0.0)
         some, others = rows[useful], rows[~useful]
         if some.size:
             utility = self._utility(some)
-            least = np.sort(utility)[::-1][min(turn.count, some.size) - 1]
+            least = np.sort(utility)[::-1][min(request.count, some.size) - 1]
             top = utility >= self.policy.cutoff * least
-            draw = rng.uniforms(self.stream, self.client[some], turn.number)
+            draw = rng.uniforms(self.stream, self.client[some], request.number)
             key = np.log(draw) / utility  # Efraimidis and Spirakis, 2006: drawing by weight, none twice
             some = some[np.lexsort((self.client[some], -key, ~top))]
         others = others[np.lexsort((self.client[others], self.times[others]))]
@@ -130,7 +130,7 @@ class _Oort:
         return float(np.percentile(took, self.percentile)) if took.size else math.inf
 
     def drawn(self) -> Drawn | None:
-        """Only one turn at a time, since a turn depends on the one before."""
+        """Only one request at a time, since a request depends on the one before."""
         return None
 
     def learn(self, clients: ClientRounds) -> None:
@@ -177,5 +177,5 @@ class _Oort:
         self.gains = [float(g) for g in state["gains"]]
 
 
-def _with(turn: Turn, count: int) -> Turn:
-    return Turn(turn.number, turn.round_index, turn.time_s, count, turn.busy)
+def _with(request: SelectionRequest, count: int) -> SelectionRequest:
+    return SelectionRequest(request.number, request.round_index, request.time_s, count, request.busy)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedsim import rng
-from fedsim.engine.presence import Presence
-from fedsim.engine.selection.base import Memoryless, Sampler, Selector, Turn
+from fedsim.engine.availability_cache import AvailabilityCache
+from fedsim.engine.selection.base import Memoryless, Sampler, SelectionRequest, Selector
 from fedsim.engine.selection.drawn import Drawn
 from fedsim.engine.world import Ints, World
 
@@ -15,17 +15,17 @@ from fedsim.engine.world import Ints, World
 class Random:
     """Each online client is as likely as any other."""
 
-    def begin(self, world: World, presence: Presence, seed: int) -> Selector:
+    def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation."""
-        return _Random(Sampler(world, presence, rng.key(seed, "selection", "random")))
+        return _Random(Sampler(world, availability, rng.key(seed, "selection", "random")))
 
 
 class _Random(Memoryless):
     def __init__(self, sampler: Sampler):
         self.sampler = sampler
 
-    def choose(self, turn: Turn) -> Ints:
-        return self.sampler.sample(turn)
+    def choose(self, request: SelectionRequest) -> Ints:
+        return self.sampler.sample(request)
 
     def drawn(self) -> Drawn | None:
         return self.sampler.drawn()

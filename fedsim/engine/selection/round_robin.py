@@ -7,36 +7,36 @@ from typing import Any
 
 import numpy as np
 
-from fedsim.engine.presence import Presence
+from fedsim.engine.availability_cache import AvailabilityCache
 from fedsim.engine.records import ClientRounds
-from fedsim.engine.selection.base import Selector, Turn, will_do
+from fedsim.engine.selection.base import SelectionRequest, Selector, will_do
 from fedsim.engine.selection.drawn import Drawn
 from fedsim.engine.world import Ints, World
 
 
 @dataclass(frozen=True)
 class RoundRobin:
-    """Each client in turn; who is offline or busy is passed over until the next time round."""
+    """Each client in request; who is offline or busy is passed over until the next time round."""
 
-    def begin(self, world: World, presence: Presence, seed: int) -> Selector:
+    def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation; ``seed`` plays no part."""
-        return _RoundRobin(world.clients, presence)
+        return _RoundRobin(world.clients, availability)
 
 
 class _RoundRobin:
-    def __init__(self, clients: int, presence: Presence):
+    def __init__(self, clients: int, availability: AvailabilityCache):
         self.clients = clients
-        self.presence = presence
+        self.availability = availability
         self.next = 0
 
-    def choose(self, turn: Turn) -> Ints:
+    def choose(self, request: SelectionRequest) -> Ints:
         found: list[Ints] = []
-        missing, looked_at, step = turn.count, 0, turn.count + 8
+        missing, looked_at, step = request.count, 0, request.count + 8
         while missing and looked_at < self.clients:
             step = min(step, self.clients - looked_at)
             some = (self.next + looked_at + np.arange(step, dtype=np.int64)) % self.clients
             looked_at += step
-            good = some[will_do(self.presence, some, turn)][:missing]
+            good = some[will_do(self.availability, some, request)][:missing]
             found.append(good)
             missing -= good.size
             step *= 2
@@ -46,7 +46,7 @@ class _RoundRobin:
         return chosen
 
     def drawn(self) -> Drawn | None:
-        """Only one turn at a time, since a turn depends on the one before."""
+        """Only one request at a time, since a request depends on the one before."""
         return None
 
     def learn(self, clients: ClientRounds) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from fedsim.report.closeup import Closeup
 from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
 from fedsim.report.live import by, chart, figures
-from fedsim.report.moment import Moment
 from fedsim.report.style import Canvas, Theme, canvas, legend
 from fedsim.report.text import duration, name, plural, time_unit
 from fedsim.report.words import OUTCOME_WORDS
@@ -21,34 +21,34 @@ _COMPLETED = OUTCOMES.index("completed")
 
 def title(digest: Digest) -> str:
     """The finding: who held the round up, and by how much."""
-    moment = digest.moment
-    assert moment is not None
-    if moment.straggler is None:
-        return f"Round {moment.round}: nobody completed in {duration(moment.end_s - moment.start_s)}"
-    who = f"client {moment.client[moment.straggler]} ({name(moment.device[moment.straggler])})"
-    last_s = float(moment.ended_s[moment.straggler])
-    if moment.end_s - last_s > 0.01 * max(moment.end_s - moment.start_s, 1e-9):
+    closeup = digest.closeup
+    assert closeup is not None
+    if closeup.straggler is None:
+        return f"Round {closeup.round}: nobody completed in {duration(closeup.end_s - closeup.start_s)}"
+    who = f"client {closeup.client[closeup.straggler]} ({name(closeup.device[closeup.straggler])})"
+    last_s = float(closeup.ended_s[closeup.straggler])
+    if closeup.end_s - last_s > 0.01 * max(closeup.end_s - closeup.start_s, 1e-9):
         return (
-            f"Round {moment.round} closes after {duration(moment.end_s - moment.start_s)}, "
-            f"{duration(moment.end_s - last_s)} after its last update, from {who}"
+            f"Round {closeup.round} closes after {duration(closeup.end_s - closeup.start_s)}, "
+            f"{duration(closeup.end_s - last_s)} after its last update, from {who}"
         )
-    if math.isfinite(moment.lead_s) and moment.lead_s > 0:
-        return f"Round {moment.round} waits {duration(moment.lead_s)} for its last client alone: {who}"
-    return f"Round {moment.round} ends with {who} after {duration(moment.end_s - moment.start_s)}"
+    if math.isfinite(closeup.lead_s) and closeup.lead_s > 0:
+        return f"Round {closeup.round} waits {duration(closeup.lead_s)} for its last client alone: {who}"
+    return f"Round {closeup.round} ends with {who} after {duration(closeup.end_s - closeup.start_s)}"
 
 
-def _row(ax: Axes, moment: Moment, at: int, theme: Theme, origin: float, second: float) -> None:
-    start = (float(moment.dispatched_s[at]) - origin) / second
+def _row(ax: Axes, closeup: Closeup, at: int, theme: Theme, origin: float, second: float) -> None:
+    start = (float(closeup.dispatched_s[at]) - origin) / second
     for phase, seconds in (
-        ("download", moment.download_s[at]),
-        ("compute", moment.compute_s[at]),
-        ("upload", moment.upload_s[at]),
+        ("download", closeup.download_s[at]),
+        ("compute", closeup.compute_s[at]),
+        ("upload", closeup.upload_s[at]),
     ):
         ax.barh(at, seconds / second, left=start, height=0.68, color=theme.phase[phase])
         start += float(seconds) / second
-    word = OUTCOMES[moment.outcome[at]]
-    end = (float(moment.ended_s[at]) - origin) / second
-    close = (moment.end_s - origin) / second
+    word = OUTCOMES[closeup.outcome[at]]
+    end = (float(closeup.ended_s[at]) - origin) / second
+    close = (closeup.end_s - origin) / second
     if word == "completed":
         if close > end:
             ax.barh(at, close - end, left=end, height=0.16, color=theme.phase["waiting"])
@@ -75,26 +75,26 @@ def _row(ax: Axes, moment: Moment, at: int, theme: Theme, origin: float, second:
 
 def draw(digest: Digest, theme: Theme) -> Canvas:
     """Draw the round."""
-    moment = digest.moment
-    assert moment is not None
-    size = moment.client.size
-    origin = min(moment.start_s, float(moment.dispatched_s.min()))
-    until = max(moment.end_s, float(moment.ended_s.max()))
+    closeup = digest.closeup
+    assert closeup is not None
+    size = closeup.client.size
+    origin = min(closeup.start_s, float(closeup.dispatched_s.min()))
+    until = max(closeup.end_s, float(closeup.ended_s.max()))
     second, unit = time_unit(until - origin)
     with canvas(theme, title(digest), 1.2 + 0.205 * max(size, 3)) as frame:
         (ax,) = frame.axes()
         ax.set_xlim(0, max((until - origin) / second, 1e-9) * 1.02)
         for at in range(size):
-            _row(ax, moment, at, theme, origin, second)
+            _row(ax, closeup, at, theme, origin, second)
         for phase, label in (("download", "download"), ("compute", "compute"), ("upload", "upload")):
             ax.barh([0], [0], color=theme.phase[phase], label=label)
         ax.barh([0], [0], color=theme.phase["waiting"], label="waiting")
-        ax.axvline((moment.end_s - origin) / second, color=theme.ink, linewidth=1.0, linestyle=(0, (4, 2)))
-        rows = [f"{name(d, 20)}  {c}" for d, c in zip(moment.device, moment.client, strict=True)]
+        ax.axvline((closeup.end_s - origin) / second, color=theme.ink, linewidth=1.0, linestyle=(0, (4, 2)))
+        rows = [f"{name(d, 20)}  {c}" for d, c in zip(closeup.device, closeup.client, strict=True)]
         ax.set_yticks(range(size), rows)
         ax.tick_params(axis="y", labelcolor=theme.ink, labelsize=8)
-        if moment.straggler is not None:
-            last = ax.get_yticklabels()[moment.straggler]
+        if closeup.straggler is not None:
+            last = ax.get_yticklabels()[closeup.straggler]
             last.set_fontweight("bold")
             last.set_color("#D55E00" if theme.name == "light" else "#ff8a3d")
         ax.set_ylim(size - 0.4, -0.6)
@@ -107,12 +107,14 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
 
 def caption(digest: Digest) -> str:
     """How to read it."""
-    moment = digest.moment
-    assert moment is not None
-    size = moment.client.size
-    whole = f"{size} of {plural(moment.cohort, 'client')}" if size < moment.cohort else plural(size, "client")
+    closeup = digest.closeup
+    assert closeup is not None
+    size = closeup.client.size
+    whole = (
+        f"{size} of {plural(closeup.cohort, 'client')}" if size < closeup.cohort else plural(size, "client")
+    )
     return (
-        f"Round {moment.round} with {whole}, by device and client number, ordered by their end; "
+        f"Round {closeup.round} with {whole}, by device and client number, ordered by their end; "
         "the last to complete is set in bold. A cross marks where a client dropped out, "
         "the dashed line when the round closed."
     )
@@ -120,29 +122,29 @@ def caption(digest: Digest) -> str:
 
 def live(digest: Digest) -> dict[str, Any]:
     """The round's spans, in seconds since its start."""
-    moment = digest.moment
-    assert moment is not None
-    origin = min(moment.start_s, float(moment.dispatched_s.min()))
-    until = max(moment.end_s, float(moment.ended_s.max()))
+    closeup = digest.closeup
+    assert closeup is not None
+    origin = min(closeup.start_s, float(closeup.dispatched_s.min()))
+    until = max(closeup.end_s, float(closeup.ended_s.max()))
     second, unit = time_unit(until - origin)
     rows = []
-    for at in range(moment.client.size):
-        start = float(moment.dispatched_s[at]) - origin
+    for at in range(closeup.client.size):
+        start = float(closeup.dispatched_s[at]) - origin
         bits = []
-        for place, phase in enumerate((moment.download_s, moment.compute_s, moment.upload_s)):
+        for place, phase in enumerate((closeup.download_s, closeup.compute_s, closeup.upload_s)):
             bits.append([place, *figures([start, start + float(phase[at])])])
             start += float(phase[at])
-        word, end = OUTCOMES[moment.outcome[at]], float(moment.ended_s[at]) - origin
+        word, end = OUTCOMES[closeup.outcome[at]], float(closeup.ended_s[at]) - origin
         if word == "completed":
-            bits.append([3, *figures([end, max(end, moment.end_s - origin)])])
+            bits.append([3, *figures([end, max(end, closeup.end_s - origin)])])
         row: dict[str, Any] = {
-            "label": name(moment.device[at], 20),
-            "tag": str(moment.client[at]),
+            "label": name(closeup.device[at], 20),
+            "tag": str(closeup.client[at]),
             "bits": bits,
         }
         if word != "completed":
             row["marks"] = [{"x": figures([end])[0], "text": OUTCOME_WORDS[word], "colour": word}]
-        if at == moment.straggler:
+        if at == closeup.straggler:
             row["strong"] = True
         rows.append(row)
     series: list[dict[str, Any]] = [
@@ -155,7 +157,7 @@ def live(digest: Digest) -> dict[str, Any]:
         "format": "s",
         "series": series,
         "rows": rows,
-        "line": {"x": figures([moment.end_s - origin])[0]},
+        "line": {"x": figures([closeup.end_s - origin])[0]},
     }
     return chart("round", by(f"time since the start ({unit})"), panel)
 
@@ -163,7 +165,7 @@ def live(digest: Digest) -> dict[str, Any]:
 CHART = Chart(
     name="round",
     heading="One round",
-    ready=lambda digest: digest.moment is not None,
+    ready=lambda digest: digest.closeup is not None,
     title=title,
     caption=caption,
     draw=draw,

@@ -12,8 +12,8 @@ Metrics = list[tuple[str, str, float]]
 
 
 @dataclass(frozen=True)
-class Tally:
-    """Sums over masked frames; tallies add up.
+class Accumulator:
+    """Sums over masked frames; accumulators add up.
 
     Attributes:
         loss: contrastive loss in nats, summed.
@@ -26,19 +26,21 @@ class Tally:
     count: int
     codes: NDArray[np.float64]
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: Accumulator) -> Accumulator:
         codes = np.asarray(self.codes + other.codes, np.float64)
-        return Tally(self.loss + other.loss, self.correct + other.correct, self.count + other.count, codes)
+        return Accumulator(
+            self.loss + other.loss, self.correct + other.correct, self.count + other.count, codes
+        )
 
     @staticmethod
-    def none() -> Tally:
+    def none() -> Accumulator:
         """Of no frames."""
-        return Tally(0.0, 0, 0, np.zeros(()))
+        return Accumulator(0.0, 0, 0, np.zeros(()))
 
     @staticmethod
-    def total(tallies: Iterable[Tally]) -> Tally:
+    def total(accumulators: Iterable[Accumulator]) -> Accumulator:
         """The sum, in the order given."""
-        return sum(tallies, start=Tally.none())
+        return sum(accumulators, start=Accumulator.none())
 
     @property
     def mean_loss(self) -> float:

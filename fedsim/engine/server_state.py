@@ -1,4 +1,4 @@
-"""The server's desk: what a synchronous and an asynchronous server have in common."""
+"""The server's server: what a synchronous and an asynchronous server have in common."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from fedsim.engine.charge import Ledger
+from fedsim.engine.availability_cache import AvailabilityCache
+from fedsim.engine.battery_state import BatteryState
 from fedsim.engine.clock import Clock
+from fedsim.engine.cohort import ClientResults, simulate_cohort
 from fedsim.engine.plan import Plan
-from fedsim.engine.presence import Presence
-from fedsim.engine.race import Fates, race
 from fedsim.engine.records import ClientRounds
-from fedsim.engine.world import Floats, Ints, Learner, Quote, World
+from fedsim.engine.world import Floats, Ints, Learner, WorkEstimate, World
 
 ALL_DONE = "all rounds done"
 FIRST_RETRY_S, LAST_RETRY_S, PATIENCE_S = 600.0, 86_400.0, 30 * 86_400.0
@@ -21,7 +21,7 @@ NOBODY_WILL_DO = "for 30 days the selection has found no client that will do"
 State = dict[str, Any]
 
 
-class Desk:
+class ServerState:
     """World, plan, learner, clock; who is online, who is chosen, and what charge clients have.
 
     Attributes:
@@ -33,33 +33,33 @@ class Desk:
         self.plan = plan
         self.learner = learner
         self.clock = clock
-        self.presence = Presence(world)
-        self.selector = plan.select.begin(world, self.presence, plan.seed)
-        self.ledger = Ledger(world)
+        self.availability = AvailabilityCache(world)
+        self.selector = plan.select.begin(world, self.availability, plan.seed)
+        self.battery_state = BatteryState(world)
         self.next_round = 0
 
     def price(
         self,
-        quote: Quote,
+        estimate: WorkEstimate,
         dispatched_s: Floats,
         charge_j: Floats | None,
         horizon_s: float | Floats,
         *,
         server_down_bytes_per_s: float | None = None,
         server_up_bytes_per_s: float | None = None,
-    ) -> Fates:
-        """The fates of clients dispatched at those instants; see :func:`fedsim.engine.race.race`."""
+    ) -> ClientResults:
+        """How clients dispatched at those instants end; see :func:`~fedsim.engine.cohort.simulate_cohort`."""
         plan = self.plan
         down, up = server_down_bytes_per_s, server_up_bytes_per_s
-        return race(
+        return simulate_cohort(
             self.world,
-            quote,
+            estimate,
             dispatched_s,
-            self.presence.until_s(quote.client, dispatched_s),
+            self.availability.until_s(estimate.client, dispatched_s),
             horizon_s,
             plan.server_down_bytes_per_s if down is None else down,
             plan.server_up_bytes_per_s if up is None else up,
-            self.ledger.battery,
+            self.battery_state.battery,
             charge_j,
         )
 
@@ -73,34 +73,36 @@ class Desk:
             "next_round": self.next_round,
             "now_s": self.clock.now_s,
             "selector": self.selector.state(),
-            "ledger": self.ledger.state(),
+            "battery_state": self.battery_state.state(),
         }
 
     def restore(self, state: State) -> None:
         """Go on from what :meth:`state` gave."""
         self.next_round = int(state["next_round"])
         self.selector.restore(state["selector"])
-        self.ledger.restore(state["ledger"])
+        self.battery_state.restore(state["battery_state"])
 
 
-def rows_of(quote: Quote, fates: Fates, dispatched_s: Floats, base_round: Ints, index: Ints) -> ClientRounds:
+def rows_of(
+    estimate: WorkEstimate, results: ClientResults, dispatched_s: Floats, base_round: Ints, index: Ints
+) -> ClientRounds:
     """The rows of client-rounds as they ended; weight and loss are still to come."""
-    n = len(quote)
+    n = len(estimate)
     return ClientRounds(
         round=index,
-        client=quote.client,
+        client=estimate.client,
         dispatched_s=dispatched_s,
-        download_s=fates.download_s,
-        compute_s=fates.compute_s,
-        upload_s=fates.upload_s,
-        ended_s=fates.ended_s,
-        outcome=fates.outcome,
-        footprint_bytes=quote.footprint_bytes,
-        available_bytes=quote.available_bytes,
-        downloaded_bytes=fates.downloaded_bytes,
-        uploaded_bytes=fates.uploaded_bytes,
-        energy_j=fates.energy_j,
-        examples=quote.examples,
+        download_s=results.download_s,
+        compute_s=results.compute_s,
+        upload_s=results.upload_s,
+        ended_s=results.ended_s,
+        outcome=results.outcome,
+        footprint_bytes=estimate.footprint_bytes,
+        available_bytes=estimate.available_bytes,
+        downloaded_bytes=results.downloaded_bytes,
+        uploaded_bytes=results.uploaded_bytes,
+        energy_j=results.energy_j,
+        examples=estimate.examples,
         weight=np.full(n, np.nan),
         loss=np.full(n, np.nan),
         base_round=base_round,

@@ -1,4 +1,4 @@
-"""The time plane of the yardsticks: what federated training is held against, on a clock of its own.
+"""The time plane of the baselines: what federated training is held against, on a clock of its own.
 
 - ``centralised``: one machine, ``server.device``, has all the speech. It is always on, shares its
   memory with nobody and sends nothing; a round is as many utterances as a whole cohort trains on,
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.engine import Quote
+from fedsim.engine import WorkEstimate
 from fedsim.fleet.battery import Batteries
 from fedsim.scenario import Scenario
 from fedsim.scenario.model import ClosePolicy, Compression, FleetSpec, MixEntry
@@ -27,8 +27,8 @@ Ints = NDArray[np.int64]
 
 
 def kind_of(scenario: Scenario) -> str | None:
-    """The yardstick that a scenario asks for; None: the federation itself."""
-    return None if scenario.learning is None else scenario.learning.yardstick
+    """The baseline that a scenario asks for; None: the federation itself."""
+    return None if scenario.learning is None else scenario.learning.baseline
 
 
 def on_server(scenario: Scenario) -> Scenario:
@@ -127,11 +127,11 @@ class Alone:
         """Memory that the system leaves to training and to other programs together."""
         return self.inner.room_bytes(clients + self.client)
 
-    def quote(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> Quote:
+    def estimate(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> WorkEstimate:
         """The client's training, without transfers."""
         nothing, at_once = np.zeros(clients.size), np.full(clients.size, np.inf)
         return replace(
-            self.inner.quote(clients + self.client, round_index, time_s),
+            self.inner.estimate(clients + self.client, round_index, time_s),
             client=clients,
             download_bytes=nothing,
             upload_bytes=nothing,
@@ -140,6 +140,6 @@ class Alone:
             latency_s=nothing,
         )
 
-    def oom_from_s(self, quote: Quote, start_s: Floats, end_s: Floats) -> Floats:
+    def oom_from_s(self, estimate: WorkEstimate, start_s: Floats, end_s: Floats) -> Floats:
         """The first instant in [start_s, end_s) at which memory is short; ``inf`` if there is none."""
-        return self.inner.oom_from_s(replace(quote, client=quote.client + self.client), start_s, end_s)
+        return self.inner.oom_from_s(replace(estimate, client=estimate.client + self.client), start_s, end_s)

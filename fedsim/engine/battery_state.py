@@ -9,7 +9,7 @@ import numpy as np
 from fedsim.engine.world import Battery, Floats, Ints, World
 
 
-class Ledger:
+class BatteryState:
     """Charge of each client at the end of its last round; a world without batteries needs none.
 
     Args:

@@ -38,7 +38,7 @@ LISTS = ("validated.tsv", "train.tsv", "dev.tsv", "test.tsv")
 
 
 @dataclass(frozen=True)
-class Reach:
+class FileAccess:
     """What a scenario may use beside the catalogue and the files in its own folder.
 
     Attributes:
@@ -60,13 +60,13 @@ class Reach:
         return any(key == said or key.startswith((f"{said}.", f"{said}[")) for said in self.said)
 
 
-NOWHERE = Reach()
-ANYWHERE = Reach(outside=True)
-ALLOWED = Reach(outside=True, opens=True)
+NOWHERE = FileAccess()
+ANYWHERE = FileAccess(outside=True)
+ALLOWED = FileAccess(outside=True, opens=True)
 
 
-def allowed(outside: bool) -> Reach:
-    """What ``--allow-outside`` makes of a scenario's reach."""
+def allowed(outside: bool) -> FileAccess:
+    """What ``--allow-outside`` makes of a scenario's access."""
     return ALLOWED if outside else NOWHERE
 
 
@@ -84,13 +84,13 @@ def places(data: Any, keys: Sequence[str], path: str = "") -> Iterator[tuple[dic
             yield data, head, here
 
 
-def resolve(data: dict[str, Any], file: Path, reach: Reach = NOWHERE) -> None:
+def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> None:
     """Turn names of files beside the scenario into their paths, in place.
 
     Args:
         data: the scenario as plain data.
         file: where it comes from.
-        reach: what may lie outside of its folder.
+        access: what may lie outside of its folder.
 
     Raises:
         ScenarioError: it names a file that it may not use.
@@ -99,13 +99,13 @@ def resolve(data: dict[str, Any], file: Path, reach: Reach = NOWHERE) -> None:
         is_there = _exists if keys == CORPUS else paths.is_file
         for block, key, where in places(data, keys):
             own, here = file.parent / block[key], Path(block[key])
-            said = reach.covers(where)
+            said = access.covers(where)
             if not block[key] or (said and is_there(here)):
                 continue
             found = own if is_there(own) else here
             if not is_there(found):
                 continue  # a name of the catalogue, or none at all
-            if not (reach.outside or said or _is_inside(found, file, reach)):
+            if not (access.outside or said or _is_inside(found, file, access)):
                 raise ScenarioError(
                     f"{block[key]!r} lies outside of the folder that the scenario is in; if you trust it, "
                     f"add --allow-outside, or name the file yourself: --set {where}=PATH",
@@ -116,9 +116,9 @@ def resolve(data: dict[str, Any], file: Path, reach: Reach = NOWHERE) -> None:
     for block, _, _ in places(data, ("learning", "corpus", "kind")):
         if block["kind"] == "espeak":
             continue
-        if reach.opens:
+        if access.opens:
             block["outside"] = True
-        elif block.get("outside") is True and not (reach.outside or reach.covers(OUTSIDE)):
+        elif block.get("outside") is True and not (access.outside or access.covers(OUTSIDE)):
             raise ScenarioError(
                 "is true, and only the command line can allow that; if you trust the scenario, "
                 "add --allow-outside",
@@ -146,14 +146,14 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _is_inside(found: Path, file: Path, reach: Reach) -> bool:
+def _is_inside(found: Path, file: Path, access: FileAccess) -> bool:
     """Whether a file or folder is the catalogue's, the scenario's own, or known by content."""
     roots = [paths.data_dir(name).resolve() for name in ("hardware", "traces")]
-    if reach.own:
+    if access.own:
         shipped = file.resolve().is_relative_to(paths.data_dir("scenarios").resolve())
         roots += [file.parent.resolve(), *([Path.cwd().resolve()] if shipped else [])]
     real = found.resolve()
-    return any(real.is_relative_to(root) for root in roots) or _is_known(real, reach.known)
+    return any(real.is_relative_to(root) for root in roots) or _is_known(real, access.known)
 
 
 def _is_known(real: Path, known: frozenset[str]) -> bool:

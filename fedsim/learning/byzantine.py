@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.learning.spec import CorruptSpec
+from fedsim.learning.spec import ByzantineSpec
 
 #: By how much each weight is off in a ``huge`` update: finite in float32, and so is its norm in float64.
 HUGE = 1e30
 
 
-class Corruption:
+class Byzantine:
     """What bad clients do.
 
     Args:
@@ -29,7 +29,7 @@ class Corruption:
         parameters: of the model; what follows them in a vector is optimizer state.
     """
 
-    def __init__(self, spec: CorruptSpec | None, seed: int, parameters: int) -> None:
+    def __init__(self, spec: ByzantineSpec | None, seed: int, parameters: int) -> None:
         self.spec, self.seed, self.parameters = spec, seed, parameters
 
     def bad(self, clients: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -22,7 +22,7 @@ _TIMES = ("dispatched_s", "download_s", "compute_s", "upload_s", "ended_s")
 
 
 @dataclass(frozen=True)
-class Moment:
+class Closeup:
     """One round's clients, those that ended first, first; arrays of shape [n].
 
     Attributes:
@@ -65,7 +65,7 @@ def choose(rounds: dict[str, NDArray[Any]]) -> int | None:
     return int(richest[np.argmin(distance)])
 
 
-def instructive_round(run: Run, rounds: dict[str, NDArray[Any]]) -> Moment | None:
+def instructive_round(run: Run, rounds: dict[str, NDArray[Any]]) -> Closeup | None:
     """The round to look at, with its clients; None if no round had clients."""
     at = choose(rounds)
     if at is None:
@@ -94,7 +94,7 @@ def instructive_round(run: Run, rounds: dict[str, NDArray[Any]]) -> Moment | Non
     shown = sample(columns["outcome"])
     columns = {key: values[shown] for key, values in columns.items()}
     straggler = int(np.flatnonzero(columns["client"] == last_id)[-1]) if last_id is not None else None
-    return Moment(
+    return Closeup(
         round=index,
         start_s=float(rounds["start_s"][at]),
         end_s=float(rounds["end_s"][at]),

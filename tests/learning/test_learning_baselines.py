@@ -1,4 +1,4 @@
-"""Yardsticks: the same learner under other circumstances, as runs in the same run directory."""
+"""Baselines: the same learner under other circumstances, as runs in the same run directory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from fedsim import results
 from fedsim import simulation as run
 from fedsim.errors import InputError
-from fedsim.learning import LearnerSpec, checkpoint, corpus, finetune, partition, yardsticks
+from fedsim.learning import LearnerSpec, baselines, checkpoint, corpus, finetune, partition
 from fedsim.learning.spec import CorpusSpec, FinetuneSpec
 from fedsim.report import build
 from fedsim.scenario import Loaded, load
@@ -52,8 +52,8 @@ def scenario(folder: Path, *overrides: str) -> Loaded:
 
 
 def test_none_and_no_pretraining_leave_the_federation_as_it_is(small: LearnerSpec) -> None:
-    assert yardsticks.of(None, small, 2, 0) is small
-    assert yardsticks.of("no-pretraining", small, 2, 0) is small
+    assert baselines.of(None, small, 2, 0) is small
+    assert baselines.of("no-pretraining", small, 2, 0) is small
 
 
 @pytest.mark.parametrize(("trained", "cohort", "steps"), [(3, 20, 12), (20, 2, 8), (20, 20, 24)])
@@ -62,7 +62,7 @@ def test_centralised_takes_as_many_steps_as_those_who_train(
 ) -> None:
     """The fewest of those trained for real, the cohort, and the six clients there are; 4 steps each."""
     spec = replace(small, clients_per_round=trained, local_steps=4)
-    central = yardsticks.of("centralised", spec, cohort, 0)
+    central = baselines.of("centralised", spec, cohort, 0)
     assert (central.clients, central.clients_per_round, central.local_steps) == (1, 1, steps)
     assert central.pooled
 
@@ -70,22 +70,20 @@ def test_centralised_takes_as_many_steps_as_those_who_train(
 def test_centralised_epochs_are_those_of_the_clients_share(small: LearnerSpec) -> None:
     """Three of ten parts, twice each: six tenths of a pass over everything."""
     spec = replace(small, clients=10, parts=10, clients_per_round=3, local_epochs=2.0)
-    assert yardsticks.centralised(spec).local_epochs == pytest.approx(0.6)
+    assert baselines.centralised(spec).local_epochs == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("client", [0, 4])
 def test_local_only_hears_what_that_client_holds(small: LearnerSpec, client: int) -> None:
     speech = corpus.load(small.corpus)
     federated = partition.divide(speech, small, 9)
-    alone = partition.divide(speech, yardsticks.of("local-only", small, 3, 9, client), 9)
+    alone = partition.divide(speech, baselines.of("local-only", small, 3, 9, client), 9)
     assert np.array_equal(alone.utterances(0), federated.utterances(client))
 
 
 def test_a_centralised_run_is_on_the_servers_clock(tmp_path: Path) -> None:
     """A cohort of 3 with 8 utterances each is one client with 24 on the server's device."""
-    central = results.load(
-        run.run(scenario(tmp_path, "learning.yardstick=centralised"), tmp_path / "central")
-    )
+    central = results.load(run.run(scenario(tmp_path, "learning.baseline=centralised"), tmp_path / "central"))
     (tmp_path / "one.yaml").write_text(
         "seed: 3\nfleet: {clients: 1, mix: [{device: nvidia-a40, share: 1, link: instant}]}\n"
         "workload: {utterances: 24}\ntraining: {batch_size: 4}\nrounds: {count: 2, cohort: 1}\n"
@@ -103,7 +101,7 @@ def test_a_centralised_run_is_on_the_servers_clock(tmp_path: Path) -> None:
 
 
 def test_without_pretraining_there_is_only_the_downstream_task(tmp_path: Path) -> None:
-    none = results.load(run.run(scenario(tmp_path, "learning.yardstick=no-pretraining"), tmp_path / "none"))
+    none = results.load(run.run(scenario(tmp_path, "learning.baseline=no-pretraining"), tmp_path / "none"))
     run.run(scenario(tmp_path), tmp_path / "federated")
     assert none.rounds.empty
     assert none.clients.empty
@@ -126,7 +124,7 @@ def test_a_client_alone_is_the_one_of_the_federation(tmp_path: Path) -> None:
     """Its training takes as long as in a federation of all six, and nothing is sent."""
     everyone = results.load(run.run(scenario(tmp_path, "rounds.cohort=6"), tmp_path / "all")).clients
     for client in (1, 4):
-        settings = ("learning.yardstick=local-only", f"learning.alone={client}")
+        settings = ("learning.baseline=local-only", f"learning.alone={client}")
         alone = results.load(run.run(scenario(tmp_path, *settings), tmp_path / f"{client}")).clients
         mine = everyone[(everyone["client"] == client) & (everyone["outcome"] == "completed")]
         assert set(alone["client"]) == {client}
@@ -143,8 +141,8 @@ class _Stop(Silent):
 
 
 @pytest.mark.parametrize("settings", [["centralised"], ["local-only", "learning.alone=4"]])
-def test_an_interrupted_yardstick_goes_on(tmp_path: Path, settings: list[str]) -> None:
-    asked = scenario(tmp_path, f"learning.yardstick={settings[0]}", *settings[1:])
+def test_an_interrupted_baseline_goes_on(tmp_path: Path, settings: list[str]) -> None:
+    asked = scenario(tmp_path, f"learning.baseline={settings[0]}", *settings[1:])
     whole = run.run(asked, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run.run(asked, tmp_path / "cut", progress=_Stop())
@@ -156,13 +154,13 @@ def test_an_interrupted_yardstick_goes_on(tmp_path: Path, settings: list[str]) -
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (("learning.yardstick=centralised", "server.device=null"), "needs the key server.device"),
+        (("learning.baseline=centralised", "server.device=null"), "needs the key server.device"),
         (("server.device=nvidia-a400",), "server.device"),
-        (("learning.yardstick=no-pretraining", "learning.downstream=null"), "needs the key 'downstream'"),
-        (("learning.yardstick=local-only",), "'alone'"),
+        (("learning.baseline=no-pretraining", "learning.downstream=null"), "needs the key 'downstream'"),
+        (("learning.baseline=local-only",), "'alone'"),
         (("learning.alone=1",), "'alone'"),
-        (("learning.yardstick=local-only", "learning.alone=6"), "clients 0 to 5"),
-        (("learning.yardstick=central",), "is not one of"),
+        (("learning.baseline=local-only", "learning.alone=6"), "clients 0 to 5"),
+        (("learning.baseline=central",), "is not one of"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, settings: tuple[str, ...], said: str) -> None:
@@ -170,11 +168,11 @@ def test_what_cannot_be_is_refused(tmp_path: Path, settings: tuple[str, ...], sa
         scenario(tmp_path, *settings)
 
 
-def test_a_yardstick_runs_from_the_command_line(tmp_path: Path) -> None:
+def test_a_baseline_runs_from_the_command_line(tmp_path: Path) -> None:
     from fedsim.cli import fedsim
 
     (tmp_path / "it.yaml").write_text(TEXT)
-    words = ["run", str(tmp_path / "it.yaml"), "--set", "learning.yardstick=no-pretraining", "--workers", "1"]
+    words = ["run", str(tmp_path / "it.yaml"), "--set", "learning.baseline=no-pretraining", "--workers", "1"]
     done = CliRunner().invoke(fedsim, [*words, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())

@@ -12,7 +12,7 @@ import numpy as np
 from fedsim.engine.world import Floats, Ints, Times, World
 
 
-class Presence:
+class AvailabilityCache:
     """Answers about availability for one simulation."""
 
     def __init__(self, world: World):

@@ -1,4 +1,4 @@
-"""A cohort's fates: download, training and upload against everything that can stop a client.
+"""A cohort's results: download, training and upload against everything that can stop a client.
 
 All clients are priced at once in numpy, in seconds after their dispatch, so that a client that
 nothing stops takes exactly ``(download_s + compute_s) + upload_s``. What stops a client first
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from fedsim.engine import link
 from fedsim.engine.records import BATTERY, COMPLETED, FAILED, LATE, OFFLINE, OOM
-from fedsim.engine.world import Battery, Bools, Floats, Quote, World
+from fedsim.engine.world import Battery, Bools, Floats, WorkEstimate, World
 
 Codes = NDArray[np.int8]
 
 
 @dataclass
-class Fates:
+class ClientResults:
     """How each client-round ends; all arrays of shape [n].
 
     Times are in seconds after dispatch, but for ``ended_s``, the instant itself: a client that goes
@@ -44,13 +44,13 @@ class Fates:
     energy_j: Floats
     charge_j: Floats | None
 
-    def kept_where(self, keep: Bools, others: Fates) -> Fates:
+    def kept_where(self, keep: Bools, others: ClientResults) -> ClientResults:
         """These where ``keep``, the others elsewhere."""
         merged: dict[str, Any] = {}
         for name in (f.name for f in fields(self)):
             mine, other = getattr(self, name), getattr(others, name)
             merged[name] = None if mine is None else np.where(keep, mine, other)
-        return Fates(**merged)
+        return ClientResults(**merged)
 
 
 @dataclass
@@ -78,9 +78,9 @@ class _Stop:
         )
 
 
-def race(
+def simulate_cohort(
     world: World,
-    quote: Quote,
+    estimate: WorkEstimate,
     dispatched_s: Floats,
     offline_from_s: Floats,
     horizon_s: float | Floats,
@@ -88,12 +88,12 @@ def race(
     up_bytes_per_s: float,
     battery: Battery | None = None,
     charge_j: Floats | None = None,
-) -> Fates:
-    """Price the client-rounds of ``quote``, dispatched at ``dispatched_s``.
+) -> ClientResults:
+    """Price the client-rounds of ``estimate``, dispatched at ``dispatched_s``.
 
     Args:
         world: when memory is short.
-        quote: what the round would take each of the n clients.
+        estimate: what the round would take each of the n clients.
         dispatched_s: float64[n].
         offline_from_s: float64[n], when each client stops being online.
         horizon_s: seconds after dispatch at which clients are told to stop, one for all or
@@ -104,9 +104,9 @@ def race(
         charge_j: float64[n], charge at dispatch; needed with ``battery``.
     """
     with np.errstate(invalid="ignore"):  # inf - inf, where a transfer never ends
-        return _race(
+        return _simulate_cohort(
             world,
-            quote,
+            estimate,
             dispatched_s,
             offline_from_s,
             horizon_s,
@@ -117,9 +117,9 @@ def race(
         )
 
 
-def _race(
+def _simulate_cohort(
     world: World,
-    quote: Quote,
+    estimate: WorkEstimate,
     dispatched_s: Floats,
     offline_from_s: Floats,
     horizon_s: float | Floats,
@@ -127,68 +127,74 @@ def _race(
     up_bytes_per_s: float,
     battery: Battery | None,
     charge_j: Floats | None,
-) -> Fates:
-    n = len(quote)
+) -> ClientResults:
+    n = len(estimate)
     horizon = np.full(n, horizon_s)
     stop = _Stop(horizon, dispatched_s + horizon, np.full(n, LATE, dtype=np.int8))
     stop = stop.sooner(offline_from_s, dispatched_s, OFFLINE)
-    if quote.crash_from_s is not None:
-        stop = stop.sooner(quote.crash_from_s, dispatched_s, FAILED)
+    if estimate.crash_from_s is not None:
+        stop = stop.sooner(estimate.crash_from_s, dispatched_s, FAILED)
     meter = None
     if battery is not None and charge_j is not None:
-        meter = _Meter(battery, quote, dispatched_s, charge_j)
-    transfer_w = quote.idle_w + quote.radio_w
+        meter = _Meter(battery, estimate, dispatched_s, charge_j)
+    transfer_w = estimate.idle_w + estimate.radio_w
 
     zero = np.zeros(n)
     limit = stop if meter is None else meter.stop(stop, zero, transfer_w)
     taking_part = np.ones(n, dtype=np.bool_) if meter is None else meter.willing
     download_s, downloaded, alive = _transfer(
         zero,
-        quote.latency_s,
-        quote.download_bytes,
-        quote.down_bytes_per_s,
+        estimate.latency_s,
+        estimate.download_bytes,
+        estimate.down_bytes_per_s,
         limit.after_s,
         down_bytes_per_s,
         taking_part,
     )
-    fate = limit
-    got = np.where(alive, download_s, fate.after_s)
+    result = limit
+    got = np.where(alive, download_s, result.after_s)
     if meter is not None:
         meter.spend(zero, got, transfer_w)
 
-    limit = stop if meter is None else meter.stop(stop, got, quote.compute_w)
-    trained = got + quote.compute_s
+    limit = stop if meter is None else meter.stop(stop, got, estimate.compute_w)
+    trained = got + estimate.compute_s
     span_end = np.where(alive, np.minimum(trained, limit.after_s), got)
-    oom = world.oom_from_s(quote, dispatched_s + got, dispatched_s + span_end)
+    oom = world.oom_from_s(estimate, dispatched_s + got, dispatched_s + span_end)
     after_s = np.maximum(oom - dispatched_s, got)
     limit = limit.sooner(oom, dispatched_s, OOM, np.where(alive & (after_s < trained), after_s, np.inf))
-    fate = limit.where(alive, fate)
-    died = alive & (trained > fate.after_s)
+    result = limit.where(alive, result)
+    died = alive & (trained > result.after_s)
     alive &= ~died
-    compute_s = np.where(alive, quote.compute_s, np.where(died, fate.after_s - got, 0.0))
-    left = np.where(alive, trained, fate.after_s)
+    compute_s = np.where(alive, estimate.compute_s, np.where(died, result.after_s - got, 0.0))
+    left = np.where(alive, trained, result.after_s)
     if meter is not None:
-        meter.spend(got, left, quote.compute_w)
-        fate = meter.stop(stop, left, transfer_w).where(alive, fate)
+        meter.spend(got, left, estimate.compute_w)
+        result = meter.stop(stop, left, transfer_w).where(alive, result)
 
     sending = alive.copy()
     upload_s, uploaded, alive = _transfer(
-        left, quote.latency_s, quote.upload_bytes, quote.up_bytes_per_s, fate.after_s, up_bytes_per_s, sending
+        left,
+        estimate.latency_s,
+        estimate.upload_bytes,
+        estimate.up_bytes_per_s,
+        result.after_s,
+        up_bytes_per_s,
+        sending,
     )
-    after_s = np.where(alive, left + upload_s, fate.after_s)
+    after_s = np.where(alive, left + upload_s, result.after_s)
     upload_s = np.where(alive, upload_s, np.where(sending, after_s - left, 0.0))
     if meter is not None:
         meter.spend(left, after_s, transfer_w)
-    return Fates(
+    return ClientResults(
         download_s=got,
         compute_s=compute_s,
         upload_s=upload_s,
         after_s=after_s,
-        ended_s=np.where(alive, dispatched_s + after_s, fate.at_s),
-        outcome=np.where(alive, np.int8(COMPLETED), fate.why),
+        ended_s=np.where(alive, dispatched_s + after_s, result.at_s),
+        outcome=np.where(alive, np.int8(COMPLETED), result.why),
         downloaded_bytes=downloaded,
         uploaded_bytes=uploaded,
-        energy_j=transfer_w * (got + upload_s) + quote.compute_w * compute_s,
+        energy_j=transfer_w * (got + upload_s) + estimate.compute_w * compute_s,
         charge_j=None if meter is None else meter.charge_j,
     )
 
@@ -219,12 +225,12 @@ def _transfer(
 class _Meter:
     """The charge of the cohort's batteries as the round goes on."""
 
-    def __init__(self, battery: Battery, quote: Quote, dispatched_s: Floats, charge_j: Floats):
+    def __init__(self, battery: Battery, estimate: WorkEstimate, dispatched_s: Floats, charge_j: Floats):
         self.battery = battery
-        self.client = quote.client
+        self.client = estimate.client
         self.dispatched_s = dispatched_s
         self.charge_j = charge_j
-        self.willing = charge_j >= battery.start_j(quote.client)  # the others refuse
+        self.willing = charge_j >= battery.start_j(estimate.client)  # the others refuse
 
     def stop(self, stop: _Stop, start_s: Floats, power_w: Floats) -> _Stop:
         """``stop``, or the charge down to the floor at this power from ``start_s`` after dispatch on."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from fedsim.engine.world import Bools, Floats
 
 
-class Closing(Protocol):
+class Completion(Protocol):
     """When a synchronous round ends. All times are in seconds after the cohort's dispatch."""
 
     def invited(self, cohort: int) -> int:

@@ -13,7 +13,7 @@ from fedsim.learning.spec import LearnerSpec
 
 
 def of(kind: str | None, spec: LearnerSpec, cohort: int, seed: int, client: int | None = None) -> LearnerSpec:
-    """The spec of a yardstick.
+    """The spec of a baseline.
 
     Args:
         kind: ``centralised``, ``local-only``, ``no-pretraining``; None: ``spec`` as it is.
@@ -72,6 +72,6 @@ def _single(spec: LearnerSpec) -> LearnerSpec:
         optimizer_state="averaged" if spec.optimizer != "sgd" else "fresh",
         aggregate="uniform",
         compression="none",
-        corrupt=None,
+        byzantine=None,
         max_staleness=0,
     )

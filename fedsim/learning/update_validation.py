@@ -16,7 +16,7 @@ from fedsim.learning import aggregate
 from fedsim.learning.spec import LearnerSpec
 
 
-class Intake:
+class UpdateValidation:
     """One round's updates.
 
     Args:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fedsim.learning import LearnerSpec, aggregate
-from fedsim.learning.intake import Intake
 from fedsim.learning.spec import AGGREGATES, COMPRESSIONS
+from fedsim.learning.update_validation import UpdateValidation
 
 SIZES = (3, 1, 2)
 LENGTH = sum(SIZES)
@@ -57,9 +57,9 @@ def _spec(rule: str, compression: str = "none", trim: float = 0.2) -> LearnerSpe
 
 
 def _round(spec: LearnerSpec, updates: list[Update]) -> tuple[NDArray[Any], NDArray[Any], list[bool]]:
-    intake = Intake(spec, SIZES, LENGTH, LARGEST)
-    taken = [intake.offer(sent, BASE, count, loss, age) for sent, count, loss, age in updates]
-    return *intake.finish(), taken
+    validation = UpdateValidation(spec, SIZES, LENGTH, LARGEST)
+    taken = [validation.offer(sent, BASE, count, loss, age) for sent, count, loss, age in updates]
+    return *validation.finish(), taken
 
 
 @given(rules, compressions, st.lists(good, max_size=6), st.lists(st.tuples(worthless, st.integers(0, 6))))
@@ -94,10 +94,10 @@ def test_the_model_stays_finite_and_within_its_bound(
     server = aggregate.make_server(rule, LENGTH, spec.server_rate)
     model = BASE.copy()
     for updates in rounds:
-        intake = Intake(spec, SIZES, LENGTH, LARGEST)
+        validation = UpdateValidation(spec, SIZES, LENGTH, LARGEST)
         for sent, count, loss, age in updates:
-            intake.offer(sent, model, count, loss, age)
-        step, shares = intake.finish()
+            validation.offer(sent, model, count, loss, age)
+        step, shares = validation.finish()
         assert np.abs(step).max() <= LARGEST * 1.001  # half precision rounds by 1 in 2048
         model = (model + server.change(step)).astype(np.float32)
         assert np.isfinite(model).all()
@@ -122,10 +122,10 @@ def test_a_trimmed_mean_stays_among_the_honest(data: st.DataObject, trim: float,
     kept = [np.array(data.draw(steps), np.float32) for _ in range(count - liars)]
     lies = st.lists(st.floats(-4, 4, width=32), min_size=LENGTH, max_size=LENGTH)
     sent = [*kept, *(np.array(data.draw(lies), np.float32) for _ in range(liars))]
-    intake = Intake(spec, SIZES, LENGTH, LARGEST)
+    validation = UpdateValidation(spec, SIZES, LENGTH, LARGEST)
     for update in data.draw(st.permutations(sent)):
-        assert intake.offer(update, np.zeros(LENGTH, np.float32), 1.0, 1.0, 0)
-    step, _ = intake.finish()
+        assert validation.offer(update, np.zeros(LENGTH, np.float32), 1.0, 1.0, 0)
+    step, _ = validation.finish()
     assert (np.min(kept, axis=0) - 1e-12 <= step).all()
     assert (step <= np.max(kept, axis=0) + 1e-12).all()
 
@@ -138,10 +138,10 @@ def test_memory_does_not_grow_with_updates_but_for_the_trimmed_mean(rule: str) -
     def peak_bytes(updates: int) -> int:
         tracemalloc.start()
         try:
-            intake = Intake(spec, [size], size, 1e9)
+            validation = UpdateValidation(spec, [size], size, 1e9)
             for number in range(updates):
-                intake.offer(np.full(size, number, np.float32), base, 1.0, 1.0, 0)
-            intake.finish()
+                validation.offer(np.full(size, number, np.float32), base, 1.0, 1.0, 0)
+            validation.finish()
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

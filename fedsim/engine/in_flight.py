@@ -1,6 +1,6 @@
 """Clients at work for an asynchronous server whose own link never holds anybody up.
 
-Nothing that happens later changes when such a client ends, so its fate is priced when it is
+Nothing that happens later changes when such a client ends, so its result is priced when it is
 dispatched, and the clients at work are a table in order of their ends.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedsim.engine.desk import Desk, State, rows_of
 from fedsim.engine.records import COMPLETED, LATE, ClientRounds
+from fedsim.engine.server_state import ServerState, State, rows_of
 from fedsim.engine.ticket import tickets
 from fedsim.engine.world import Bools, Floats, Ints
 
@@ -45,7 +45,7 @@ class Table:
         return self.take(np.lexsort((self.rows.client, self.rows.ended_s)))
 
 
-class PricedFlights:
+class InFlight:
     """The clients at work.
 
     Attributes:
@@ -53,10 +53,10 @@ class PricedFlights:
         busy_until_s: float64[clients], when each client of the fleet ends; ``-inf`` if never at work.
     """
 
-    def __init__(self, desk: Desk):
-        self.desk = desk
+    def __init__(self, server: ServerState):
+        self.server = server
         self.table = Table(ClientRounds.none(), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
-        self.busy_until_s = np.full(desk.world.clients, -np.inf)
+        self.busy_until_s = np.full(server.world.clients, -np.inf)
 
     def __len__(self) -> int:
         return len(self.table.rows)
@@ -81,39 +81,41 @@ class PricedFlights:
         return ended.rows, ended.ticket
 
     def dispatch(self, clients: Ints, base_round: int, time_s: float, number: int) -> None:
-        """Clients chosen in the turn ``number`` start now, with the model of ``base_round``."""
+        """Clients chosen in the request ``number`` start now, with the model of ``base_round``."""
         base = np.full(clients.size, base_round, dtype=np.int64)
         fresh = self.price(clients, base, np.full(clients.size, time_s), number)
         self.note(fresh)
         self.table = Table.join([self.table, fresh]).in_order()
 
     def price(self, clients: Ints, base_round: Ints, time_s: Floats, number: int | Ints) -> Table:
-        """How clients dispatched at those instants, chosen in turns of that number, would end."""
-        desk = self.desk
-        quote = desk.world.quote(clients, base_round, time_s)
-        charge = desk.ledger.charge_j(clients, time_s)
-        fates = desk.price(quote, time_s, charge, math.inf)
-        rows = rows_of(quote, fates, time_s, base_round, base_round.copy())
+        """How clients dispatched at those instants, chosen in requests of that number, would end."""
+        server = self.server
+        estimate = server.world.estimate(clients, base_round, time_s)
+        charge = server.battery_state.charge_j(clients, time_s)
+        results = server.price(estimate, time_s, charge, math.inf)
+        rows = rows_of(estimate, results, time_s, base_round, base_round.copy())
         unknown = np.full(clients.size, np.nan)
-        after = unknown if fates.charge_j is None else fates.charge_j
+        after = unknown if results.charge_j is None else results.charge_j
         return Table(rows, tickets(number, clients), unknown if charge is None else charge, after)
 
     def note(self, fresh: Table) -> None:
         """These clients are at work from now on."""
         self.busy_until_s[fresh.rows.client] = fresh.rows.ended_s
         ends = np.isfinite(fresh.rows.ended_s)
-        if self.desk.ledger.battery is not None:
-            self.desk.ledger.note(fresh.rows.client[ends], fresh.rows.ended_s[ends], fresh.after_j[ends])
+        if self.server.battery_state.battery is not None:
+            self.server.battery_state.note(
+                fresh.rows.client[ends], fresh.rows.ended_s[ends], fresh.after_j[ends]
+            )
 
     def stop_all(self, now_s: float) -> ClientRounds:
         """Tell everyone to stop now; they are late, whatever they were about to be."""
-        table, desk = self.table, self.desk
+        table, server = self.table, self.server
         self.table = table.take(slice(0, 0))
         was = table.rows
-        quote = desk.world.quote(was.client, was.base_round, was.dispatched_s)
-        charge = None if desk.ledger.battery is None else table.charge_j
-        fates = desk.price(quote, was.dispatched_s, charge, now_s - was.dispatched_s)
-        rows = rows_of(quote, fates, was.dispatched_s, was.base_round, was.base_round.copy())
+        estimate = server.world.estimate(was.client, was.base_round, was.dispatched_s)
+        charge = None if server.battery_state.battery is None else table.charge_j
+        results = server.price(estimate, was.dispatched_s, charge, now_s - was.dispatched_s)
+        rows = rows_of(estimate, results, was.dispatched_s, was.base_round, was.base_round.copy())
         rows.outcome[rows.outcome == COMPLETED] = LATE
         rows.ended_s[:] = now_s
         return rows.take(np.argsort(rows.client))
@@ -135,14 +137,16 @@ class PricedFlights:
 
     def restore(self, state: State) -> None:
         """Go on from what :meth:`state` gave: everyone is priced again, to the same end."""
-        desk = self.desk
+        server = self.server
         client, base = np.array(state["client"], np.int64), np.array(state["base_round"], np.int64)
         dispatched, charge = np.array(state["dispatched_s"]), np.array(state["charge_j"])
         if not client.size:
             return
-        quote = desk.world.quote(client, base, dispatched)
-        fates = desk.price(quote, dispatched, None if desk.ledger.battery is None else charge, math.inf)
-        rows = rows_of(quote, fates, dispatched, base, base.copy())
-        after = np.full(client.size, np.nan) if fates.charge_j is None else fates.charge_j
+        estimate = server.world.estimate(client, base, dispatched)
+        results = server.price(
+            estimate, dispatched, None if server.battery_state.battery is None else charge, math.inf
+        )
+        rows = rows_of(estimate, results, dispatched, base, base.copy())
+        after = np.full(client.size, np.nan) if results.charge_j is None else results.charge_j
         self.table = Table(rows, np.array(state["ticket"], np.int64), charge, after)
         self.busy_until_s[client] = rows.ended_s
