@@ -1,0 +1,250 @@
+"""Options: how a choice declares what can be set about it, in one place.
+
+An option is a field of a frozen dataclass that derives from :class:`Options`. Its type, default, bounds
+and meaning stand in the declaration, beside the code that uses them; scenario files, hardware files,
+the JSON schema, the guide and a plug-in's keys all follow from it (:mod:`fedsim.checks` reads it).
+
+    @dataclass(frozen=True)
+    class Deadline(Completion):
+        '''Close when time is up.'''
+
+        policy: Literal["deadline"] = kind("deadline")
+        after: Duration = option(description="how long a round may take")
+
+Where a file may choose among several classes, the field says so with :func:`one_of`; the classes that
+plug-ins add (:mod:`fedsim.plugins`) are choices like any other. Nothing here imports pydantic until
+something is checked, so that a room can declare its options and stay light.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar
+
+from fedsim import plugins, units
+
+_SCALARS = ("int", "float", "str", "bool")
+
+
+class Options:
+    """Base of every class of options: unknown keys are refused, and so is text where a number belongs."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "arbitrary_types_allowed": True}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return _strictly(handler(source))
+
+
+class Choice(Options):
+    """Base of the classes that a file chooses among, such as all completion policies.
+
+    Attributes:
+        key: the key whose value names the class, a field made with :func:`kind`.
+        point: what they are, in the words of an error or a plug-in: ``completion policy``.
+    """
+
+    key: ClassVar[str] = "kind"
+    point: ClassVar[str]
+
+    def __reduce__(self) -> Any:
+        return plugins.reduce(self) or super().__reduce__()
+
+
+def option(
+    default: Any = dataclasses.MISSING,
+    description: str = "",
+    *,
+    factory: Callable[[], Any] | None = None,
+    right: str | None = None,
+    **bounds: Any,
+) -> Any:
+    """A field of a class of options.
+
+    Args:
+        default: its value where none is given; without one it is required.
+        description: what it means, in a few words.
+        factory: makes the default, where that must not be shared.
+        right: what would be right, as an error says it (``give ...``); by default it follows from
+            the type and the bounds.
+        bounds: ``ge``, ``gt``, ``le``, ``lt``, ``pattern``, ``min_length``, ``max_length``.
+    """
+    metadata = {"description": description, **bounds}
+    if right is not None:
+        metadata["right"] = right
+    if factory is not None:
+        return dataclasses.field(default_factory=factory, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def kind(name: str, description: str = "") -> Any:
+    """The field by whose value a file chooses this class; its type is ``Literal[name]``."""
+    return dataclasses.field(default=name, kw_only=True, metadata={"description": description})
+
+
+def name_of(choice: type) -> str:
+    """The word by which a file chooses a class."""
+    word: str = choice.__dataclass_fields__[choice.key].default  # type: ignore[attr-defined]
+    return word
+
+
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """The mark of a field that takes one of several classes; see :func:`one_of`."""
+
+    base: type[Choice]
+    built_in: tuple[type, ...]
+    default: str | None = None
+
+    def choices(self) -> dict[str, type]:
+        """The classes by name, those of plug-ins last."""
+        found: dict[str, type] = {name_of(cls): cls for cls in self.built_in}
+        for cls in plugins.of(self.base):
+            if name_of(cls) in found:
+                raise plugins.PluginError(f"{name_of(cls)!r} is a {self.base.point} of fedsim's own")
+            found[name_of(cls)] = cls
+        return found
+
+    def whole(self) -> list[str]:
+        """The names that say everything, since nothing else of them is required."""
+        return [
+            name
+            for name, cls in self.choices().items()
+            if not any(
+                f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+                for f in dataclasses.fields(cls)
+            )
+        ]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        union = core_schema.tagged_union_schema(
+            {name: handler.generate_schema(cls) for name, cls in self.choices().items()},
+            discriminator=self.base.key,
+        )
+        return core_schema.no_info_before_validator_function(self._read, union)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        return {"anyOf": [{"enum": self.whole()}, handler(schema)]}
+
+    def _read(self, value: Any) -> Any:
+        """Read the short form ``close: wait-all`` as ``{policy: wait-all}``, and no name as the default."""
+        if isinstance(value, str):
+            return {self.base.key: value}
+        if isinstance(value, dict) and self.base.key not in value and self.default is not None:
+            return {self.base.key: self.default, **value}
+        return value
+
+
+def one_of(base: type[Choice], built_in: Sequence[type], default: str | None = None) -> OneOf:
+    """Mark a field, ``Annotated[Base, one_of(Base, CHOICES)]``, as taking one of several classes.
+
+    Args:
+        base: what they have in common.
+        built_in: the classes that fedsim brings; those of plug-ins come to them.
+        default: the name that is meant where a block gives options and no name.
+    """
+    return OneOf(base, tuple(built_in), default)
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """The mark of a float in SI units that files write with a unit: ``6h``, ``380MB``.
+
+    Written back it reads as a person would write it, and read again it gives the same float.
+
+    Args:
+        parse: text or number to SI; raises ValueError.
+        factors: SI units in each unit that is written, by its symbol.
+        examples: for editors.
+        word: that stands for infinity, if one does.
+        above: whether zero is refused, too.
+    """
+
+    parse: Callable[[object], float]
+    factors: tuple[tuple[str, float], ...]
+    examples: tuple[str, ...]
+    word: str | None = None
+    above: bool = True
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_before_validator_function(
+            self._read,
+            core_schema.float_schema(strict=True, allow_inf_nan=self.word is not None),
+            serialization=core_schema.plain_serializer_function_ser_schema(self.write),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        pattern = r"^[0-9.]+([eE][-+]?[0-9]+)? ?[A-Za-zµ/]+$"
+        if self.word is not None:
+            pattern = f"^{self.word}$|{pattern}"
+        number = {"type": "number", "exclusiveMinimum" if self.above else "minimum": 0}
+        return {"anyOf": [{"type": "string", "pattern": pattern}, number], "examples": list(self.examples)}
+
+    def _read(self, value: object) -> float:
+        if self.word is not None and value in (self.word, math.inf):
+            return math.inf
+        number = self.parse(value)
+        if self.above and number <= 0:
+            raise ValueError(f"{value!r} is not above zero")
+        return number
+
+    def write(self, value: float | None) -> object:
+        """The shortest text that reads back as the same float, else the float."""
+        if value is None:
+            return None
+        if value == math.inf and self.word is not None:
+            return self.word
+        for unit, factor in sorted(self.factors, key=lambda item: -item[1]):
+            text = f"{value / factor:.12g}{unit}"
+            if abs(value) >= factor and len(text) <= 10 and self.parse(text) == value:
+                return text
+        return value
+
+
+_DURATION = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("d", 86400.0))
+_RATE = (("kbps", 125.0), ("Mbps", 125e3), ("Gbps", 125e6))
+
+Duration = Annotated[float, Quantity(units.parse_duration_s, _DURATION, ("90s", "6h"))]
+Size = Annotated[
+    float,
+    Quantity(units.parse_bytes, (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9)), ("380MB", "4GiB")),
+]
+Energy = Annotated[float, Quantity(units.parse_j, (("J", 1.0), ("Wh", 3600.0)), ("15Wh",))]
+Power = Annotated[float, Quantity(units.parse_w, (("W", 1.0),), ("10W",))]
+Rate = Annotated[float, Quantity(units.parse_bytes_per_s, _RATE, ("20Mbps", "1Gbps"), word="unlimited")]
+"""Bytes per second; ``unlimited`` is infinite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """The mark of a number within bounds, inside a list: ``tuple[Annotated[float, Bounds(ge=0)], ...]``."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        bounds = {name: value for name, value in vars(self).items() if value is not None}
+        return {**handler(source), **bounds}
+
+
+def _strictly(schema: Any) -> Any:
+    """Make every scalar of a core schema strict, in place: no text for a number, no NaN, no 1 for true."""
+    if isinstance(schema, dict):
+        if schema.get("type") in _SCALARS:
+            schema.setdefault("strict", True)
+        if schema.get("type") == "float":
+            schema.setdefault("allow_inf_nan", False)
+        for part in schema.values():
+            _strictly(part)
+    elif isinstance(schema, (list, tuple)):
+        for part in schema:
+            _strictly(part)
+    return schema
