@@ -113,20 +113,21 @@ class _Place:
         block: the class of options that holds it, or that it is.
         choice: the mark of the choice of which ``block`` is one, if it is.
         inside: the class of options that should stand there, if one should.
+        around: the class whose keys stand beside those of ``block``, if one's do.
     """
 
     path: tuple[str | int, ...]
     block: type | None
     choice: OneOf | None
     inside: type | None
+    around: type | None = None
 
 
 def _place(cls: type, location: Sequence[str | int]) -> _Place:
     """Follow a location of pydantic's, which names chosen classes and branches of unions on the way."""
     path: list[str | int] = []
     at: Any = cls
-    block: type | None = None
-    choice: OneOf | None = None
+    block = around = choice = None
     for part in location:
         mark, plain = _kind(at)
         if mark is not None:  # the name of the chosen class
@@ -134,18 +135,19 @@ def _place(cls: type, location: Sequence[str | int]) -> _Place:
         elif isinstance(part, int):
             path.append(part)
             at = _item(plain)
-        elif plain is not None and dataclasses.is_dataclass(plain):
-            if block is not plain and not (choice is not None and plain in choice.choices().values()):
-                choice = None
-            block = typing.cast(type, plain)
-            path.append(part)
+        elif isinstance(plain, type) and dataclasses.is_dataclass(plain):
+            if choice is not None and plain not in choice.choices().values():
+                block = choice = None
+            is_flat = part == getattr(plain, "flat", None)
+            block, around = plain, plain if is_flat else around if choice is not None else None
             at = _hints(block).get(part)
+            path += [] if is_flat else [part]
         elif typing.get_origin(plain) in (dict, Mapping):
             path.append(part)
             at = typing.get_args(plain)[-1]
     mark, plain = _kind(at)
     inside = plain if mark is None and isinstance(plain, type) and dataclasses.is_dataclass(plain) else None
-    return _Place(tuple(path), block, choice, inside)
+    return _Place(tuple(path), block, choice, inside, around)
 
 
 @cache
@@ -225,7 +227,7 @@ def _sentence(fault: dict[str, Any], place: _Place) -> tuple[tuple[str | int, ..
 def _unexpected(name: str, place: _Place) -> tuple[tuple[str | int, ...], str]:
     """A key that a block does not have: another choice's, or nobody's."""
     block = place.block
-    known = [f.name for f in dataclasses.fields(block)] if block is not None else []
+    known = [f.name for cls in (place.around, block) if cls is not None for f in dataclasses.fields(cls)]
     if place.choice is not None and block is not None:
         choices: dict[str, Any] = place.choice.choices()
         owners = [owner for owner, cls in choices.items() if name in cls.__dataclass_fields__]

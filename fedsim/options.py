@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -29,13 +30,27 @@ _SCALARS = ("int", "float", "str", "bool")
 
 
 class Options:
-    """Base of every class of options: unknown keys are refused, and so is text where a number belongs."""
+    """Base of every class of options: unknown keys are refused, and so is text where a number belongs.
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "arbitrary_types_allowed": True}
+    Attributes:
+        flat: a field with :func:`one_of` whose keys stand beside those of this class, as they do in
+            ``learning: {task: wav2vec2, corpus: ..., clients_per_round: 8}``. It has the name of its
+            base's key, and a default.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    flat: ClassVar[str | None] = None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        return _strictly(handler(source))
+        schema = _strictly(handler(source))
+        return schema if cls.flat is None else cls._one_of(cls.flat).lay_flat(cls, schema)
+
+    @classmethod
+    def _one_of(cls, field: str) -> OneOf:
+        """The mark of a field that takes one of several classes."""
+        annotation = typing.get_type_hints(cls, include_extras=True)[field]
+        return next(mark for mark in annotation.__metadata__ if isinstance(mark, OneOf))
 
 
 class Choice(Options):
@@ -71,7 +86,7 @@ def option(
             the type and the bounds.
         bounds: ``ge``, ``gt``, ``le``, ``lt``, ``pattern``, ``min_length``, ``max_length``.
     """
-    metadata = {"description": description, **bounds}
+    metadata = {"description": description, **bounds} if description else bounds
     if right is not None:
         metadata["right"] = right
     if factory is not None:
@@ -81,7 +96,8 @@ def option(
 
 def kind(name: str, description: str = "") -> Any:
     """The field by whose value a file chooses this class; its type is ``Literal[name]``."""
-    return dataclasses.field(default=name, kw_only=True, metadata={"description": description})
+    metadata = {"description": description} if description else {}
+    return dataclasses.field(default=name, kw_only=True, metadata=metadata)
 
 
 def name_of(choice: type) -> str:
@@ -129,6 +145,50 @@ class OneOf:
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
         return {"anyOf": [{"enum": self.whole()}, handler(schema)]}
+
+    def lay_flat(self, block: type, schema: Any) -> Any:
+        """Let the chosen class's keys stand beside those of ``block``, in files and in the JSON schema."""
+        from pydantic_core import core_schema
+
+        key, own = self.base.key, {f.name for f in dataclasses.fields(block)}
+
+        def gather(value: Any) -> Any:
+            if not isinstance(value, dict):
+                return value
+            chosen = {name: inner for name, inner in value.items() if name not in own or name == key}
+            rest = {name: inner for name, inner in value.items() if name in own}
+            return {**rest, key: {key: self.default, **chosen}}
+
+        def spread(value: Any, handler: Any) -> Any:
+            written = handler(value)
+            return {**written.pop(key), **written}
+
+        return core_schema.no_info_before_validator_function(
+            gather,
+            schema,
+            serialization=core_schema.wrap_serializer_function_ser_schema(spread),
+            metadata={"pydantic_js_functions": [lambda inner, handler: self._flat_schema(inner, handler)]},
+        )
+
+    def _flat_schema(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """One object schema a choice: the block's own keys and that choice's."""
+        key = self.base.key
+        outer = handler.resolve_ref_schema(handler(schema))
+        union = outer["properties"].pop(key)["anyOf"][1]
+        made = []
+        for name, reference in union["discriminator"]["mapping"].items():
+            inner = handler.resolve_ref_schema({"$ref": reference})
+            needed = [*outer.get("required", []), *inner.get("required", [])]
+            made.append(
+                {
+                    "title": name,
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {**inner["properties"], **outer["properties"]},
+                    "required": needed if name == self.default else [key, *needed],
+                }
+            )
+        return {"description": outer.get("description", ""), "oneOf": made}
 
     def _read(self, value: Any) -> Any:
         """Read the short form ``close: wait-all`` as ``{policy: wait-all}``, and no name as the default."""

@@ -120,6 +120,59 @@ def test_what_is_wrong_is_one_sentence(data, sentence):
     assert str(fault.value).startswith(f"tiles.yaml: {sentence}")
 
 
+@dataclass(frozen=True)
+class Floor(Options):
+    """A block whose shape's keys stand beside its own."""
+
+    flat = "shape"
+
+    area: float = option(description="of it", gt=0)
+    shape: Annotated[Shape, one_of(Shape, SHAPES, default="oblong")] = Oblong()
+
+
+@dataclass(frozen=True)
+class House(Options):
+    floor: Floor | None = option(None, "of stone")
+
+
+def test_keys_of_a_flat_choice_stand_beside_those_of_its_block():
+    found = checks.check(House, {"floor": {"area": 3, "wide": 4}})
+    assert found == House(Floor(3.0, Oblong(4.0)))
+    assert checks.dump(found) == {"floor": {"shape": "oblong", "wide": 4.0, "high": 1.0, "area": 3.0}}
+    assert checks.check(House, checks.dump(found)) == found
+    assert checks.check(House, {"floor": {"shape": "round", "area": 3}}).floor.shape == Round()
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"wide": 4}, "floor.area: is missing and has no default (of it)"),
+        ({"area": 3, "wide": -4}, "floor.wide: -4 is not above 0"),
+        ({"area": 3, "wdie": 4}, "floor.wdie: 'wdie' is not a known key; did you mean 'wide'?"),
+        ({"aera": 3}, "floor.aera: 'aera' is not a known key; did you mean 'area'?"),
+        ({"area": 3, "side": 4}, "floor: the key 'side' belongs to square, not to 'oblong'"),
+        ({"area": 3, "shape": "square"}, "floor: 'square' needs the key 'side' beside it"),
+        ({"area": 3, "shape": "flat"}, "floor.shape: 'flat' is not one of 'round', 'square' or 'oblong'"),
+        ({"area": 3, "shape": 3}, "floor.shape: 3 is not one of 'round', 'square' or 'oblong'"),
+        (3, "floor: 3 is not a block with the keys area, shape"),
+    ],
+)
+def test_what_is_wrong_in_a_flat_block_is_one_sentence(data, sentence):
+    with pytest.raises(ScenarioError) as fault:
+        checks.check(House, {"floor": data}, error=ScenarioError)
+    assert str(fault.value) == sentence
+
+
+def test_the_schema_of_a_flat_block_is_one_object_a_choice():
+    options = checks.schema(House)["properties"]["floor"]["anyOf"][0]["oneOf"]
+    assert [sorted(one["properties"]) for one in options] == [
+        ["area", "shape"],
+        ["area", "shape", "side"],
+        ["area", "high", "shape", "wide"],
+    ]
+    assert [one["required"] for one in options] == [["shape", "area"], ["shape", "area", "side"], ["area"]]
+
+
 def test_the_schema_offers_the_keys_of_the_chosen_class():
     found = checks.schema(Tile)
     words, union = found["properties"]["shape"]["anyOf"]
