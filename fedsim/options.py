@@ -64,6 +64,13 @@ class Choice(Options):
     key: ClassVar[str] = "kind"
     point: ClassVar[str]
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        schema = super().__get_pydantic_core_schema__(source, handler)
+        for fields in (schema["schema"]["fields"], schema["fields"]) if schema["type"] == "dataclass" else ():
+            fields.sort(key=lambda field: (field if isinstance(field, str) else field["name"]) != cls.key)
+        return schema
+
     def __reduce__(self) -> Any:
         return plugins.reduce(self) or super().__reduce__()
 

@@ -104,7 +104,7 @@ def measure(kind: str, clients: int, cohort: int, seconds: float) -> dict[str, f
     import resource
 
     begin = time.perf_counter()
-    from fedsim.engine import Simulation
+    from fedsim.engine.server import Simulation
     from fedsim.scenario import load
     from fedsim.simulation import compose
 

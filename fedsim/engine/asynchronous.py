@@ -56,7 +56,7 @@ class Asynchronous:
     def __init__(self, server: ServerState, close: Buffered):
         plan = server.plan
         self.server = server
-        self.size = close.size
+        self.size = close.buffer
         self.places = min(close.concurrency or plan.cohort, server.world.clients)
         wide = math.isinf(plan.server_down_bytes_per_s) and math.isinf(plan.server_up_bytes_per_s)
         self.in_flight: InFlight | SharedInFlight = InFlight(server) if wide else SharedInFlight(server)

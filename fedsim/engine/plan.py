@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from fedsim.engine.completion import Buffered, Completion, WaitAll
+from fedsim.engine.completion import Completion, WaitAll
 from fedsim.engine.selection import Random, Selection
 
 
@@ -17,7 +17,7 @@ class Plan:
         rounds: how many rounds to close.
         cohort: how many clients' updates are wanted in a round.
         select: whom to ask.
-        close: when a round ends; :class:`Buffered` for asynchronous rounds, where ``cohort`` is the
+        close: when a round ends; ``Buffered`` for asynchronous rounds, where ``cohort`` is the
             number of clients at work unless the policy says otherwise.
         server_down_bytes_per_s: what the server's link carries to clients, shared among downloads.
         server_up_bytes_per_s: what it carries from clients, shared among uploads.
@@ -27,7 +27,7 @@ class Plan:
     rounds: int
     cohort: int
     select: Selection = field(default_factory=Random)
-    close: Completion | Buffered = field(default_factory=WaitAll)
+    close: Completion = field(default_factory=WaitAll)
     server_down_bytes_per_s: float = math.inf
     server_up_bytes_per_s: float = math.inf
     seed: int = 0

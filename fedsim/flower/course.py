@@ -13,7 +13,7 @@ from flwr.serverapp.strategy import Strategy
 from flwr.supercore import log
 from numpy.typing import NDArray
 
-from fedsim.engine import RoundRecord
+from fedsim.engine.records import RoundRecord
 from fedsim.flower import replies as read
 from fedsim.flower.nodes import Nodes, OfferedGrid, Waiting
 from fedsim.flower.rounds import ALL_DONE, COMPLETED, Metric, Rounds

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import errors, results
-from fedsim.engine import OUTCOMES, Buffered, RoundRecord, Simulation
+from fedsim.engine.completion import Buffered
+from fedsim.engine.records import OUTCOMES, RoundRecord
+from fedsim.engine.server import Simulation
 from fedsim.errors import ScenarioError
 from fedsim.flower.selection import Ask, Asked
 from fedsim.learning import RoundLearning

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.engine import Selection, SelectionRequest, Selector, World
 from fedsim.engine.availability_cache import AvailabilityCache
 from fedsim.engine.records import ClientRounds
+from fedsim.engine.selection import Selection, SelectionRequest, Selector
 from fedsim.engine.selection.base import will_do
+from fedsim.engine.world import World
 
 Ints = NDArray[np.int64]
 Ask = Callable[[Ints, float], Ints]
@@ -26,7 +27,7 @@ class AskedNobody(Exception):
     """The strategy asks nobody in this round, though clients were on offer."""
 
 
-class Asked:
+class Asked(Selection):
     """A selection that asks the app's strategy.
 
     Args:
@@ -58,17 +59,17 @@ class _Asker:
         self.availability = availability
         self.policy = policy
 
-    def choose(self, turn: SelectionRequest) -> Ints:
+    def choose(self, request: SelectionRequest) -> Ints:
         if self.policy is not None:
-            offered = np.sort(self.policy.choose(turn))
+            offered = np.sort(self.policy.choose(request))
         else:
-            offered = self.everyone[will_do(self.availability, self.everyone, turn)]
+            offered = self.everyone[will_do(self.availability, self.everyone, request)]
         if not offered.size:
             return offered
-        occasion = (turn.number, turn.time_s)
+        occasion = (request.number, request.time_s)
         if occasion not in self.asked.answers:
             assert self.asked.ask is not None
-            self.asked.answers[occasion] = self.asked.ask(offered, turn.time_s)
+            self.asked.answers[occasion] = self.asked.ask(offered, request.time_s)
         return self.asked.answers[occasion]
 
     def drawn(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.engine import WorkEstimate
+from fedsim.engine.world import WorkEstimate
 from fedsim.fleet.battery import Batteries
 from fedsim.scenario import Scenario
 from fedsim.scenario.model import ClosePolicy, Compression, FleetSpec, MixEntry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -11,8 +10,11 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fedsim import engine, hardware, paths
-from fedsim.engine import Plan, RoundRecord
+from fedsim import hardware, paths
+from fedsim.engine.completion import Buffered, Completion, Deadline, Quorum, WaitAll
+from fedsim.engine.plan import Plan
+from fedsim.engine.records import RoundRecord
+from fedsim.engine.selection import SELECTIONS
 from fedsim.errors import ScenarioError, about
 from fedsim.fleet import Battery, Fleet, Group, availability, pressure, speech
 from fedsim.fleet.batches import Batches
@@ -20,6 +22,7 @@ from fedsim.fleet.hours import NIGHT
 from fedsim.fleet.workload import Workloads
 from fedsim.hardware import Device, Link
 from fedsim.learning import ByzantineSpec, CorpusSpec, FinetuneSpec, LearnerSpec, baselines, speech_learner
+from fedsim.options import name_of
 from fedsim.pricing import LayerTrace, Pricer, load_trace
 from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import (
@@ -37,13 +40,7 @@ from fedsim.units import DAY_S, HOUR_S
 
 MAX_STALENESS = 20  # rounds; an asynchronous update based on an older model is rejected
 
-_SELECTIONS: Mapping[str, Callable[[], engine.Selection]] = {
-    "random": engine.Random,
-    "round-robin": engine.RoundRobin,
-    "fastest-first": engine.FastestFirst,
-    "memory-aware": engine.MemoryAware,
-    "oort": engine.Oort,
-}
+_SELECTIONS = {name_of(policy): policy for policy in SELECTIONS}
 
 MakeLearner = Callable[..., Any]
 
@@ -127,7 +124,7 @@ def compose(scenario: Scenario) -> Composition:
         rounds=scenario.rounds.count if baseline != "no-pretraining" else 0,
         cohort=scenario.rounds.cohort if alone is None else 1,
         select=_SELECTIONS[scenario.rounds.select](),
-        close=_completion(scenario.rounds.close) if alone is None else engine.WaitAll(),
+        close=_completion(scenario.rounds.close) if alone is None else WaitAll(),
         server_down_bytes_per_s=scenario.server.uplink,
         server_up_bytes_per_s=scenario.server.downlink,
         seed=scenario.seed,
@@ -275,17 +272,17 @@ def _pressure(spec: PressureSpec, inputs: dict[str, Path]) -> pressure.Pressure:
     return pressure.laptop() if spec.kind == "laptop" else pressure.dedicated()
 
 
-def _completion(policy: ClosePolicy) -> engine.Completion | engine.Buffered:
+def _completion(policy: ClosePolicy) -> Completion:
     if policy.policy == "async":
         assert policy.buffer is not None
-        return engine.Buffered(policy.buffer)
+        return Buffered(policy.buffer)
     if policy.policy == "quorum":
         assert policy.over is not None
-        return engine.Quorum(policy.over, math.inf if policy.after is None else policy.after)
+        return Quorum(policy.over, policy.after)
     if policy.policy == "deadline":
         assert policy.after is not None
-        return engine.Deadline(policy.after)
-    return engine.WaitAll()
+        return Deadline(policy.after)
+    return WaitAll()
 
 
 def _upload_share(compression: Compression) -> float:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from fedsim import files, results
-from fedsim.engine import Learner, RoundRecord, Simulation, simulate
+from fedsim.engine.records import RoundRecord
+from fedsim.engine.server import Simulation, simulate
+from fedsim.engine.world import Learner
 from fedsim.errors import InputError, RunError, about, going_on
 from fedsim.results import atomic
 from fedsim.scenario import Loaded, Scenario, dump, file_access, load

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.engine import OUTCOMES, ClientRounds, Simulation
+from fedsim.engine.records import OUTCOMES, ClientRounds
+from fedsim.engine.server import Simulation
 from fedsim.simulation.compose import Composition
 
 LOOK_S = 3.0  # of real time

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Protocol
 
-from fedsim.engine import RoundRecord
+from fedsim.engine.records import RoundRecord
 from fedsim.errors import one_line
 from fedsim.units import format_duration
 

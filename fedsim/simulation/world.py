@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.engine import WorkEstimate
+from fedsim.engine.world import WorkEstimate
 from fedsim.errors import TraceError
 from fedsim.fleet import Fleet, batches, speech, workload
 from fedsim.fleet.battery import Batteries

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import files
-from fedsim.engine import Learner
+from fedsim.engine.world import Learner
 from fedsim.errors import RunError
 from fedsim.learning import RoundLearning
 from fedsim.learning import checkpoint as checkpoints_

@@ -98,7 +98,7 @@ def _load(job: Job, folder: Path) -> Any:
 
 
 def _listen(job: Job) -> Done:
-    from fedsim.engine import simulate
+    from fedsim.engine.server import simulate
     from fedsim.simulation.compose import compose
     from fedsim.sweeps.trajectory import Listener
 

@@ -69,7 +69,7 @@ def test_what_is_right_is_read_and_written_back():
     assert found == Tile(3, Square(2.0), 21_600.0, 380e6, math.inf)
     assert checks.dump(found) == {
         "count": 3,
-        "shape": {"side": 2.0, "shape": "square"},
+        "shape": {"shape": "square", "side": 2.0},
         "lasts": "6h",
         "size": "380MB",
         "rate": "unlimited",
@@ -78,6 +78,7 @@ def test_what_is_right_is_read_and_written_back():
         "glazed": False,
         "tiles": [],
     }
+    assert list(checks.dump(found)["shape"]) == ["shape", "side"]
     assert read(**checks.dump(found)) == found
     assert read(count=1, shape="round").shape == Round()
     assert read(count=1, shape={"shape": "oblong"}).shape == Oblong()

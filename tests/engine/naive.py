@@ -6,7 +6,8 @@ import numpy as np
 import simpy
 from naive_parts import PHASES, REFILLS, ZEROS, Asked, Link, given_up, tickets
 
-from fedsim.engine import Buffered, Quorum, SelectionRequest
+from fedsim.engine.completion import Buffered, Quorum
+from fedsim.engine.selection import SelectionRequest
 
 
 class Naive:
@@ -127,11 +128,11 @@ class Naive:
         env, plan, start, retry, again = self.env, self.plan, 0.0, -np.inf, (0.0, 0)
         places = min(plan.close.concurrency or plan.cohort, self.world.clients)
         while len(self.rounds) < plan.rounds:
-            if sum(row["outcome"] == "completed" for row in self.ended) == plan.close.size:
+            if sum(row["outcome"] == "completed" for row in self.ended) == plan.close.buffer:
                 yield from self.close(start, stop=len(self.rounds) + 1 == plan.rounds)
                 start = env.now
                 continue
-            if given_up(self.futile, plan.close.size + places, env.now - self.since):
+            if given_up(self.futile, plan.close.buffer + places, env.now - self.since):
                 return
             free, just, self.just = places - len(self.working), self.just, []
             if free and env.now >= retry:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fedsim import rng
-from fedsim.engine import WorkEstimate
+from fedsim.engine.world import WorkEstimate
 
 
 @dataclass

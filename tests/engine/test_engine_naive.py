@@ -11,22 +11,12 @@ from hypothesis import strategies as st
 from naive import Naive
 from small_world import Client, SmallBattery, SmallWorld
 
-from fedsim.engine import (
-    OUTCOMES,
-    Buffered,
-    ClientRounds,
-    Deadline,
-    FastestFirst,
-    MemoryAware,
-    Oort,
-    Plan,
-    Quorum,
-    Random,
-    RoundRobin,
-    Simulation,
-    WaitAll,
-    asynchronous,
-)
+from fedsim.engine import asynchronous
+from fedsim.engine.completion import Buffered, Deadline, Quorum, WaitAll
+from fedsim.engine.plan import Plan
+from fedsim.engine.records import OUTCOMES, ClientRounds
+from fedsim.engine.selection import FastestFirst, MemoryAware, Oort, Random, RoundRobin
+from fedsim.engine.server import Simulation
 
 COLUMNS = (
     "dispatched_s",

@@ -8,7 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_engine_naive import SELECTIONS, compare
 
-from fedsim.engine import Buffered, Deadline, MemoryAware, Plan, Quorum, Random, Simulation, WaitAll, window
+from fedsim.engine import window
+from fedsim.engine.completion import Buffered, Deadline, Quorum, WaitAll
+from fedsim.engine.plan import Plan
+from fedsim.engine.selection import MemoryAware, Random
+from fedsim.engine.server import Simulation
 from fedsim.scenario import load
 from fedsim.simulation import compose
 

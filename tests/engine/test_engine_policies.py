@@ -8,21 +8,13 @@ import numpy as np
 import pytest
 from small_world import Client, SmallBattery, SmallWorld
 
-from fedsim.engine import (
-    Buffered,
-    Deadline,
-    FastestFirst,
-    MemoryAware,
-    Oort,
-    Plan,
-    Quorum,
-    Random,
-    RoundRobin,
-    SelectionRequest,
-    Simulation,
-    simulate,
-)
+from fedsim import checks
 from fedsim.engine.availability_cache import AvailabilityCache
+from fedsim.engine.completion import Buffered, Deadline, Quorum
+from fedsim.engine.plan import Plan
+from fedsim.engine.selection import FastestFirst, MemoryAware, Oort, Random, RoundRobin, SelectionRequest
+from fedsim.engine.server import Simulation, simulate
+from fedsim.errors import InputError
 
 NOBODY = np.zeros(0, dtype=np.int64)
 
@@ -243,15 +235,27 @@ def test_batteries_by_hand():
         lambda: Plan(-1, 1),
         lambda: Plan(1, 0),
         lambda: Plan(1, 1, server_up_bytes_per_s=0.0),
-        lambda: Deadline(0.0),
-        lambda: Deadline(math.nan),
-        lambda: Quorum(-0.1),
-        lambda: Buffered(0),
-        lambda: Buffered(1, 0),
-        lambda: FastestFirst(0),
-        lambda: Oort(explore=1.5),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(make):
     with pytest.raises(ValueError):
         make()
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "sentence"),
+    [
+        (Deadline, {"after": 0}, "after: 0 is not above zero"),
+        (Deadline, {"after": math.nan}, "after: nan is not a duration"),
+        (Deadline, {}, "after: is missing and has no default (how long a round may take)"),
+        (Quorum, {"over": -0.1}, "over: -0.1 is not at least 0"),
+        (Buffered, {"buffer": 0}, "buffer: 0 is not at least 1"),
+        (Buffered, {"buffer": 1, "concurrency": 0}, "concurrency: 0 is not at least 1"),
+        (FastestFirst, {"pool": 0}, "pool: 0 is not at least 1"),
+        (Oort, {"explore": 1.5}, "explore: 1.5 is not at most 1"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(policy, options, sentence):
+    with pytest.raises(InputError) as fault:
+        checks.check(policy, options)
+    assert str(fault.value).startswith(sentence)

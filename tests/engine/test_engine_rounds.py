@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from small_world import Client, SmallWorld
 
-from fedsim.engine import Deadline, Plan, Simulation, simulate
+from fedsim.engine.completion import Deadline
+from fedsim.engine.plan import Plan
+from fedsim.engine.server import Simulation, simulate
 
 
 def run(world, plan, learner=None):

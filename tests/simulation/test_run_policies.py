@@ -141,7 +141,7 @@ def test_a_longer_deadline_never_completes_fewer(scenario):
 
 
 def test_a_fleet_that_is_never_online_again_ends_with_a_clear_account(scenario, tmp_path):
-    from fedsim.engine import simulate
+    from fedsim.engine.server import simulate
 
     trace = tmp_path / "once.csv"  # every client plays back this one: a second, and never again
     trace.write_text("client,start_s,end_s\n0,0,1\n")

@@ -8,7 +8,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from fedsim.engine import ClientRounds, Simulation
+from fedsim.engine.records import ClientRounds
+from fedsim.engine.server import Simulation
 from fedsim.scenario import load
 from fedsim.simulation import compose
 

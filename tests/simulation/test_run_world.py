@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fedsim import hardware
-from fedsim.engine import Plan, simulate
+from fedsim.engine.plan import Plan
+from fedsim.engine.server import simulate
 from fedsim.fleet import Fleet, Group, batches, speech, workload
 from fedsim.fleet.pressure import Constant
 from fedsim.simulation.world import FleetWorld, price, throttled_s

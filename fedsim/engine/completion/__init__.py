@@ -8,4 +8,6 @@ from fedsim.engine.completion.deadline import Deadline
 from fedsim.engine.completion.quorum import Quorum
 from fedsim.engine.completion.wait_all import WaitAll
 
-__all__ = ["Buffered", "Completion", "Deadline", "Quorum", "WaitAll"]
+COMPLETIONS = (WaitAll, Deadline, Quorum, Buffered)
+
+__all__ = ["COMPLETIONS", "Buffered", "Completion", "Deadline", "Quorum", "WaitAll"]

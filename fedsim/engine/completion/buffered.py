@@ -10,25 +10,16 @@ the round it started from, both of which the learner is given.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from fedsim.engine.completion.base import Completion
+from fedsim.options import kind, option
 
 
 @dataclass(frozen=True)
-class Buffered:
-    """Asynchronous rounds.
+class Buffered(Completion):
+    """Asynchronous rounds; the engine has a server of its own for them."""
 
-    Attributes:
-        size: updates that make a new model.
-        concurrency: clients at work at a time; None for the plan's cohort.
-    """
-
-    size: int
-    concurrency: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.size < 1 or (self.concurrency is not None and self.concurrency < 1):
-            raise ValueError("a buffer holds at least one update, and at least one client is at work")
-
-
-def staleness_weight(rounds: int, power: float = 0.5) -> float:
-    """FedBuff's weight of an update that is so many rounds old: ``(1 + rounds) ** -power``."""
-    return float((1.0 + rounds) ** -power)
+    buffer: int = option(description="updates that make the next model", ge=1)
+    concurrency: int | None = option(None, "clients at work at once; none: the cohort", ge=1)
+    policy: Literal["async"] = kind("async")

@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from fedsim.engine.completion.base import Completion
 from fedsim.engine.world import Bools, Floats
+from fedsim.options import Duration, kind, option
 
 
 @dataclass(frozen=True)
-class Quorum:
-    """Who is not done when enough are is told to stop, and is late.
+class Quorum(Completion):
+    """Who is not done when enough are is told to stop, and is late."""
 
-    Attributes:
-        over: clients asked beyond the wanted number, as a share of it.
-        after_s: seconds after dispatch at which the round ends at the latest; may be infinite.
-    """
-
-    over: float = 0.3
-    after_s: float = math.inf
-
-    def __post_init__(self) -> None:
-        if not (0.0 <= self.over <= 100.0 and self.after_s > 0.0):
-            raise ValueError("over-selection is a share from 0 to 100, and a limit lies after dispatch")
+    over: float = option(description="share of clients asked beyond the cohort", ge=0, le=100)
+    after: Duration | None = option(None, "how long a round may take; none: as long as it takes")
+    policy: Literal["quorum"] = kind("quorum")
 
     def invited(self, cohort: int) -> int:
         """The wanted number and so much more, rounded up."""
@@ -36,7 +31,7 @@ class Quorum:
 
     def limit_s(self) -> float:
         """The limit."""
-        return self.after_s
+        return math.inf if self.after is None else self.after
 
     def close_s(self, after_s: Floats, completed: Bools, cohort: int) -> float:
         """When the wanted number have come, or the last one ends."""

@@ -14,7 +14,10 @@ from fedsim.engine.selection.oort import Oort
 from fedsim.engine.selection.random import Random
 from fedsim.engine.selection.round_robin import RoundRobin
 
+SELECTIONS = (Random, RoundRobin, FastestFirst, MemoryAware, Oort)
+
 __all__ = [
+    "SELECTIONS",
     "FastestFirst",
     "MemoryAware",
     "Oort",

@@ -14,6 +14,7 @@ from fedsim.engine.availability_cache import AvailabilityCache
 from fedsim.engine.records import ClientRounds
 from fedsim.engine.selection.drawn import AcceptEach, Drawn
 from fedsim.engine.world import Bools, Ints, World
+from fedsim.options import Choice
 
 FEW = 256  # a fleet that small is looked at as a whole
 _DRAW_BITS = 24  # of a draw's number beside its client in one integer; half a fleet at most is drawn
@@ -68,12 +69,15 @@ class Selector(Protocol):
         ...
 
 
-class Selection(Protocol):
+class Selection(Choice):
     """A policy as configured."""
+
+    point = "selection policy"
+    key = "policy"
 
     def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation of ``world``, with ``seed`` for its draws."""
-        ...
+        raise NotImplementedError
 
 
 class Memoryless:

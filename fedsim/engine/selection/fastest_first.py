@@ -8,29 +8,24 @@ Mobile Edge", ICC 2019).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from fedsim import rng
 from fedsim.engine.availability_cache import AvailabilityCache
 from fedsim.engine.link import alone_s
-from fedsim.engine.selection.base import Memoryless, Sampler, SelectionRequest, Selector
+from fedsim.engine.selection.base import Memoryless, Sampler, Selection, SelectionRequest, Selector
 from fedsim.engine.world import Floats, Ints, WorkEstimate, World
+from fedsim.options import kind, option
 
 
 @dataclass(frozen=True)
-class FastestFirst:
-    """The fastest of a pool.
+class FastestFirst(Selection):
+    """The fastest of a pool."""
 
-    Attributes:
-        pool: how many clients are asked for each that is wanted.
-    """
-
-    pool: int = 5
-
-    def __post_init__(self) -> None:
-        if self.pool < 1:
-            raise ValueError("a pool holds at least one client for each that is wanted")
+    pool: int = option(5, "how many clients are asked for each that is wanted", ge=1)
+    policy: Literal["fastest-first"] = kind("fastest-first")
 
     def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation."""

@@ -6,17 +6,21 @@ A client that fits now may still run out later, when its owner opens something.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from fedsim import rng
 from fedsim.engine.availability_cache import AvailabilityCache
-from fedsim.engine.selection.base import Memoryless, Sampler, SelectionRequest, Selector
+from fedsim.engine.selection.base import Memoryless, Sampler, Selection, SelectionRequest, Selector
 from fedsim.engine.selection.drawn import Drawn
 from fedsim.engine.world import Bools, Floats, Ints, World
+from fedsim.options import kind
 
 
 @dataclass(frozen=True)
-class MemoryAware:
+class MemoryAware(Selection):
     """Clients say what memory they have free, and who would run out at once is passed over."""
+
+    policy: Literal["memory-aware"] = kind("memory-aware")
 
     def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,41 +23,32 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.engine.availability_cache import AvailabilityCache
 from fedsim.engine.records import COMPLETED, REJECTED, ClientRounds
-from fedsim.engine.selection.base import Sampler, SelectionRequest, Selector, will_do
+from fedsim.engine.selection.base import Sampler, Selection, SelectionRequest, Selector, will_do
 from fedsim.engine.selection.drawn import Drawn
 from fedsim.engine.world import Floats, Ints, World
+from fedsim.options import kind, option
 
 _NONE = np.zeros(0, dtype=np.intp)
 
 
 @dataclass(frozen=True)
-class Oort:
-    """Guided selection; the defaults are the paper's.
+class Oort(Selection):
+    """Guided selection; the defaults are the paper's."""
 
-    Attributes:
-        explore: share of a first cohort that was never tried.
-        explore_decay: factor on that share after each round.
-        explore_least: the share it falls to.
-        penalty: exponent alpha on being too slow.
-        cutoff: clients within this share of the least utility that would be chosen are drawn from.
-        percentile: of the times seen, the preferred one; 0 to 100.
-        pace: rounds after which the pacer looks, and percentile points by which it then relaxes.
-        most_rounds: a client that took part so often is not chosen for its utility any more.
-    """
-
-    explore: float = 0.9
-    explore_decay: float = 0.98
-    explore_least: float = 0.2
-    penalty: float = 2.0
-    cutoff: float = 0.95
-    percentile: float = 30.0
-    pace: tuple[int, float] = (20, 5.0)
-    most_rounds: int = 10
-
-    def __post_init__(self) -> None:
-        shares = (self.explore, self.explore_decay, self.explore_least, self.cutoff, self.percentile / 100.0)
-        if not all(0.0 <= share <= 1.0 for share in shares) or self.penalty < 0.0 or self.pace[0] < 1:
-            raise ValueError("Oort's shares lie between 0 and 1, its penalty is not negative")
+    explore: float = option(0.9, "share of a first cohort that was never tried", ge=0, le=1)
+    explore_decay: float = option(0.98, "factor on that share after each round", ge=0, le=1)
+    explore_least: float = option(0.2, "the share that it falls to", ge=0, le=1)
+    penalty: float = option(2.0, "exponent alpha on being too slow", ge=0)
+    cutoff: float = option(
+        0.95, "clients within this share of the least utility that would be chosen are drawn from", ge=0, le=1
+    )
+    percentile: float = option(30.0, "of the times seen, the preferred one", ge=0, le=100)
+    pace_rounds: int = option(20, "rounds after which the pacer looks at what came in", ge=1)
+    pace_step: float = option(5.0, "percentile points by which it then relaxes", ge=0, le=100)
+    most_rounds: int = option(
+        10, "a client that took part so often is not chosen for its utility any more", ge=1
+    )
+    policy: Literal["oort"] = kind("oort")
 
     def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation."""
@@ -151,7 +142,7 @@ class _Oort:
         self.gain[at] = gain
         self.took_s[at] = clients.ended_s - clients.dispatched_s
         self.gains.append(float(gain.sum()))
-        window, step = self.policy.pace
+        window, step = self.policy.pace_rounds, self.policy.pace_step
         if self.rounds % window == 0 and self.rounds >= 2 * window:
             if sum(self.gains[-window:]) < sum(self.gains[-2 * window : -window]):
                 self.percentile = min(self.percentile + step, 100.0)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from fedsim import rng
 from fedsim.engine.availability_cache import AvailabilityCache
-from fedsim.engine.selection.base import Memoryless, Sampler, SelectionRequest, Selector
+from fedsim.engine.selection.base import Memoryless, Sampler, Selection, SelectionRequest, Selector
 from fedsim.engine.selection.drawn import Drawn
 from fedsim.engine.world import Ints, World
+from fedsim.options import kind
 
 
 @dataclass(frozen=True)
-class Random:
+class Random(Selection):
     """Each online client is as likely as any other."""
+
+    policy: Literal["random"] = kind("random")
 
     def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fedsim.engine.availability_cache import AvailabilityCache
 from fedsim.engine.records import ClientRounds
-from fedsim.engine.selection.base import SelectionRequest, Selector, will_do
+from fedsim.engine.selection.base import Selection, SelectionRequest, Selector, will_do
 from fedsim.engine.selection.drawn import Drawn
 from fedsim.engine.world import Ints, World
+from fedsim.options import kind
 
 
 @dataclass(frozen=True)
-class RoundRobin:
+class RoundRobin(Selection):
     """Each client in request; who is offline or busy is passed over until the next time round."""
+
+    policy: Literal["round-robin"] = kind("round-robin")
 
     def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation; ``seed`` plays no part."""
