@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +289,7 @@ def round_ends_s(settings: tuple[str, ...]) -> np.ndarray:
     """Ends of the rounds of a timing-only run, float64[rounds], seconds."""
     from fedsim.simulation import time_rounds
 
-    timed = scenario.load(SCENARIO, settings).scenario.model_copy(update={"learning": None})
+    timed = replace(scenario.load(SCENARIO, settings).scenario, learning=None)
     return np.array([record.end_s for record in time_rounds(timed)])
 
 

@@ -71,6 +71,11 @@ class Choice(Options):
             fields.sort(key=lambda field: (field if isinstance(field, str) else field["name"]) != cls.key)
         return schema
 
+    @property
+    def name(self) -> str:
+        """The word by which a file chooses its class."""
+        return name_of(type(self))
+
     def __reduce__(self) -> Any:
         return plugins.reduce(self) or super().__reduce__()
 

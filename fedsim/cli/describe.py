@@ -56,19 +56,23 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
 
 
 def _who(scenario: Scenario) -> str:
+    from fedsim.engine.completion import Buffered, Deadline, Quorum, WaitAll
     from fedsim.units import format_duration
 
     training, rounds = scenario.training, scenario.rounds
-    close = {
-        "wait-all": "each waits for all",
-        "deadline": f"each closes after {format_duration(rounds.close.after or 0.0)}",
-        "quorum": "each closes when enough have delivered",
-        "async": f"every {rounds.close.buffer} updates make a new model",
-    }[rounds.close.policy]
+    close = f"each closes by {rounds.close.name}"
+    if isinstance(rounds.close, WaitAll):
+        close = "each waits for all"
+    elif isinstance(rounds.close, Deadline):
+        close = f"each closes after {format_duration(rounds.close.after)}"
+    elif isinstance(rounds.close, Quorum):
+        close = "each closes when enough have delivered"
+    elif isinstance(rounds.close, Buffered):
+        close = f"every {rounds.close.buffer} updates make a new model"
     return (
         f"{scenario.fleet.clients:,} clients train {training.model} ({training.precision}, batches of "
         f"{training.batch_size}) in {rounds.count:,} rounds of {rounds.cohort:,}, chosen by "
-        f"{rounds.select}; {close}; {rounds.aggregate}."
+        f"{rounds.select.name}; {close}; {rounds.aggregate}."
     )
 
 
@@ -80,8 +84,8 @@ def _mix(scenario: Scenario) -> Any:
     for entry in scenario.fleet.mix:
         life = [
             entry.link,
-            entry.availability.kind if entry.availability.kind != "always" else "",
-            f"memory of a {entry.pressure.kind}" if entry.pressure.kind in ("phone", "laptop") else "",
+            entry.availability.name if entry.availability.name != "always" else "",
+            f"memory of a {entry.pressure.name}" if entry.pressure.name in ("phone", "laptop") else "",
             "on battery" if entry.battery is not None else "",
         ]
         said = (entry.device, ", ".join(word for word in life if word))

@@ -57,15 +57,15 @@ def adapted(scenario: Scenario, rounds: int, file: Path) -> Scenario:
     Raises:
         ScenarioError: if rounds are asynchronous, which a Flower strategy cannot follow.
     """
-    if scenario.rounds.close.policy == "async":
+    if isinstance(scenario.rounds.close, Buffered):
         raise ScenarioError(
             "is 'async', but a Flower strategy closes its rounds one after another; take wait-all, "
             "deadline or quorum",
             file=file,
             key="rounds.close.policy",
         )
-    block = scenario.rounds.model_copy(update={"count": rounds})
-    return scenario.model_copy(update={"rounds": block, "learning": None})
+    block = replace(scenario.rounds, count=rounds)
+    return replace(scenario, rounds=block, learning=None)
 
 
 class Rounds:

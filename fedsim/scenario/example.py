@@ -5,13 +5,12 @@ Keys of the sample stand as they are; every other key stands commented out with 
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
-from fedsim import yamlfile
+from fedsim import checks, yamlfile
+from fedsim.options import Choice, OneOf, Options
 from fedsim.scenario import model
 
 WIDTH = 44  # where explanations begin
@@ -64,48 +63,59 @@ def example(name: str, learning: bool = False) -> str:
     return "\n".join([*head, *_block(model.Scenario, sample, "", False)]) + "\n"
 
 
-def _block(block: type[BaseModel], sample: dict[str, Any], indent: str, asleep: bool) -> list[str]:
+def _block(block: type, sample: dict[str, Any], indent: str, asleep: bool) -> list[str]:
     lines: list[str] = []
-    for key, field in block.model_fields.items():
-        inner = _inner(field)
+    hints = typing.get_type_hints(block, include_extras=True)
+    for field in dataclasses.fields(block):
+        key, said = field.name, field.metadata.get("description", "")
         given = sample.get(key)
         off = asleep or key not in sample
+        inner = _inner(hints[key])
         if key == "mix":
-            lines += [_line(f"{indent}mix:", field.description, off), *_mix(given or [], indent + "  ")]
-        elif inner is not None and not isinstance(given, str) and (given is not None or indent == ""):
+            lines += [_line(f"{indent}mix:", said, off), *_mix(given or [], indent + "  ")]
+        elif inner is not None and (given is not None or indent == ""):
             if indent == "":
                 lines.append("")
-            lines.append(_line(f"{indent}{key}:", field.description or _first(inner), off))
+            lines.append(_line(f"{indent}{key}:", said, off))
             lines += _block(inner, given or {}, indent + "  ", off)
         else:
-            value = given if given is not None else field.get_default()
-            value = _plain(value)
-            lines.append(_line(f"{indent}{key}: {_flow(value)}".rstrip(), _said(field), off))
+            text = _flow(given if given is not None else _default(field))
+            lines.append(_line(f"{indent}{key}: {text}".rstrip(), _said(said, hints[key]), off))
     return lines
 
 
 def _mix(entries: list[dict[str, Any]], indent: str) -> list[str]:
     lines = [f"{indent}- {_flow(entry)}" for entry in entries]
+    hints = typing.get_type_hints(model.MixEntry, include_extras=True)
+    optional = [f for f in dataclasses.fields(model.MixEntry) if f.default is not dataclasses.MISSING]
     return [
         *lines,
         f"{indent}# an entry may have:",
         *(
-            _line(f"{indent}  {key}: {_flow(_plain(field.get_default()))}".rstrip(), text, True)
-            for key, field in model.MixEntry.model_fields.items()
-            if not field.is_required()
-            for text in [field.description or _first(_inner(field))]
+            _line(f"{indent}  {f.name}: {_flow(_default(f))}".rstrip(), said, True)
+            for f in optional
+            for said in [_said(f.metadata["description"], hints[f.name])]
         ),
     ]
 
 
-def _said(field: FieldInfo) -> str:
-    """The description, and the words that are accepted if it does not name them."""
-    said = field.description or ""
-    kinds = [field.annotation, *typing.get_args(field.annotation)]
-    words = [w for kind in kinds if typing.get_origin(kind) is typing.Literal for w in typing.get_args(kind)]
-    if all(word in said for word in words):
-        return said
-    return f"{said}: {', '.join(words)}"
+def _said(said: str, annotation: Any) -> str:
+    """The description, and the words that are accepted if it does not name them, with their keys."""
+    words = _words(annotation)
+    return said if all(word in said for word in words) else f"{said}: {', '.join(words)}"
+
+
+def _words(annotation: Any) -> list[str]:
+    if isinstance(annotation, OneOf):
+        return [_with_keys(name, choice) for name, choice in annotation.choices().items()]
+    if typing.get_origin(annotation) is typing.Literal:
+        return [word for word in typing.get_args(annotation) if isinstance(word, str)]
+    return [word for part in typing.get_args(annotation) for word in _words(part)]
+
+
+def _with_keys(name: str, choice: Any) -> str:
+    keys = [field.name for field in dataclasses.fields(choice) if field.name != choice.key]
+    return f"{name} ({', '.join(keys)})" if keys else name
 
 
 def _line(text: str, said: str | None, off: bool) -> str:
@@ -120,21 +130,16 @@ def _flow(value: Any) -> str:
     return "" if value is None else yamlfile.dump([value], flow=True).strip()[1:-1]
 
 
-def _plain(value: Any) -> Any:
-    """A default as a person would write it: a block of one word as that word."""
-    if isinstance(value, BaseModel):
-        data = value.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-        rest = value.model_dump(mode="json", exclude_none=True)
-        return next(iter(rest.values())) if not data and len(rest) == 1 else rest
-    return value
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """A default as a person would write it: a choice without options as its name."""
+    value = None if field.default is dataclasses.MISSING else field.default
+    if isinstance(value, Choice):
+        data = checks.dump(value)
+        return data[value.key] if len(data) == 1 else data
+    return list(value) if isinstance(value, tuple) else value
 
 
-def _inner(field: FieldInfo) -> type[BaseModel] | None:
-    """The model of a block, if the field is one."""
-    kinds = [field.annotation, *typing.get_args(field.annotation)]
-    return next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), None)
-
-
-def _first(inner: type[BaseModel] | None) -> str:
-    text = (inner.__doc__ or "").split("\n")[0].rstrip(".") if inner is not None else ""
-    return text[:1].lower() + text[1:]
+def _inner(annotation: Any) -> type | None:
+    """The class of a block, if the field is one and not one of several choices."""
+    kinds = [kind for kind in (annotation, *typing.get_args(annotation)) if isinstance(kind, type)]
+    return next((k for k in kinds if issubclass(k, Options) and not issubclass(k, Choice)), None)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from fedsim import paths, yamlfile
+from fedsim import checks, paths, yamlfile
 from fedsim.errors import InputError, ScenarioError
-from fedsim.scenario import faults, file_access, moved, override
-from fedsim.scenario.checks import check_names
+from fedsim.scenario import file_access, moved, override
 from fedsim.scenario.file_access import FileAccess
 from fedsim.scenario.model import Scenario
+from fedsim.scenario.names import check_names
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def load(
     path = paths.find(str(name_or_path), "scenarios", ".yaml")
     if path is None:
         known = sorted(p.stem for p in paths.data_dir("scenarios").glob("*.yaml"))
-        raise ScenarioError(faults.unknown(str(name_or_path), known, "scenario and not a file"))
+        raise ScenarioError(checks.unknown(str(name_or_path), known, "scenario and not a file"))
     data = yamlfile.load(path, ScenarioError)
     changes = [override.parse(change) if isinstance(change, str) else change for change in overrides]
     changes = [(moved.today(key), value) for key, value in changes]
@@ -65,14 +63,11 @@ def build(data: Any, file: Path, access: FileAccess = file_access.NOWHERE) -> Sc
     """
     if not isinstance(data, dict):
         found = "is empty" if data is None else f"holds {type(data).__name__}, not keys and values"
-        raise ScenarioError(f"{found}; a scenario has the keys {', '.join(Scenario.model_fields)}", file=file)
+        keys = ", ".join(field.name for field in fields(Scenario))
+        raise ScenarioError(f"{found}; a scenario has the keys {keys}", file=file)
     moved.rename(data, file)
     file_access.resolve(data, file, access)
-    try:
-        scenario = Scenario.model_validate({"name": file.stem, **data})
-    except ValidationError as error:
-        key, message = faults.first(error, Scenario)
-        raise ScenarioError(message, file=file, key=key) from None
+    scenario = checks.check(Scenario, {"name": file.stem, **data}, file=file, error=ScenarioError)
     try:
         check_names(scenario)
     except ScenarioError as error:
@@ -84,5 +79,4 @@ def build(data: Any, file: Path, access: FileAccess = file_access.NOWHERE) -> Sc
 
 def dump(scenario: Scenario) -> str:
     """The resolved scenario as YAML: every key with its value, and loadable again."""
-    data = scenario.model_dump(mode="json", exclude_none=True)
-    return yamlfile.dump(data)
+    return yamlfile.dump(checks.dump(scenario))

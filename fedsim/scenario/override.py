@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from fedsim import yamlfile
+from fedsim.checks import key_path
 from fedsim.errors import ScenarioError
-from fedsim.scenario.faults import key_path
 
 _PART = re.compile(r"([^.\[\]]+)|\[([0-9]{1,9})\]")
 

@@ -1,6 +1,7 @@
 """The JSON schema of a scenario or sweep file, for editors that complete and check YAML.
 
-It is made from the models, so that it cannot say anything else than they do. It knows nothing of
+It is made from the options that rooms and plug-ins declare, so that it cannot say anything else than
+they do; where a block is one of several choices, it offers the keys of the chosen one. It knows nothing of
 what lies beyond one key: whether shares add up, or whether a device exists.
 """
 
@@ -8,14 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
-from fedsim.scenario import model
+from fedsim import checks
+from fedsim.scenario.model import Scenario
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_SHORT = {"AvailabilitySpec": "kind", "PressureSpec": "kind", "Compression": "kind", "ClosePolicy": "policy"}
-"""Blocks that may be written as one word, and the key that the word stands for."""
-
 _SWEEP = {
     "type": "object",
     "description": "the axes: a key path of the scenario and the values it takes",
@@ -43,37 +40,7 @@ _SWEEP = {
 
 def schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a scenario file, with or without a ``sweep`` block."""
-    found = model.Scenario.model_json_schema()
+    found = checks.schema(Scenario)
     found["required"] = [key for key in found["required"] if key != "name"]  # the file's name by default
-    _allow_words(found)
     found["properties"]["sweep"] = _SWEEP
     return {"$schema": DIALECT, **found, "title": "fedsim scenario"}
-
-
-def _allow_words(node: Any) -> None:
-    """Let each block of :data:`_SHORT` be one of its words too, in place."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            name = value.get("$ref", "").rpartition("/")[2] if isinstance(value, dict) else ""
-            if name in _SHORT:
-                node[key] = {"anyOf": [{"enum": _words(name)}, value]}
-            else:
-                _allow_words(value)
-    elif isinstance(node, list):
-        for value in node:
-            _allow_words(value)
-
-
-def _words(name: str) -> list[str]:
-    """The words that are a whole block, with no other key beside them."""
-    block, key = getattr(model, name), _SHORT[name]
-    words: list[str] = list(block.model_json_schema()["properties"][key]["enum"])
-    return [word for word in words if _is_whole(block, {key: word})]
-
-
-def _is_whole(block: type[model.Block], data: dict[str, str]) -> bool:
-    try:
-        block.model_validate(data)
-    except ValidationError:
-        return False
-    return True

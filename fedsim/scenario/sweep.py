@@ -25,9 +25,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fedsim import paths, yamlfile
+from fedsim import checks, paths, yamlfile
 from fedsim.errors import ScenarioError
-from fedsim.scenario import faults, file_access, moved, override
+from fedsim.scenario import file_access, moved, override
 from fedsim.scenario.file_access import FileAccess
 from fedsim.scenario.load import build
 from fedsim.scenario.model import Scenario
@@ -110,7 +110,7 @@ def load(
     text = str(name_or_path)
     path = paths.find(text, FOLDER, ".yaml") or paths.find(text, "scenarios", ".yaml")
     if path is None:
-        raise ScenarioError(faults.unknown(text, paths.names(FOLDER, ".yaml"), "sweep and not a file"))
+        raise ScenarioError(checks.unknown(text, paths.names(FOLDER, ".yaml"), "sweep and not a file"))
     data = yamlfile.load(path, ScenarioError)
     said = []
     if isinstance(data, dict):
@@ -263,7 +263,7 @@ def _points(
         except ScenarioError as error:
             where = f" at the point {said(parameters)}" if error.key not in parameters else ""
             raise ScenarioError(error.message + where, file=error.file or file, key=error.key) from None
-        content = scenario.model_dump_json(exclude={"name", "description"})
+        content = repr(replace(scenario, name="", description=""))
         if content in known:
             raise ScenarioError(
                 f"the points {said(points[known[content]].parameters)} and {said(parameters)} are the same; "

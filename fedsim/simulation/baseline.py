@@ -11,15 +11,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.engine.completion import WaitAll
+from fedsim.engine.selection import Random
 from fedsim.engine.world import WorkEstimate
 from fedsim.fleet.battery import Batteries
 from fedsim.scenario import Scenario
-from fedsim.scenario.model import ClosePolicy, Compression, FleetSpec, MixEntry
+from fedsim.scenario.model import FleetSpec, MixEntry, Whole
 from fedsim.simulation.world import FleetWorld, make_workloads
 
 Floats = NDArray[np.float64]
@@ -49,20 +50,20 @@ def on_server(scenario: Scenario) -> Scenario:
         held = float(utterances)
     cohort = min(scenario.rounds.cohort, scenario.fleet.clients)
     machine = MixEntry(device=scenario.server.device, share=1.0, link="instant")
-    changes: dict[str, Any] = {
-        "fleet": FleetSpec(clients=1, mix=[machine]),
-        "workload": scenario.workload.model_copy(update={"utterances": max(1, round(cohort * held))}),
-        "rounds": scenario.rounds.model_copy(
-            update={
-                "cohort": 1,
-                "select": "random",
-                "close": ClosePolicy(policy="wait-all"),
-                "aggregate": "uniform",
-                "compression": Compression(kind="none"),
-            }
-        ),
-    }
-    return scenario.model_copy(update=changes)
+    rounds = replace(
+        scenario.rounds,
+        cohort=1,
+        select=Random(),
+        close=WaitAll(),
+        aggregate="uniform",
+        compression=Whole(),
+    )
+    return replace(
+        scenario,
+        fleet=FleetSpec(clients=1, mix=(machine,)),
+        workload=replace(scenario.workload, utterances=max(1, round(cohort * held))),
+        rounds=rounds,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fedsim import hardware, paths
-from fedsim.engine.completion import Buffered, Completion, Deadline, Quorum, WaitAll
+from fedsim import checks, hardware, paths
+from fedsim.engine.completion import Buffered, WaitAll
 from fedsim.engine.plan import Plan
 from fedsim.engine.records import RoundRecord
-from fedsim.engine.selection import SELECTIONS
 from fedsim.errors import ScenarioError, about
 from fedsim.fleet import Battery, Fleet, Group, availability, pressure, speech
 from fedsim.fleet.batches import Batches
@@ -26,11 +25,18 @@ from fedsim.options import name_of
 from fedsim.pricing import LayerTrace, Pricer, load_trace
 from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import (
-    AvailabilitySpec,
-    ClosePolicy,
+    Availability,
+    AvailabilityTrace,
     Compression,
+    Constant,
+    Laptop,
+    Markov,
     MixEntry,
-    PressureSpec,
+    Overnight,
+    Phone,
+    Pressure,
+    PressureTrace,
+    TopK,
     Workload,
 )
 from fedsim.scenario.technique import fallbacks, technique
@@ -39,8 +45,6 @@ from fedsim.simulation.world import FleetWorld, make_workloads
 from fedsim.units import DAY_S, HOUR_S
 
 MAX_STALENESS = 20  # rounds; an asynchronous update based on an older model is rejected
-
-_SELECTIONS = {name_of(policy): policy for policy in SELECTIONS}
 
 MakeLearner = Callable[..., Any]
 
@@ -106,7 +110,7 @@ def compose(scenario: Scenario) -> Composition:
         _note_file(inputs, speech.FOLDER, str(corpus))
     if asked.server.device is not None:
         _note_file(inputs, "hardware", hardware.load_device(asked.server.device).file)
-    for path in file_access.files_of({"learning": asked.model_dump(mode="json")["learning"]}):
+    for path in file_access.files_of({"learning": checks.dump(asked).get("learning")}):
         _note_file(inputs, "corpus", str(path))
     loads, work = _work(scenario)
     models = {device.name: device for device in devices.values()}
@@ -123,8 +127,8 @@ def compose(scenario: Scenario) -> Composition:
     plan = Plan(
         rounds=scenario.rounds.count if baseline != "no-pretraining" else 0,
         cohort=scenario.rounds.cohort if alone is None else 1,
-        select=_SELECTIONS[scenario.rounds.select](),
-        close=_completion(scenario.rounds.close) if alone is None else WaitAll(),
+        select=scenario.rounds.select,
+        close=scenario.rounds.close if alone is None else WaitAll(),
         server_down_bytes_per_s=scenario.server.uplink,
         server_up_bytes_per_s=scenario.server.downlink,
         seed=scenario.seed,
@@ -245,52 +249,33 @@ def _battery(entry: MixEntry, device: Device) -> Battery | None:
     return Battery(capacity, spec.floor, spec.start, spec.charge, plugged)
 
 
-def _availability(spec: AvailabilitySpec, inputs: dict[str, Path]) -> availability.Availability:
-    if spec.kind == "markov":
-        assert spec.mean_online is not None
-        assert spec.mean_offline is not None
+def _availability(spec: Availability, inputs: dict[str, Path]) -> availability.Availability:
+    if isinstance(spec, Markov):
         return availability.Markov(spec.mean_online, spec.mean_offline)
-    if spec.kind == "trace":
-        assert spec.file is not None
+    if isinstance(spec, AvailabilityTrace):
         was_there = availability.Replay.load(spec.file, spec.period)
         _note_file(inputs, "availability", was_there.spans.file)
         return was_there
-    return availability.Overnight() if spec.kind == "overnight" else availability.Always()
+    return availability.Overnight() if isinstance(spec, Overnight) else availability.Always()
 
 
-def _pressure(spec: PressureSpec, inputs: dict[str, Path]) -> pressure.Pressure:
-    if spec.kind == "constant":
-        assert spec.bytes is not None
+def _pressure(spec: Pressure, inputs: dict[str, Path]) -> pressure.Pressure:
+    if isinstance(spec, Constant):
         return pressure.Constant(spec.bytes)
-    if spec.kind == "trace":
-        assert spec.file is not None
+    if isinstance(spec, PressureTrace):
         was_held = pressure.Replay.load(spec.file, spec.period)
         _note_file(inputs, "pressure", was_held.spans.file)
         return was_held
-    if spec.kind == "phone":
+    if isinstance(spec, Phone):
         return pressure.phone()
-    return pressure.laptop() if spec.kind == "laptop" else pressure.dedicated()
-
-
-def _completion(policy: ClosePolicy) -> Completion:
-    if policy.policy == "async":
-        assert policy.buffer is not None
-        return Buffered(policy.buffer)
-    if policy.policy == "quorum":
-        assert policy.over is not None
-        return Quorum(policy.over, policy.after)
-    if policy.policy == "deadline":
-        assert policy.after is not None
-        return Deadline(policy.after)
-    return WaitAll()
+    return pressure.laptop() if isinstance(spec, Laptop) else pressure.dedicated()
 
 
 def _upload_share(compression: Compression) -> float:
     """Bytes of a compressed update over bytes of one in fp32; top-k sends an index with each value."""
-    if compression.kind == "top-k":
-        assert compression.share is not None
+    if isinstance(compression, TopK):
         return min(1.0, 2.0 * compression.share)
-    return {"none": 1.0, "fp16": 0.5, "int8": 0.25}[compression.kind]
+    return {"none": 1.0, "fp16": 0.5, "int8": 0.25}[name_of(type(compression))]
 
 
 def learner_spec(scenario: Scenario) -> LearnerSpec | None:
@@ -302,20 +287,20 @@ def learner_spec(scenario: Scenario) -> LearnerSpec | None:
     block = scenario.learning
     if block is None:
         return None
-    about = {"baseline", "alone"}
-    values = {name: getattr(block, name) for name in type(block).model_fields if name not in about}
-    values["corpus"] = CorpusSpec(**block.corpus.model_dump())
+    about, compression = {"baseline", "alone"}, scenario.rounds.compression
+    values = {field.name: getattr(block, field.name) for field in fields(block) if field.name not in about}
+    values["corpus"] = CorpusSpec(**checks.dump(block.corpus))
     if block.byzantine is not None:
-        values["byzantine"] = ByzantineSpec(**block.byzantine.model_dump(exclude_none=True))
+        values["byzantine"] = ByzantineSpec(**checks.dump(block.byzantine))
     if block.downstream is not None:
-        values["downstream"] = FinetuneSpec(**block.downstream.model_dump())
+        values["downstream"] = FinetuneSpec(**checks.dump(block.downstream))
     return LearnerSpec(
         clients=scenario.fleet.clients,
         rounds=scenario.rounds.count,
         aggregate=scenario.rounds.aggregate,
-        compression=scenario.rounds.compression.kind,
-        compression_share=scenario.rounds.compression.share or 0.01,
-        max_staleness=MAX_STALENESS if scenario.rounds.close.policy == "async" else 0,
+        compression=name_of(type(compression)),
+        compression_share=compression.share if isinstance(compression, TopK) else 0.01,
+        max_staleness=MAX_STALENESS if isinstance(scenario.rounds.close, Buffered) else 0,
         **values,
     )
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fedsim import hardware, paths
+from fedsim import checks, hardware, paths
 from fedsim.learning import LearnerSpec
 from fedsim.results.manifest import sha256, versions
 from fedsim.scenario import Scenario
@@ -62,7 +62,7 @@ def content(scenario: Scenario) -> dict[str, Any]:
     Raises:
         InputError: if a file cannot be read.
     """
-    data = scenario.model_dump(mode="json", exclude={"name", "description"})
+    data = checks.dump(replace(scenario, name="", description=""))
     for keys in FILE_KEYS:
         for block, key, _ in places(data, keys):
             if keys[:2] != ("learning", "corpus") and Path(block[key]).is_file():
@@ -124,14 +124,14 @@ def of_learning(scenario: Scenario) -> str | None:
     A timing-only run learns nothing; a baseline has no federation whose deliveries could be equal.
     """
     spec = learner_spec(scenario)
-    if spec is None or scenario.learning is None or getattr(scenario.learning, "baseline", None):
+    if spec is None or scenario.learning is None or scenario.learning.baseline:
         return None
     return digest([code(), scenario.seed, {**asdict(spec), "corpus": _corpus(spec)}])
 
 
 def absolute(scenario: Scenario) -> dict[str, Any]:
     """The resolved scenario as plain data in which every file has its absolute path."""
-    data = scenario.model_dump(mode="json", exclude_none=True)
+    data = checks.dump(scenario)
     for keys in FILE_KEYS:
         for block, key, _ in places(data, keys):
             if Path(block[key]).exists():

@@ -288,7 +288,7 @@ class _Conductor:
         group = (origin, names[-1])
         self.groups[point.number] = group
         if self.store is not None:
-            adaptive = point.scenario.rounds.select == "oort"
+            adaptive = point.scenario.rounds.select.adaptive
             known = self.answers.setdefault(origin, {})
             known |= self.store.answers(origin, None if adaptive else [n for n in names if n not in known])
         if group in self.leaders:

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from fedsim import files, yamlfile
+from fedsim import checks, files, yamlfile
 from fedsim.errors import RunError, ScenarioError, refused
 from fedsim.locks import Lock
 from fedsim.results import atomic
@@ -116,7 +116,7 @@ def hold(directory: Path) -> Lock:
 
 def _inputs(sweep: Sweep) -> list[str]:
     """The SHA-256 of every file that a point names: what may be read again wherever it lies."""
-    named = {path for point in sweep.points for path in files_of(point.scenario.model_dump(mode="json"))}
+    named = {path for point in sweep.points for path in files_of(checks.dump(point.scenario))}
     return sorted({sha256(path) for path in named})
 
 

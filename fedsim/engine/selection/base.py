@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,8 @@ class Selection(Choice):
 
     point = "selection policy"
     key = "policy"
+    adaptive: ClassVar[bool] = True
+    """Whether whom it chooses may depend on losses, so that a run that learns may take other times."""
 
     def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
         """A selector for one simulation of ``world``, with ``seed`` for its draws."""

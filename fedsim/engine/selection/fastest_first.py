@@ -24,6 +24,7 @@ from fedsim.options import kind, option
 class FastestFirst(Selection):
     """The fastest of a pool."""
 
+    adaptive = False
     pool: int = option(5, "how many clients are asked for each that is wanted", ge=1)
     policy: Literal["fastest-first"] = kind("fastest-first")
 

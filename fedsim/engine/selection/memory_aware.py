@@ -20,6 +20,7 @@ from fedsim.options import kind
 class MemoryAware(Selection):
     """Clients say what memory they have free, and who would run out at once is passed over."""
 
+    adaptive = False
     policy: Literal["memory-aware"] = kind("memory-aware")
 
     def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:

@@ -17,6 +17,7 @@ from fedsim.options import kind
 class Random(Selection):
     """Each online client is as likely as any other."""
 
+    adaptive = False
     policy: Literal["random"] = kind("random")
 
     def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:

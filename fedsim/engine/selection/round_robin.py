@@ -19,6 +19,7 @@ from fedsim.options import kind
 class RoundRobin(Selection):
     """Each client in request; who is offline or busy is passed over until the next time round."""
 
+    adaptive = False
     policy: Literal["round-robin"] = kind("round-robin")
 
     def begin(self, world: World, availability: AvailabilityCache, seed: int) -> Selector:
