@@ -14,6 +14,7 @@ Everything else is the command line's (``fedsim --help``) or a room's own and ma
 
 from fedsim.api import cost, load, run, sweep, trace
 from fedsim.errors import FedsimError, InputError
+from fedsim.plugins import plugin
 from fedsim.version import __version__
 
-__all__ = ["FedsimError", "InputError", "__version__", "cost", "load", "run", "sweep", "trace"]
+__all__ = ["FedsimError", "InputError", "__version__", "cost", "load", "plugin", "run", "sweep", "trace"]

@@ -206,7 +206,8 @@ def _sentence(fault: dict[str, Any], place: _Place) -> tuple[tuple[str | int, ..
         names = str(context.get("expected_tags", "")).split(", ")
         if kind == "union_tag_not_found":
             return (*path, key), "is missing; it says which kind is meant"
-        return (*path, key), f"{shown(value[key])} is not one of {either(names)}"
+        said = f"{shown(value[key])} is not one of {either(names)}"
+        return (*path, key), f"{said}; if it is a plug-in's, name its file with --plugin"
     if (right := _right(_field(place))) is not None:
         return path, f"is {shown(value)}; give {right}"
     if kind in ("dataclass_type", "dict_type", "mapping_type", "model_attributes_type"):

@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
-import importlib.util
+import importlib
 import sys
 import traceback
+import types
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fedsim.errors import InputError
 
 GROUP = "fedsim.plugins"
+LABEL = "plugins/"
 T = TypeVar("T", bound=type)
 
 _added: list[type] = []
-_modules: dict[str, tuple[Path, str]] = {}  # what was loaded from files: module -> file, SHA-256
+_sources: dict[str, Source] = {}  # of the modules that were files
 _installed = False
 
 
@@ -70,14 +72,35 @@ def of(base: type) -> list[type]:
     global _installed
     if not _installed:
         _installed = True
+        import importlib.metadata
+
         for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
-            _take_in(entry.load())
+            _define(entry.load())
     return [cls for cls in _added if base_of(cls) is base]
+
+
+def forget(cls: type) -> None:
+    """Let a plug-in be a choice no more; for tests."""
+    _added.remove(cls)
 
 
 def state() -> int:
     """Changes whenever a plug-in is added, so that what was made from the choices is made again."""
     return hash(tuple(_added))
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A plug-in file as it was read: what another process needs to know the same classes."""
+
+    path: str
+    text: str
+
+    @property
+    def module(self) -> str:
+        """The name under which it is imported."""
+        digest = hashlib.sha256(self.text.encode("utf-8")).hexdigest()
+        return f"fedsim_plugin_{Path(self.path).stem}_{digest[:12]}"
 
 
 def load(file: str | Path) -> None:
@@ -88,67 +111,108 @@ def load(file: str | Path) -> None:
     """
     path = Path(file).resolve()
     try:
-        content = path.read_bytes()
-    except OSError as fault:
-        raise PluginError(f"cannot be read: {fault.strerror or fault}", file=file) from None
-    digest = hashlib.sha256(content).hexdigest()
-    name = f"fedsim_plugin_{path.stem}_{digest[:12]}"
-    if name in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError("is no Python file; its name has to end in .py", file=file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses and pickle look for it
-    try:
-        spec.loader.exec_module(module)
-        found = _take_in(module)
-    except PluginError as fault:
-        del sys.modules[name]
-        raise PluginError(fault.message, file=file) from None
-    except Exception as fault:  # whatever a stranger's code raises
-        del sys.modules[name]
-        line = next(
-            (
-                f.lineno
-                for f in reversed(traceback.extract_tb(fault.__traceback__))
-                if f.filename == str(path)
-            ),
-            None,
-        )
-        at = "" if line is None else f" in line {line}"
-        raise PluginError(f"fails{at}: {type(fault).__name__}: {fault}", file=file) from fault
-    if not found:
-        del sys.modules[name]
-        raise PluginError("defines no plug-in: no class that derives from a base in fedsim.extend", file=file)
-    _modules[name] = (path, digest)
+        source = Source(str(path), path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        why = getattr(fault, "strerror", None) or "it is not text in UTF-8"
+        raise PluginError(f"cannot be read: {why}", file=file) from None
+    _run(source)
 
 
-def files() -> dict[Path, str]:
-    """The files that plug-ins were loaded from, with their SHA-256."""
-    return dict(_modules.values())
+def carried() -> tuple[Source | str, ...]:
+    """What makes today's plug-ins known to another process: see :func:`take_in`."""
+    modules = dict.fromkeys(cls.__module__ for cls in _added)
+    return tuple(_sources.get(module, module) for module in modules if module != "__main__")
+
+
+def take_in(known: Iterable[Source | str]) -> None:
+    """Make plug-ins known that another process knows.
+
+    Raises:
+        PluginError: a module of theirs cannot be imported here.
+    """
+    for one in known:
+        if isinstance(one, Source):
+            _run(one)
+            continue
+        try:
+            importlib.import_module(one)
+        except ImportError as fault:
+            raise PluginError(f"the plug-ins of {one} cannot be had here: {fault}") from None
+
+
+def files() -> dict[str, Path]:
+    """The files that define today's plug-ins, by the label under which a manifest lists them."""
+    found: dict[str, Path] = {}
+    for module in dict.fromkeys(cls.__module__ for cls in _added):
+        source = _sources.get(module)
+        path = source.path if source is not None else getattr(sys.modules.get(module), "__file__", None)
+        if path is not None and Path(path).is_file():
+            found[f"{LABEL}{Path(path).name}"] = Path(path)
+    return found
+
+
+def refuse_others(recorded: Mapping[str, str], place: Path) -> None:
+    """Refuse to go on with work that was begun with other plug-ins than today's.
+
+    Args:
+        recorded: SHA-256 of the plug-in files that it began with, by label.
+        place: where the work is.
+
+    Raises:
+        PluginError: one of them is not there, or has changed.
+    """
+    today = files()
+    for label, digest in recorded.items():
+        name = label.removeprefix(LABEL)
+        if label not in today:
+            raise PluginError(f"began with the plug-in {name}; name it again: --plugin {name}", file=place)
+        if hashlib.sha256(today[label].read_bytes()).hexdigest() != digest:
+            raise PluginError(
+                f"began with another {name} (its SHA-256 was {digest[:12]}...); give that one, or begin anew",
+                file=place,
+            )
 
 
 def reduce(thing: Any) -> tuple[Any, ...] | None:
-    """How an object of a class from a plug-in file is pickled: other processes load the file first."""
+    """How an object of a class from a plug-in file is pickled: with the file, for other processes."""
     cls = type(thing)
-    if cls.__module__ not in _modules:
-        return None
-    path, _ = _modules[cls.__module__]
-    return _again, (str(path), cls.__module__, cls.__qualname__, thing.__dict__)
+    source = _sources.get(cls.__module__)
+    return None if source is None else (_again, (source, cls.__qualname__, thing.__dict__))
 
 
-def _again(path: str, module: str, name: str, content: dict[str, Any]) -> Any:
-    if module not in sys.modules:
-        load(path)
-    if module not in sys.modules:
-        raise PluginError("has changed since the run began", file=path)
-    thing = object.__new__(getattr(sys.modules[module], name))
+def _again(source: Source, name: str, content: dict[str, Any]) -> Any:
+    _run(source)
+    thing = object.__new__(getattr(sys.modules[source.module], name))
     thing.__dict__.update(content)
     return thing
 
 
-def _take_in(thing: Any) -> int:
+def _run(source: Source) -> None:
+    """Execute a plug-in file, once, and take in what it defines."""
+    name = source.module
+    if name in sys.modules:
+        return
+    module = types.ModuleType(name)
+    module.__file__ = source.path
+    sys.modules[name] = module  # where dataclasses and pickle look for it
+    try:
+        exec(compile(source.text, source.path, "exec"), module.__dict__)
+        found = _define(module)
+        if not found:
+            raise PluginError("defines no plug-in: no class that derives from a base in fedsim.extend")
+    except PluginError as fault:
+        del sys.modules[name]
+        raise PluginError(fault.message, file=source.path) from None
+    except Exception as fault:  # whatever a stranger's code raises
+        del sys.modules[name]
+        lines = [f.lineno for f in traceback.extract_tb(fault.__traceback__) if f.filename == source.path]
+        line = fault.lineno if isinstance(fault, SyntaxError) else lines[-1] if lines else None
+        at = "" if line is None else f" in line {line}"
+        raise PluginError(f"fails{at}: {type(fault).__name__}: {fault}", file=source.path) from fault
+    _sources[name] = source
+
+
+def _define(thing: Any) -> int:
     """Add the plug-ins of a module, or a class; how many there are."""
     if isinstance(thing, type):
         plugin(thing)

@@ -10,6 +10,7 @@ import click
 
 from fedsim.cli.complete import SCENARIO
 from fedsim.cli.outside import allow_outside
+from fedsim.cli.plugin import plugin
 
 if TYPE_CHECKING:
     from fedsim.scenario import Scenario
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the scenario."
 )
 @allow_outside
+@plugin
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: bool) -> None:
     """Say what SCENARIO will do: who is in the fleet, who fits, how long rounds take, what they cost.

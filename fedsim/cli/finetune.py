@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fedsim.cli.outside import allow_outside
+from fedsim.cli.plugin import plugin
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -43,6 +44,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
     help="Processes that share several fine-tunings; the results do not depend on it.",
 )
 @allow_outside
+@plugin
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Print the path of the results and nothing else.")
 def command(

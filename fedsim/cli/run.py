@@ -13,6 +13,7 @@ import click
 
 from fedsim.cli.complete import SCENARIO
 from fedsim.cli.outside import allow_outside
+from fedsim.cli.plugin import plugin
 from fedsim.errors import RunError, ScenarioError, going_on
 
 
@@ -41,6 +42,7 @@ from fedsim.errors import RunError, ScenarioError, going_on
     help="What trains the clients; flower needs fedsim[flower] and gives the same weights.",
 )
 @allow_outside
+@plugin
 @click.option("--no-report", is_flag=True, help="Write the data only, no figures and no report.")
 @click.option("--quiet", is_flag=True, help="Print the path of the run directory and nothing else.")
 @click.option(

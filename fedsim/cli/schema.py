@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import click
 
+from fedsim.cli.plugin import plugin
+
 
 @click.command(name="schema")
+@plugin
 def command() -> None:
     """Print the JSON schema of a scenario or sweep file.
 

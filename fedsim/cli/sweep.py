@@ -11,6 +11,7 @@ import click
 
 from fedsim.cli.complete import SWEEP
 from fedsim.cli.outside import allow_outside
+from fedsim.cli.plugin import plugin
 from fedsim.errors import ScenarioError, going_on
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key of the scenario."
 )
 @allow_outside
+@plugin
 @click.option("--no-cache", is_flag=True, help="Use and keep nothing of other sweeps.")
 @click.option("--json", "as_json", is_flag=True, help="Print what it came to as JSON.")
 @click.option("--quiet", is_flag=True, help="Print the path of the sweep directory and nothing else.")

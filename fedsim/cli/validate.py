@@ -10,6 +10,7 @@ import click
 
 from fedsim.cli.complete import SCENARIO
 from fedsim.cli.outside import allow_outside
+from fedsim.cli.plugin import plugin
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     help="Device that would train for real, a name or a file; repeatable [default: server.device].",
 )
 @allow_outside
+@plugin
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     scenario: str, overrides: tuple[str, ...], hosts: tuple[str, ...], outside: bool, as_json: bool

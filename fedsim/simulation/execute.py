@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fedsim import files, results
+from fedsim import files, plugins, results
 from fedsim.engine.records import RoundRecord
 from fedsim.engine.server import Simulation, simulate
 from fedsim.engine.world import Learner
@@ -70,7 +70,7 @@ def run(
         composition = compose(scenario)
     if adapt is not None:
         composition = adapt(composition)
-    inputs = {"scenario": loaded.file, **composition.inputs}
+    inputs = {"scenario": loaded.file, **composition.inputs, **plugins.files()}
     manifest = results.manifest(
         scenario.name, scenario.seed, composition.clients, inputs, command, composition.notes
     )
@@ -110,6 +110,10 @@ def resume(
     if results.is_run(directory) and "flower" in results.Run(directory, finished=False).manifest:
         raise RunError("is the run of a Flower app, and only the app can do its rounds", file=directory)
     files.refuse_links(directory, RunError)
+    plugins.refuse_others(
+        {label: digest for label, digest in _recorded(directory).items() if label.startswith(plugins.LABEL)},
+        directory,
+    )
     with about(file):
         composition = compose(load(str(file), access=again(directory, access)).scenario)
     if adapt is not None:
@@ -125,10 +129,14 @@ def resume(
 
 def again(directory: Path, access: FileAccess) -> FileAccess:
     """File access with the files that the run in a directory was made from, by the SHA-256 that it lists."""
+    return replace(access, known=access.known | set(_recorded(directory).values()))
+
+
+def _recorded(directory: Path) -> dict[str, str]:
+    """The SHA-256 of every file that the run in a directory was made from, by its label."""
     inputs = results.Run(directory, finished=False).manifest.get("inputs")
-    entries = inputs.values() if isinstance(inputs, dict) else []
-    known = {str(entry.get("sha256")) for entry in entries if isinstance(entry, dict)}
-    return replace(access, known=access.known | known)
+    entries = inputs.items() if isinstance(inputs, dict) else []
+    return {label: str(entry.get("sha256")) for label, entry in entries if isinstance(entry, dict)}
 
 
 def _finish(

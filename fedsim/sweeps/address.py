@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fedsim import checks, hardware, paths
+from fedsim import checks, hardware, paths, plugins
 from fedsim.learning import LearnerSpec
 from fedsim.results.manifest import sha256, versions
 from fedsim.scenario import Scenario
@@ -36,9 +36,13 @@ def digest(value: Any) -> str:
     return hashlib.blake2b(text.encode("utf-8"), digest_size=20).hexdigest()
 
 
-@cache
 def code() -> str:
-    """A hash of the code that computes results, the data that ship with it, and package versions."""
+    """A hash of the code that computes results, plug-ins included, its data, and package versions."""
+    return digest([_own_code(), {label: sha256(path) for label, path in plugins.files().items()}])
+
+
+@cache
+def _own_code() -> str:
     package = Path(__file__).resolve().parent.parent
     files = {
         str(path.relative_to(package)): sha256(path)

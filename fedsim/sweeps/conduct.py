@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedsim import results, yamlfile
+from fedsim import plugins, results, yamlfile
 from fedsim.errors import InputError, ScenarioError, going_on
 from fedsim.results import atomic
 from fedsim.results.reading import read_json
@@ -277,6 +277,7 @@ class _Conductor:
             origin=origin,
             listen=listen,
             known=dict(known),
+            plugins=plugins.carried(),
             directory=str(self._place(point).resolve()) if self.executor.shares_files else None,
         )
         self.executor.submit(point.number, job)

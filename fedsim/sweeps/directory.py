@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from fedsim import checks, files, yamlfile
+from fedsim import checks, files, plugins, yamlfile
 from fedsim.errors import RunError, ScenarioError, refused
 from fedsim.locks import Lock
 from fedsim.results import atomic
@@ -58,6 +58,7 @@ def begin(directory: Path, sweep: Sweep, addresses: Sequence[str], command: Sequ
             "name": sweep.name,
             "versions": versions(),
             "inputs": _inputs(sweep),
+            "plugins": {label: sha256(path) for label, path in plugins.files().items()},
             "points": _entries(directory, [Row(p, addresses[p.number], None, None) for p in sweep.points]),
             "volatile": {"created": now, "command": list(command), "folder": str(sweep.folder.resolve())},
         }
@@ -146,10 +147,12 @@ def read(directory: Path, outside: bool = False) -> tuple[Sweep, dict[str, Any]]
     try:
         folder = Path(said["volatile"]["folder"])
         form, known = said["format"], frozenset(map(str, said["inputs"]))
-    except (KeyError, TypeError):
+        began_with = {str(label): str(digest) for label, digest in said.get("plugins", {}).items()}
+    except (KeyError, TypeError, AttributeError):
         raise RunError("is damaged", file=file) from None
     if form != FORMAT:
         raise RunError(f"has format {form!r}; this fedsim reads format {FORMAT}", file=file)
+    plugins.refuse_others(began_with, directory)
     data = yamlfile.load(directory / "sweep.yaml", ScenarioError)
     access = replace(allowed(outside), own=False, known=known)
     file = folder / "sweep.yaml"  # names of files are relative to it

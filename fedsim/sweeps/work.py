@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fedsim import locks
+from fedsim import locks, plugins
 from fedsim.errors import FedsimError, RunError
 
 TABLES = ("rounds.parquet", "clients.parquet", "convergence.parquet")
@@ -31,6 +31,7 @@ class Job:
         origin: of its learning trajectory; None where nothing is learned or nothing can be shared.
         listen: only find out who would deliver what, without learning.
         known: answers of that trajectory by name, as lines.
+        plugins: what the scenario needs beyond fedsim's own; see :func:`fedsim.plugins.carried`.
         directory: where to write the run; None hands its files back.
     """
 
@@ -38,6 +39,7 @@ class Job:
     origin: str | None = None
     listen: bool = False
     known: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[plugins.Source | str, ...] = ()
     directory: str | None = None
 
 
@@ -65,6 +67,7 @@ class Done:
 def do(job: Job) -> Done:
     """Do a job. A fault on the way is part of the result and never raised."""
     try:
+        plugins.take_in(job.plugins)
         if job.listen:
             return _listen(job)
         if job.directory is not None:
