@@ -161,7 +161,7 @@ def test_keys_of_a_flat_choice_stand_beside_those_of_its_block():
 def test_what_is_wrong_in_a_flat_block_is_one_sentence(data, sentence):
     with pytest.raises(ScenarioError) as fault:
         checks.check(House, {"floor": data}, error=ScenarioError)
-    assert str(fault.value) == sentence
+    assert str(fault.value).startswith(sentence)
 
 
 def test_the_schema_of_a_flat_block_is_one_object_a_choice():
