@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fedsim.engine.completion import Buffered, Completion, Deadline, Quorum, WaitAll
 from fedsim.engine.plan import Plan
-from fedsim.engine.records import OUTCOMES, ClientRounds, Ending, RoundRecord
+from fedsim.engine.records import ClientRounds, Ending, RoundRecord
 from fedsim.engine.selection import (
     FastestFirst,
     MemoryAware,
@@ -22,6 +22,7 @@ from fedsim.engine.selection import (
 )
 from fedsim.engine.server import Simulation, simulate
 from fedsim.engine.world import Battery, Learner, RoundLearning, WorkEstimate, World
+from fedsim.outcomes import OUTCOMES
 
 __all__ = [
     "OUTCOMES",

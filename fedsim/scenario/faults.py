@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import typing
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-_SHOWN = 60
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+from fedsim.words import did_you_mean, shown
 
 
 def _join(words: Iterable[str]) -> str:
@@ -53,8 +47,7 @@ def _block_in(annotation: Any) -> type[BaseModel] | None:
 
 def unknown(name: str, known: Sequence[str], what: str) -> str:
     """``'chorot' is not a known key; did you mean 'cohort'?``, or all that is known."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+    hint = did_you_mean(name, known, most=1) or f"known here: {', '.join(known)}"
     return f"{name!r} is not a known {what}; {hint}"
 
 
@@ -80,17 +73,17 @@ def _sentence(fault: dict[str, Any], location: list[str | int], model: type[Base
     if kind in {"model_type", "model_attributes_type", "dict_type"}:
         block = _block_at(model, location)
         keys = f" with the keys {', '.join(block.model_fields)}" if block else ""
-        return f"{_shown(value)} is not a block{keys}"
+        return f"{shown(value)} is not a block{keys}"
     if kind == "value_error":
         return str(context.get("error", fault["msg"]))
     if kind == "literal_error":
-        return f"{_shown(value)} is not one of {context['expected']}"
+        return f"{shown(value)} is not one of {context['expected']}"
     if kind == "string_pattern_mismatch":
-        return f"{_shown(value)} is not a plain name; use letters, digits, '.', '_' and '-', 80 at most"
+        return f"{shown(value)} is not a plain name; use letters, digits, '.', '_' and '-', 80 at most"
     wants = _WANTED.get(kind)
     if wants is not None:
-        return f"{_shown(value)} is not {wants.format(**context)}"
-    return f"{_shown(value)}: {fault['msg']}"
+        return f"{shown(value)} is not {wants.format(**context)}"
+    return f"{shown(value)}: {fault['msg']}"
 
 
 _WANTED = {
