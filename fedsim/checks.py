@@ -8,7 +8,6 @@ was found and what would be right.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -18,9 +17,9 @@ from typing import Any, TypeVar
 from fedsim import plugins
 from fedsim.errors import InputError
 from fedsim.options import OneOf, name_of
+from fedsim.words import did_you_mean, shown
 
 T = TypeVar("T")
-_SHOWN = 60
 
 
 def check(
@@ -77,12 +76,6 @@ def _adapter(cls: type, _plugins: int) -> Any:
     return TypeAdapter(cls)
 
 
-def shown(value: object) -> str:
-    """A value as a sentence shows it, cut where it would not fit on a line."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
 def either(words: Iterable[str]) -> str:
     """``a, b or c``."""
     *head, last = list(words)
@@ -91,8 +84,7 @@ def either(words: Iterable[str]) -> str:
 
 def unknown(name: str, known: Sequence[str], what: str) -> str:
     """``'chorot' is not a known key; did you mean 'cohort'?``, or all that is known."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+    hint = did_you_mean(name, known, most=1) or f"known here: {', '.join(known)}"
     return f"{name!r} is not a known {what}; {hint}"
 
 

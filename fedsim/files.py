@@ -3,15 +3,22 @@
 Whatever a path leads to (a folder, a pipe, a device, a loop of links, a gigabyte of zeros, text in
 another encoding, JSON nested ten thousand deep), nothing here blocks, fills the memory or raises
 anything but the error that the caller names. Nothing that is read is ever executed or unpickled.
+
+And the one way in which files are written: to a temporary sibling, flushed to the disk, and moved
+into place in one step. A crash leaves the old file or the new one, and at worst a ``.name.pid.tmp``
+that :func:`remove_temporary` takes away.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import re
 import stat
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +187,131 @@ def parse_json(
 
 def _reason(fault: Exception) -> str:
     return (getattr(fault, "strerror", None) or str(fault)).strip()
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, as hexadecimal text.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as fault:
+        raise InputError(f"cannot be read: {_reason(fault)}", file=path) from None
+    return digest.hexdigest()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on success it is flushed and becomes ``path``.
+
+    Raises:
+        OSError: if the disk refuses; ``path`` is then as it was and no temporary file is left.
+    """
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_dir(path.parent)
+
+
+def _sync_dir(path: Path) -> None:
+    """Flush a directory's own entries to the disk, where the platform can do that."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file in one step.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole UTF-8 text file in one step, with newlines as given."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write strict JSON, indented, keys in the order given; NaN and infinities become null."""
+    write_text(path, json.dumps(json_ready(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def json_ready(value: Any) -> Any:
+    """``value`` ready for strict JSON: numpy scalars as Python's, non-finite numbers as None."""
+    if isinstance(value, Mapping):
+        return {str(k): json_ready(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(v) for v in value]
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if hasattr(value, "item"):
+        return json_ready(value.item())
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def try_to_write(path: Path, size_bytes: int = 0) -> None:
+    """See whether so many bytes could be written to ``path``; it stays as it is, and nothing is left.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    remove_temporary(path.parent, path.name, shared=True)
+    temporary = _temporary(path)
+    try:
+        temporary.write_bytes(bytes(size_bytes))
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of that name is one that a crash left half-written."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def remove_temporary(directory: Path, name: str = "*", *, shared: bool = False) -> None:
+    """Remove what a crash left half-written in ``directory``.
+
+    Args:
+        directory: where.
+        name: of the file that was being written, or a pattern.
+        shared: whether others may be writing there now; files of living processes are then left alone.
+    """
+    for leftover in directory.glob(f".{name}.*tmp"):
+        if not (shared and _is_being_written(leftover.name)):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_being_written(name: str) -> bool:
+    process = name.split(".")[-2]
+    if not process.isdigit() or int(process) == os.getpid():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True

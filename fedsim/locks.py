@@ -1,12 +1,15 @@
 """What a process holds while it works, and the system takes back when it dies: locks and scratch folders.
 
-Both are advisory locks of the operating system (``flock``), so nothing is left to clear by hand
-after a crash. Where there are none (Windows, some network file systems) work goes on without.
+Both are advisory locks of the operating system, taken by filelock, so nothing is left to clear by hand
+after a crash. Where there are none (some network file systems) work goes on without. What is ours here
+is who is named to the one who comes second, and folders that are locked themselves, so that they may
+be moved while they are held.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import shutil
@@ -15,33 +18,16 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout, lock_descriptor
+
 from fedsim.errors import RunError
 
-if sys.platform != "win32":
-    import fcntl
-
 _LONGEST = 200
+_PATIENCE_S = 0.1
+"""Long enough for a holder that is letting go."""
 
-
-def _taken(handle: int, wait: bool = False) -> bool:
-    """Take the lock of an open file or folder; False if another process has it."""
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    """Whether what is open is still what lies at the path."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What a file system without locks says."""
 
 
 class Lock:
@@ -58,32 +44,39 @@ class Lock:
 
     def __init__(self, file: Path, directory: Path) -> None:
         self._path = file
-        while True:
-            self._file = file.open("a+", encoding="utf-8", errors="replace")
-            if not _taken(self._file.fileno()):
-                self._file.seek(0)
-                said = self._file.read(_LONGEST)
-                self._file.close()
-                raise RunError(
-                    f"is being written by another process{f' ({said})' if said else ''}; "
-                    "wait for it or stop it",
-                    file=directory,
-                )
-            if _is_at(self._file.fileno(), file):
-                break
-            self._file.close()  # its holder let go, and removed it, after we had opened it
+        self._lock = FileLock(file, timeout=_PATIENCE_S, poll_interval=_PATIENCE_S / 4)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            said = ""
+            with contextlib.suppress(OSError):
+                said = file.read_text(encoding="utf-8", errors="replace")[:_LONGEST]
+            raise RunError(
+                f"is being written by another process{f' ({said})' if said else ''}; wait for it or stop it",
+                file=directory,
+            ) from None
+        except OSError as fault:
+            if fault.errno not in _NO_LOCKS:
+                raise
         with contextlib.suppress(OSError):  # a full disk: the lock holds, and says nothing
-            self._file.truncate(0)
-            self._file.write(f"{os.getpid()}: {shlex.join(['fedsim', *sys.argv[1:]])}"[:_LONGEST])
-            self._file.flush()
+            said = f"{os.getpid()}: {shlex.join(['fedsim', *sys.argv[1:]])}"
+            file.write_text(said[:_LONGEST], encoding="utf-8", errors="replace")
 
     def close(self) -> None:
         """Let go; may be called twice."""
-        if not self._file.closed:
+        if self._lock.is_locked:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
-                self._file.close()
+                self._lock.release()
+
+
+def _taken(handle: int, wait: bool = False) -> bool:
+    """Take the lock of an open folder; False if another process has it."""
+    try:
+        return lock_descriptor(handle, blocking=wait)
+    except OSError:  # a file system without locks
+        return True
 
 
 def remove_abandoned(folder: Path, prefix: str) -> None:
@@ -119,7 +112,7 @@ def scratch(folder: Path, prefix: str) -> Iterator[Path]:
             break
         handle = os.open(work, os.O_RDONLY)
         _taken(handle, wait=True)
-        if _is_at(handle, work):
+        if work.exists():
             break
         os.close(handle)  # somebody took it for abandoned before it was locked
     try:

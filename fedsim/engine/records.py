@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.engine.world import Bools, Floats, Ints
+from fedsim.outcomes import OUTCOMES
 
-OUTCOMES = ("completed", "late", "oom", "offline", "battery", "rejected", "failed")
 COMPLETED, LATE, OOM, OFFLINE, BATTERY, REJECTED, FAILED = range(len(OUTCOMES))
 
 

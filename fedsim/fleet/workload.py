@@ -66,12 +66,25 @@ def by_speaker(speech: Speech, seed: int) -> Workloads:
     return Workloads(speech.first, speech.samples, order.astype(np.int64))
 
 
+def equal_parts(sizes: Ints, parts: int) -> Ints:
+    """The part of each of ``sizes``, so that the parts are about equal.
+
+    The largest that is left goes to the part that holds least, ties to the first (Graham, "Bounds on
+    multiprocessing timing anomalies", SIAM J. Appl. Math. 17, 1969).
+    """
+    part = np.empty(sizes.size, dtype=np.int64)
+    load = [(0, p) for p in range(parts)]
+    for place in np.argsort(-sizes, kind="stable").tolist():
+        have, least = load[0]
+        part[place] = least
+        heapq.heapreplace(load, (have + int(sizes[place]), least))
+    return part
+
+
 def equal_hours(speech: Speech, clients: int, seed: int) -> Workloads:
     """As many parts as clients, no speaker in two, hours about equal.
 
-    The largest speaker left goes to the part with the fewest hours (Graham, "Bounds on
-    multiprocessing timing anomalies", SIAM J. Appl. Math. 17, 1969). Which part a client has is a
-    seeded permutation.
+    Which part a client has is a seeded permutation.
 
     Raises:
         ScenarioError: if there are more clients than speakers.
@@ -82,12 +95,7 @@ def equal_hours(speech: Speech, clients: int, seed: int) -> Workloads:
             f"{speech.name!r} has {speech.speakers} speakers"
         )
     size = np.add.reduceat(speech.samples, speech.first[:-1])
-    part = np.empty(speech.speakers, dtype=np.int64)
-    load = [(0, p) for p in range(clients)]
-    for speaker in np.argsort(-size, kind="stable").tolist():
-        have, least = load[0]
-        part[speaker] = least
-        heapq.heapreplace(load, (have + int(size[speaker]), least))
+    part = equal_parts(size, clients)
     owner = np.repeat(part, np.diff(speech.first))
     clips = np.argsort(owner, kind="stable")
     first = np.searchsorted(owner[clips], np.arange(clients + 1)).astype(np.int64)

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from fedsim import errors, results
 from fedsim.engine.completion import Buffered
-from fedsim.engine.records import OUTCOMES, RoundRecord
+from fedsim.engine.records import RoundRecord
 from fedsim.engine.server import Simulation
 from fedsim.errors import ScenarioError
 from fedsim.flower.selection import Ask, Asked
 from fedsim.learning import RoundLearning
+from fedsim.outcomes import OUTCOMES
 from fedsim.scenario import Loaded, Scenario, dump
 from fedsim.simulation.compose import compose
 from fedsim.simulation.execute import DEFAULT_ROOT

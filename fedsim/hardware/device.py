@@ -17,6 +17,7 @@ from fedsim import paths, units
 from fedsim.errors import HardwareError
 from fedsim.hardware import section
 from fedsim.hardware.rates import MeasuredRates, read_rates
+from fedsim.words import shown
 
 FAMILIES = ("raspberry-pi", "jetson", "phone", "laptop", "gpu", "host")
 BACKENDS = ("cpu", "cuda")
@@ -277,7 +278,7 @@ def _training_precisions(compute: section.Section, peaks: Mapping[str, float]) -
         or len(set(map(str, value))) != len(value)
         or not set(map(str, value)) <= set(TRAINING_PRECISIONS)
     ):
-        compute.fail(f"is {section.shown(value)}; give {right}", "trains_in")
+        compute.fail(f"is {shown(value)}; give {right}", "trains_in")
     for training, peak in (("mixed", "fp16"), ("bf16", "bf16")):
         if training in value and peak not in peaks:
             compute.fail(f"names {training}, but compute.{peak} is not given; give that peak", "trains_in")

@@ -17,7 +17,7 @@ from pathlib import Path
 from fedsim import files, paths
 from fedsim.errors import HardwareError
 from fedsim.hardware.device import TRAINING_PRECISIONS, Device
-from fedsim.hardware.section import shown
+from fedsim.words import shown
 
 MOST_BYTES = files.MB
 COLUMNS = ("device", "model", "batch_size", "seconds", "longest_seconds", "precision", "seconds_per_batch")

@@ -8,7 +8,6 @@ that is absent is ``None``.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,19 +15,13 @@ from typing import Any, NoReturn
 
 from fedsim import yamlfile
 from fedsim.errors import HardwareError
-
-
-def shown(value: object) -> str:
-    """``value`` as a message shows it, cut where it would not fit on a line."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+from fedsim.words import did_you_mean, shown
 
 
 def close_matches(name: str, known: Sequence[str]) -> str:
     """``; did you mean 'a' or 'b'?`` or, without a near name, ``; known: ...``."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    if near:
-        return "; did you mean " + " or ".join(repr(n) for n in near) + "?"
+    if near := did_you_mean(name, known):
+        return f"; {near}"
     return "; known: " + ", ".join(known) if known else ""
 
 

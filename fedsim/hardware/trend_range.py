@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from fedsim.hardware.section import Section, shown
+from fedsim.hardware.section import Section
+from fedsim.words import shown
 
 
 def read_ranges(root: Section, years: Mapping[str, float]) -> dict[str, tuple[float, float]]:

@@ -10,9 +10,7 @@ strings: ``format``, ``rounds_done``, ``model``, ``seed``, ``fingerprint`` (of t
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +65,7 @@ def available(folder: Path) -> list[int]:
 
 
 def save(folder: Path, rounds_done: int, tensors: Mapping[str, NDArray[np.generic]], **metadata: str) -> Path:
-    """Write a checkpoint: a temporary file, flushed to disk, then renamed into place.
+    """Write a checkpoint, whole or not at all.
 
     Raises:
         OSError: if the disk refuses.
@@ -77,21 +75,14 @@ def save(folder: Path, rounds_done: int, tensors: Mapping[str, NDArray[np.generi
 
     folder.mkdir(parents=True, exist_ok=True)
     place = path(folder, rounds_done)
-    handle, name = tempfile.mkstemp(prefix=f".{place.name}-", suffix=".tmp", dir=folder)
-    os.close(handle)
-    work = Path(name)
+    whole = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
     try:
-        whole = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
-        save_file(whole, work, {"format": FORMAT, "rounds_done": str(rounds_done), **metadata})
-        with work.open("rb+") as file:
-            _put_in_order(file)
-            os.fsync(file.fileno())
-        work.chmod(0o644)
-        work.replace(place)
+        with files.replacing(place) as work:
+            save_file(whole, work, {"format": FORMAT, "rounds_done": str(rounds_done), **metadata})
+            with work.open("rb+") as file:
+                _put_in_order(file)
     except SafetensorError as fault:  # in whose words the system's own are the last
         raise OSError(str(fault)) from None
-    finally:
-        work.unlink(missing_ok=True)
     return place
 
 
@@ -107,7 +98,6 @@ def _put_in_order(file: BinaryIO) -> None:
     )
     file.seek(8)
     file.write(header.encode("utf-8").ljust(length))
-    file.flush()
 
 
 def read(file: Path, expected: Mapping[str, Kind] | None = None) -> Checkpoint:

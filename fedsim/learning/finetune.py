@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fedsim import rng
+from fedsim import files, rng
 from fedsim.errors import CorpusError
 from fedsim.learning import batches, checkpoint, corpus, masks, model
 from fedsim.learning.accumulator import Metrics
@@ -59,9 +59,7 @@ class Recognition:
         """Write what was said and recognised as JSON, whole or not at all: [speaker, said, recognised]."""
         rows = [[who, *pair] for who, pair in zip(self.speakers, self.pairs, strict=True)]
         lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-        work = file.with_name(f".{file.name}.part")
-        work.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-        work.replace(file)
+        files.write_text(file, f"[\n{lines}\n]\n")
 
 
 class _Recogniser(nn.Module):

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedsim import rng
 from fedsim.errors import CorpusError
+from fedsim.fleet.workload import equal_parts
 from fedsim.learning import quality
 from fedsim.learning.corpus.store import Corpus
 from fedsim.learning.spec import LearnerSpec
@@ -101,12 +102,12 @@ def _equal(corpus: Corpus, train: Ints, parts: int | None) -> list[Ints]:
             f"the corpus has {len(speakers)} training speakers, too few for {count} parts",
             key="learning.parts",
         )
-    held, groups = [0] * count, [np.zeros(0, np.int64)] * count
-    for _, members in sorted(speakers, key=lambda s: (-int(corpus.samples[s[1]].sum()), s[0])):
-        least = min(range(count), key=lambda p: (held[p], p))
-        held[least] += int(corpus.samples[members].sum())
-        groups[least] = np.concatenate([groups[least], members])
-    return groups
+    sizes = np.array([int(corpus.samples[members].sum()) for _, members in speakers])
+    part = equal_parts(sizes, count)
+    return [
+        np.concatenate([members for (_, members), at in zip(speakers, part, strict=True) if at == number])
+        for number in range(count)
+    ]
 
 
 def _dirichlet(classes: list[tuple[str, Ints]], spec: LearnerSpec, seed: int) -> list[Ints]:

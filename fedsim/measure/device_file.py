@@ -6,7 +6,6 @@ their place and moved there whole, the device file after it has been read back o
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -15,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedsim import hardware
+from fedsim import files, hardware
 from fedsim.errors import HardwareError
 from fedsim.hardware.device import PEAK_PRECISIONS
 from fedsim.hardware.rates import KINDS, PEAK_OF
@@ -81,23 +80,11 @@ def check_writable(out: Path) -> None:
         raise HardwareError(f"cannot be written: there is no folder {str(folder)!r}", file=out)
     if out.is_dir():
         raise HardwareError("cannot be written: it is a folder; give the name of a file", file=out)
-    draft = _draft(out)
     try:
-        draft.write_bytes(bytes(_ROOM_BYTES))
+        files.try_to_write(out, _ROOM_BYTES)
+        files.try_to_write(raw_path(out))
     except OSError as error:
         raise HardwareError(f"cannot be written ({error.strerror}); give another --out", file=out) from None
-    finally:
-        _remove(draft, _draft(raw_path(out)))
-
-
-def _draft(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
-
-
-def _remove(*drafts: Path) -> None:
-    for draft in drafts:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
 
 
 def write(
@@ -110,17 +97,13 @@ def write(
     """
     check_writable(out)
     raw = raw_path(out)
-    drafts = {path: _draft(path) for path in (raw, out)}
     try:
-        drafts[raw].write_text(_csv(timed, probes, when), encoding="utf-8")
-        drafts[out].write_text(as_yaml(host, rates, when, raw.name), encoding="utf-8")
-        hardware.load_device(str(drafts[out]))
-        for path, draft in drafts.items():
-            draft.replace(path)
+        with files.replacing(out) as draft, files.replacing(raw) as raw_draft:
+            raw_draft.write_text(_csv(timed, probes, when), encoding="utf-8")
+            draft.write_text(as_yaml(host, rates, when, raw.name), encoding="utf-8")
+            hardware.load_device(str(draft))
     except OSError as error:
         raise HardwareError(f"cannot be written ({error.strerror})", file=out) from None
-    finally:
-        _remove(*drafts.values())
     return out, raw
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedsim.errors import refused
+from fedsim.files import remove_temporary, write_bytes, write_text
 from fedsim.report import page, timeline
 from fedsim.report.digest import Digest, digest
 from fedsim.report.figures import CHARTS
 from fedsim.report.figures.chart import Chart, Subject
 from fedsim.report.page import Picture
 from fedsim.report.style import DARK, LIGHT, render
-from fedsim.results.atomic import sweep, write_bytes, write_text
 from fedsim.results.reading import load
 
 
@@ -49,7 +49,7 @@ def write(run_dir: str | Path, out: str | Path | None = None) -> Report:
     where = Path(run_dir if out is None else out)
     try:
         pictures, paths = draw(CHARTS, found, where / "figures")
-        sweep(where, shared=True)
+        remove_temporary(where, shared=True)
         write_text(where / "report.html", page.html(found, pictures))
         timeline.write(found, where / "timeline.json")
     except OSError as fault:
@@ -66,7 +66,7 @@ def draw(
         OSError: if the disk refuses.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder, shared=True)
+    remove_temporary(folder, shared=True)
     pictures, paths = [], []
     for chart in charts:
         path = folder / f"{chart.name}.png"

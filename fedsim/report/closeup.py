@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.results.outcomes import OUTCOMES
+from fedsim.outcomes import OUTCOMES
 from fedsim.results.reading import Run
 from fedsim.results.summary import Codes, numbers, outcome_of
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import RunError, one_line
+from fedsim.outcomes import OUTCOMES
 from fedsim.report.closeup import Closeup, instructive_round
 from fedsim.report.text import dig
 from fedsim.results.columns import TABLES
-from fedsim.results.outcomes import OUTCOMES
 from fedsim.results.reading import Run
 from fedsim.results.summary import ClientSums, Codes, numbers, outcome_of, survey
 

@@ -15,8 +15,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from fedsim.files import json_ready
 from fedsim.report.style import Theme
-from fedsim.results.atomic import finite
 
 _OURS = ("core.js", "lines.js", "stack.js", "rows.js", "points.js", "main.js")
 
@@ -36,7 +36,7 @@ def by(label: str) -> list[dict[str, Any]]:
 
 def figures(values: Iterable[float], digits: int = 6) -> list[float | None]:
     """Numbers with so many significant digits, which is less to carry; None for what is not finite."""
-    return [None if number is None else float(f"{number:.{digits}g}") for number in map(finite, values)]
+    return [None if number is None else float(f"{number:.{digits}g}") for number in map(json_ready, values)]
 
 
 def chart(name: str, modes: Sequence[dict[str, Any]], *panels: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _height_px(panel: dict[str, Any]) -> int:
 
 def block(specs: Sequence[dict[str, Any]]) -> str:
     """Charts as JSON for a data block: ASCII, strict, and without ``<``, ``>`` and ``&``."""
-    text = json.dumps(finite(list(specs)), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(json_ready(list(specs)), allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -19,12 +19,12 @@ import jinja2
 from markupsafe import Markup
 
 from fedsim.errors import one_line
+from fedsim.outcomes import MEANINGS, OUTCOMES
 from fedsim.report import live, words
 from fedsim.report.digest import Digest
 from fedsim.report.style import DARK, LIGHT, Rendered
 from fedsim.report.text import count, dig, name, share
 from fedsim.results.columns import SUMMARY, TABLES
-from fedsim.results.outcomes import MEANINGS, OUTCOMES
 
 #: Height of a picture's frame, title, tools and caption, in pixels.
 _WORDS_PX = 240

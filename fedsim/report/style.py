@@ -27,7 +27,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedsim.results.outcomes import OUTCOMES
+from fedsim.outcomes import OUTCOMES
 
 WIDTH_IN = 5.0
 DPI = 180

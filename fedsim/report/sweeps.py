@@ -21,11 +21,10 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from fedsim import files, yamlfile
 from fedsim.errors import RunError
+from fedsim.outcomes import OUTCOMES
 from fedsim.report.style import LIGHT, Canvas, Theme, canvas, legend, legend_in, render
 from fedsim.report.text import energy_unit, name, size_unit, time_unit
 from fedsim.report.words import DONE
-from fedsim.results import atomic
-from fedsim.results.outcomes import OUTCOMES
 
 USUAL = (
     "end_s",
@@ -142,7 +141,7 @@ def write(directory: Path) -> list[Path]:
     data = read(directory)
     folder = directory / "figures"
     folder.mkdir(exist_ok=True)
-    atomic.sweep(folder, shared=True)
+    files.remove_temporary(folder, shared=True)
     made = []
     for column in data.chosen:
         panels = _panels(data)
@@ -150,7 +149,7 @@ def write(directory: Path) -> list[Path]:
             frame = draw(data, column, panels[number : number + MOST_PANELS], LIGHT)
             suffix = f"-{number // MOST_PANELS + 1}" if len(panels) > MOST_PANELS else ""
             path = folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', column)}{suffix}.png"
-            atomic.write_bytes(path, render(frame).whole)
+            files.write_bytes(path, render(frame).whole)
             made.append(path)
     return made
 

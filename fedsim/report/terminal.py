@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from fedsim.errors import one_line
+from fedsim.outcomes import OUTCOMES
 from fedsim.report import words
 from fedsim.report.digest import Digest
 from fedsim.report.text import count, duration, name, share
-from fedsim.results.outcomes import OUTCOMES
 
 _STYLES = {
     "completed": "green",

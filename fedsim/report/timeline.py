@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from fedsim.files import replacing
+from fedsim.outcomes import OUTCOMES
 from fedsim.report.digest import Digest
 from fedsim.report.text import name
 from fedsim.report.words import OUTCOME_WORDS
-from fedsim.results.atomic import replacing
-from fedsim.results.outcomes import OUTCOMES
 from fedsim.results.summary import Codes, numbers, outcome_of
 
 MOST_CLIENTS = 200

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from fedsim.outcomes import OUTCOMES
 from fedsim.report.digest import Digest, share_of
 from fedsim.report.text import (
     count,
@@ -23,7 +24,6 @@ from fedsim.report.text import (
     share,
     size,
 )
-from fedsim.results.outcomes import OUTCOMES
 
 #: Outcomes as labels.
 OUTCOME_WORDS = MappingProxyType(

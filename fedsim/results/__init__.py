@@ -9,9 +9,9 @@ A run directory holds ``scenario.yaml`` (resolved), ``manifest.json``, ``rounds.
 
 from __future__ import annotations
 
+from fedsim.outcomes import OUTCOMES
 from fedsim.results.directory import new_run_dir
 from fedsim.results.manifest import manifest
-from fedsim.results.outcomes import OUTCOMES
 from fedsim.results.reading import Run, is_run, load
 from fedsim.results.summary import summarise
 from fedsim.results.writer import RunWriter, go_on

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from fedsim.results.outcomes import OUTCOMES
+from fedsim.outcomes import OUTCOMES
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fedsim import files
 from fedsim.errors import FedsimError, RunError
-from fedsim.results import atomic
 from fedsim.results.columns import FINETUNE
 from fedsim.results.reading import read_json
 
@@ -54,7 +54,7 @@ def add(directory: Path, results: Iterable[Mapping[str, Any]]) -> Path:
     kept = [old for old in read(directory) if not any(_same(old, result) for result in new)]
     merged = sorted([*kept, *new], key=lambda result: (result["rounds_done"], result["seed"]))
     try:
-        atomic.write_json(directory / FILE, {"format": FORMAT, "results": merged})
+        files.write_json(directory / FILE, {"format": FORMAT, "results": merged})
     except OSError as fault:
         raise FedsimError(f"{directory / FILE}: cannot be written: {fault.strerror}") from None
     return directory / FILE

@@ -7,7 +7,6 @@ differs from one run of the same thing to the next (time of day, command line, m
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import sys
@@ -18,27 +17,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fedsim.errors import InputError, RunError
+from fedsim.errors import RunError
+from fedsim.files import sha256
 from fedsim.version import __version__
 
 FORMAT = 1
 _PACKAGES = ("torch", "transformers", "numpy", "scipy", "simpy", "pandas", "pyarrow", "networkx", "soxr")
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as hexadecimal text.
-
-    Raises:
-        InputError: if the file cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as fault:
-        raise InputError(f"cannot be read: {fault.strerror}", file=path) from None
-    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from fedsim import files
 from fedsim.errors import RunError
-from fedsim.results import atomic, tables
+from fedsim.results import tables
 from fedsim.results.columns import TABLES, schema
 from fedsim.results.journal import Record
 from fedsim.results.parts import (
@@ -63,7 +64,7 @@ def cut(path: Path, round_index: int | None) -> Index:
     index.journal = index.next_name("journal")
     index.write(parts)
     remove_unnamed(parts, index)
-    atomic.sweep(path)
+    files.remove_temporary(path)
     return index
 
 

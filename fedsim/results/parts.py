@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from fedsim import files
 from fedsim.errors import RunError
 from fedsim.locks import Lock
-from fedsim.results import atomic, journal
+from fedsim.results import journal
 from fedsim.results.columns import TABLES, schema
 
 #: A round's position before the first one: the evaluation of the initial model.
@@ -60,7 +60,7 @@ class Index:
 
     def write(self, parts: Path) -> None:
         """Make this the truth."""
-        atomic.write_json(
+        files.write_json(
             parts / "index.json",
             {
                 "serial": self.serial,
@@ -100,7 +100,7 @@ def write_segment(parts: Path, segment: Segment, records: list[journal.Record]) 
     """Write the three files of a segment, each in one step."""
     for position, table in enumerate(TABLES):
         with (
-            atomic.replacing(segment.file(parts, table)) as temporary,
+            files.replacing(segment.file(parts, table)) as temporary,
             parquet_writer(temporary, table) as writer,
         ):
             rows = pa.Table.from_batches([r.batches[position] for r in records], schema(table))
@@ -134,11 +134,11 @@ def remove_unnamed(parts: Path, index: Index) -> None:
 def never_began(path: Path) -> bool:
     """Whether all that a directory holds was left by a run that stopped before its manifest was written."""
     found = {entry.name for entry in path.iterdir()}
-    ours = {"parts", "scenario.yaml"} | {name for name in found if atomic.is_temporary(name)}
+    ours = {"parts", "scenario.yaml"} | {name for name in found if files.is_temporary(name)}
     if not found <= ours or "parts" not in found:
         return False
     inside = {entry.name for entry in (path / "parts").iterdir()}
-    return all(name in ("lock", "index.json") or atomic.is_temporary(name) for name in inside)
+    return all(name in ("lock", "index.json") or files.is_temporary(name) for name in inside)
 
 
 def lock(path: Path) -> Lock:

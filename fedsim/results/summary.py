@@ -15,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fedsim.errors import RunError
-from fedsim.results.atomic import finite
+from fedsim.files import json_ready
+from fedsim.outcomes import OUTCOMES
 from fedsim.results.columns import HIGHER_IS_BETTER
-from fedsim.results.outcomes import OUTCOMES
 from fedsim.results.reading import Run
 
 _MAX_CLIENTS = 100_000_000
@@ -279,6 +279,6 @@ def survey(run: Run, ended: str = "not finished yet") -> tuple[dict[str, Any], C
     }
     if isinstance(corpus := run.manifest.get("corpus"), dict):
         summary["corpus"] = corpus
-    result = finite(summary)
+    result = json_ready(summary)
     assert isinstance(result, dict)
     return result, sums

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from fedsim.outcomes import OUTCOMES
 from fedsim.results.columns import CLIENTS, ROUNDS, schema
-from fedsim.results.outcomes import OUTCOMES
 
 
 def outcome_codes(outcome: ArrayLike) -> NDArray[np.int64]:

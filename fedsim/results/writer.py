@@ -20,8 +20,9 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from fedsim import files
 from fedsim.errors import FedsimError, RunError, refused
-from fedsim.results import atomic, merge, tables
+from fedsim.results import merge, tables
 from fedsim.results.columns import TABLES
 from fedsim.results.journal import Journal, Record
 from fedsim.results.manifest import check_format
@@ -84,12 +85,12 @@ class RunWriter:
             self._lock = lock(self.path)
             try:
                 self._refuse_what_is_there(ours=True)  # another run may have taken it meanwhile
-                atomic.sweep(self.path)
+                files.remove_temporary(self.path)
                 self._index = Index()
                 remove_unnamed(self._parts, self._index)
                 self._index.write(self._parts)
-                atomic.write_text(self.path / "scenario.yaml", scenario)
-                atomic.write_json(self.path / "manifest.json", manifest)
+                files.write_text(self.path / "scenario.yaml", scenario)
+                files.write_json(self.path / "manifest.json", manifest)
                 self._begin()
             except RunError:
                 self._lock.close()
@@ -122,7 +123,7 @@ class RunWriter:
         with suppress(OSError):
             for name in ("manifest.json", "scenario.yaml"):
                 (self.path / name).unlink(missing_ok=True)
-            atomic.sweep(self.path)
+            files.remove_temporary(self.path)
             self.path.rmdir()
         self._lock.close()
 
@@ -175,7 +176,7 @@ class RunWriter:
         if (self.path / "summary.json").is_file():
             if self._parts.is_dir():  # a crash just before the very end leaves them
                 shutil.rmtree(self._parts, ignore_errors=True)
-                atomic.sweep(self.path)
+                files.remove_temporary(self.path)
             raise RunError(
                 "holds a run that is finished; there is nothing to go on with, and its report is made again "
                 f"by: fedsim report {shlex.quote(str(self.path))}",
@@ -269,7 +270,7 @@ class RunWriter:
         with self._disk(go_on(self.path)):
             manifest = read_json(self.path / "manifest.json")
             if manifest.get(key) != value:
-                atomic.write_json(self.path / "manifest.json", {**manifest, key: value})
+                files.write_json(self.path / "manifest.json", {**manifest, key: value})
 
     def compact(self) -> None:
         """Turn the journal into a Parquet segment; happens by itself as the journal grows."""
@@ -311,7 +312,7 @@ class RunWriter:
             run = Run(self.path, finished=False)
             for table in TABLES:
                 with (
-                    atomic.replacing(self.path / f"{table}.parquet") as temporary,
+                    files.replacing(self.path / f"{table}.parquet") as temporary,
                     parquet_writer(temporary, table) as writer,
                 ):
                     for rows in merge.row_groups(run, table):
@@ -320,8 +321,8 @@ class RunWriter:
             if volatile:
                 manifest = read_json(self.path / "manifest.json")
                 manifest["volatile"] = {**manifest.get("volatile", {}), **volatile}
-                atomic.write_json(self.path / "manifest.json", manifest)
-            atomic.write_json(self.path / "summary.json", summary)
+                files.write_json(self.path / "manifest.json", manifest)
+            files.write_json(self.path / "summary.json", summary)
             self.close()
             shutil.rmtree(self._parts)
         return summary

@@ -10,14 +10,13 @@ working directory, too.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedsim import paths
-from fedsim.errors import ScenarioError
+from fedsim import files, paths
+from fedsim.errors import InputError, ScenarioError
 
 CORPUS = ("learning", "corpus", "path")
 #: Keys whose text may name a file; a ``*`` stands for each entry of a list.
@@ -157,20 +156,12 @@ def _is_inside(found: Path, file: Path, access: FileAccess) -> bool:
 
 
 def _is_known(real: Path, known: frozenset[str]) -> bool:
-    files = files_of({"learning": {"corpus": {"path": str(real)}}}) if known else []
-    return bool(files) and all(_sha256(path) in known for path in files)
+    found = files_of({"learning": {"corpus": {"path": str(real)}}}) if known else []
+    try:
+        return bool(found) and all(files.sha256(path) in known for path in found)
+    except InputError:
+        return False
 
 
 def _lists_of(folder: Path) -> list[Path]:
     return [path for name in LISTS for path in (folder / name, *sorted(folder.glob(f"*/{name}")))]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError:
-        return ""
-    return digest.hexdigest()

@@ -19,7 +19,6 @@ from fedsim.engine.records import RoundRecord
 from fedsim.engine.server import Simulation, simulate
 from fedsim.engine.world import Learner
 from fedsim.errors import InputError, RunError, about, going_on
-from fedsim.results import atomic
 from fedsim.scenario import Loaded, Scenario, dump, file_access, load
 from fedsim.scenario.file_access import FileAccess
 from fedsim.simulation import state
@@ -123,7 +122,7 @@ def resume(
     scenario = results.Run(directory, finished=False).scenario_text
     at, engine_state = state.newest(directory / "checkpoints", scenario)
     with results.RunWriter.resume(directory, at, composition.devices) as writer:
-        atomic.sweep(directory / "checkpoints")
+        files.remove_temporary(directory / "checkpoints")
         return _finish(composition, writer, workers, progress, at, engine_state)
 
 

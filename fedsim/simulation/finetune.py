@@ -13,9 +13,9 @@ from typing import Any
 
 from fedsim import children, results
 from fedsim.errors import RunError, going_on
+from fedsim.files import sha256
 from fedsim.learning import FinetuneSpec, LearnerSpec
 from fedsim.results import finetuned
-from fedsim.results.manifest import sha256
 from fedsim.scenario import file_access, load
 from fedsim.scenario.file_access import FileAccess
 from fedsim.simulation.compose import learner_spec

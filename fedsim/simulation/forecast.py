@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.engine.records import OUTCOMES, ClientRounds
+from fedsim.engine.records import ClientRounds
 from fedsim.engine.server import Simulation
+from fedsim.outcomes import OUTCOMES
 from fedsim.simulation.compose import Composition
 
 LOOK_S = 3.0  # of real time

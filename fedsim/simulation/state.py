@@ -19,7 +19,6 @@ import numpy as np
 
 from fedsim import files
 from fedsim.errors import RunError
-from fedsim.results import atomic
 
 _NAME = re.compile(r"engine-(\d{5,})\.json")
 _HEAD, _MIDDLE, _END = '{"sha256": "', '", "state": ', "}"
@@ -51,7 +50,7 @@ def save(folder: Path, rounds_done: int, state: dict[str, Any], scenario: str) -
     """Write the state after ``rounds_done`` rounds of a scenario, and drop all but the newest two."""
     folder.mkdir(parents=True, exist_ok=True)
     body = json.dumps(state, default=_encode)
-    atomic.write_text(
+    files.write_text(
         folder / f"engine-{rounds_done:05d}.json", f"{_HEAD}{_seal(scenario, body)}{_MIDDLE}{body}{_END}"
     )
     for old in available(folder)[:-2]:
@@ -60,7 +59,7 @@ def save(folder: Path, rounds_done: int, state: dict[str, Any], scenario: str) -
 
 def clear(folder: Path) -> None:
     """Remove all states of a run that is finished; the folder too, if nothing else is in it."""
-    atomic.sweep(folder)
+    files.remove_temporary(folder)
     for rounds_done in available(folder):
         (folder / f"engine-{rounds_done:05d}.json").unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from fedsim import checks, hardware, paths, plugins
+from fedsim.files import sha256
 from fedsim.learning import LearnerSpec
-from fedsim.results.manifest import sha256, versions
+from fedsim.results.manifest import versions
 from fedsim.scenario import Scenario
 from fedsim.scenario.file_access import FILE_KEYS, places
 from fedsim.simulation.compose import learner_spec

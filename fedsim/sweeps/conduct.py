@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedsim import plugins, results, yamlfile
+from fedsim import files, plugins, results, yamlfile
 from fedsim.errors import InputError, ScenarioError, going_on
-from fedsim.results import atomic
 from fedsim.results.reading import read_json
 from fedsim.scenario.sweep import Point, Sweep, said
 from fedsim.simulation.compose import check
@@ -330,7 +329,7 @@ class _Conductor:
         for name in sorted(done.files, key=lambda name: (name == "summary.json", name)):
             file = place / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(file, done.files[name])
+            files.write_bytes(file, done.files[name])
 
     def _done(self, point: Point, fault: str | None = None) -> None:
         known = self.addresses[point.number]

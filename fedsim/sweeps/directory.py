@@ -13,9 +13,9 @@ from typing import Any
 
 from fedsim import checks, files, plugins, yamlfile
 from fedsim.errors import RunError, ScenarioError, refused
+from fedsim.files import sha256
 from fedsim.locks import Lock
-from fedsim.results import atomic
-from fedsim.results.manifest import sha256, versions
+from fedsim.results.manifest import versions
 from fedsim.results.reading import read_json
 from fedsim.scenario.file_access import allowed, files_of
 from fedsim.scenario.sweep import Point, Sweep, make, shown
@@ -51,7 +51,7 @@ def begin(directory: Path, sweep: Sweep, addresses: Sequence[str], command: Sequ
     lock = hold(directory)
     try:
         _refuse_what_is_there(directory, ours=True)  # another sweep may have taken it meanwhile
-        atomic.write_text(directory / "sweep.yaml", yamlfile.dump(sweep.data))
+        files.write_text(directory / "sweep.yaml", yamlfile.dump(sweep.data))
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         said = {
             "format": FORMAT,
@@ -62,7 +62,7 @@ def begin(directory: Path, sweep: Sweep, addresses: Sequence[str], command: Sequ
             "points": _entries(directory, [Row(p, addresses[p.number], None, None) for p in sweep.points]),
             "volatile": {"created": now, "command": list(command), "folder": str(sweep.folder.resolve())},
         }
-        atomic.write_json(directory / "sweep.json", said)
+        files.write_json(directory / "sweep.json", said)
     except BaseException as fault:
         lock.close()
         if isinstance(fault, OSError):
@@ -88,7 +88,7 @@ def _refuse_what_is_there(directory: Path, ours: bool = False) -> None:
 def _never_began(directory: Path) -> bool:
     """Whether all that a directory holds was left by a sweep that stopped before sweep.json was written."""
     found = {entry.name for entry in directory.iterdir()}
-    ours = {"points", "sweep.yaml"} | {name for name in found if atomic.is_temporary(name)}
+    ours = {"points", "sweep.yaml"} | {name for name in found if files.is_temporary(name)}
     if not found <= ours or "points" not in found:
         return False
     return all(entry.name == "lock" for entry in (directory / "points").iterdir())
@@ -109,7 +109,7 @@ def hold(directory: Path) -> Lock:
     try:
         points.mkdir(exist_ok=True)
         lock = Lock(points / "lock", directory)
-        atomic.sweep(directory)
+        files.remove_temporary(directory)
     except OSError as fault:
         raise refused(directory, fault) from None
     return lock
@@ -179,7 +179,7 @@ def renew(directory: Path, sweep: Sweep, addresses: Sequence[str], said: dict[st
             shutil.rmtree(run)
     said["points"] = _entries(directory, [Row(p, addresses[p.number], None, None) for p in sweep.points])
     said["versions"] = versions()
-    atomic.write_json(directory / "sweep.json", said)
+    files.write_json(directory / "sweep.json", said)
 
 
 def finish(directory: Path, rows: Sequence[Row], reuse: dict[str, Any]) -> None:
@@ -187,7 +187,7 @@ def finish(directory: Path, rows: Sequence[Row], reuse: dict[str, Any]) -> None:
     said = read_json(directory / "sweep.json")
     said["points"] = _entries(directory, sorted(rows, key=lambda row: row.point.number))
     said["volatile"] = {**said["volatile"], **reuse}
-    atomic.write_json(directory / "sweep.json", said)
+    files.write_json(directory / "sweep.json", said)
 
 
 def _entries(directory: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:

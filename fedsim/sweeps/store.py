@@ -17,10 +17,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
-from fedsim import locks, paths
+from fedsim import files, locks, paths
 from fedsim.errors import InputError
-from fedsim.results import atomic
-from fedsim.results.manifest import sha256
+from fedsim.files import sha256
 from fedsim.sweeps.work import TABLES
 
 KEEP_S = 30 * 86_400.0
@@ -69,9 +68,9 @@ class Store:
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
             manifest |= {"name": name, "volatile": {"created": now, "reused": True}}
             manifest["inputs"]["scenario"] = {"sha256": hashlib.sha256(scenario.encode("utf-8")).hexdigest()}
-            atomic.write_text(directory / "scenario.yaml", scenario)
-            atomic.write_json(directory / "manifest.json", manifest)
-            atomic.write_bytes(directory / "summary.json", (place / "summary.json").read_bytes())
+            files.write_text(directory / "scenario.yaml", scenario)
+            files.write_json(directory / "manifest.json", manifest)
+            files.write_bytes(directory / "summary.json", (place / "summary.json").read_bytes())
             os.utime(place)
         except (OSError, ValueError, KeyError, TypeError, InputError):
             shutil.rmtree(directory, ignore_errors=True)
@@ -118,16 +117,16 @@ class Store:
         folder = self.root / "learning" / origin
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
-            with locks.scratch(self.root, ".making-") as work:
-                for name, line in answers.items():
-                    if not (folder / f"{name}.json").is_file():
-                        (work / name).write_text(line, encoding="utf-8")
-                        (work / name).replace(folder / f"{name}.json")
+            for name, line in answers.items():
+                if not (folder / f"{name}.json").is_file():
+                    files.write_text(folder / f"{name}.json", line)
 
     def prune(self, now_s: float | None = None) -> None:
         """Drop what was not used for :data:`KEEP_S`, and what crashes left."""
         with contextlib.suppress(OSError):
             locks.remove_abandoned(self.root, ".making-")
+            for folder in self.root.glob("learning/*"):
+                files.remove_temporary(folder, shared=True)
         before = (time.time() if now_s is None else now_s) - KEEP_S
         for pattern in ("points/*/*", "learning/*"):
             for entry in self.root.glob(pattern):

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fedsim.results import atomic
+from fedsim import files
 from fedsim.results.columns import SUMMARY
 from fedsim.scenario.sweep import CASE, Point, shown
 
@@ -119,6 +119,6 @@ def _array(values: list[Any]) -> pa.Array:
 def write(table: pa.Table, directory: Path) -> Path:
     """Write a table as ``sweep.parquet`` of a sweep directory, in one step."""
     path = directory / FILE
-    with atomic.replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", write_statistics=True)
     return path

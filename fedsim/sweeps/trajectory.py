@@ -32,7 +32,6 @@ from fedsim.engine.world import Learner
 from fedsim.errors import RunError
 from fedsim.learning import RoundLearning
 from fedsim.learning import checkpoint as checkpoints_
-from fedsim.results import atomic
 
 FILE = "answers.jsonl"
 MOST_BYTES = 300 * files.MB
@@ -201,7 +200,7 @@ class Remembering:
         if not kept or kept[0].name != self._origin:
             raise RunError("does not hold the answers of this learner", file=self._file)
         self._so_far = kept
-        atomic.write_text(self._file, "".join(f"{answer.line}\n" for answer in kept))
+        files.write_text(self._file, "".join(f"{answer.line}\n" for answer in kept))
         return rounds_done
 
     def close(self) -> None:

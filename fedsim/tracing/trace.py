@@ -9,12 +9,12 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fedsim import children
+from fedsim import children, files
 from fedsim.errors import FedsimError, TraceError, refused
 from fedsim.pricing.layers import COUNTS, WORKSPACES, LayerTrace
 from fedsim.pricing.trace import parse_trace
@@ -123,9 +123,8 @@ def write(content: dict[str, Any], folder: Path) -> Path:
         FedsimError: if the disk refuses.
     """
     path = folder / f"{content['graph']['name']}.json"
-    with _draft(path) as draft:
-        draft.write_text(dumps(content), encoding="utf-8")
-        draft.replace(path)
+    with _writing(path):
+        files.write_text(path, dumps(content))
     return path
 
 
@@ -135,22 +134,19 @@ def check_writable(folder: Path, name: str) -> None:
     Raises:
         FedsimError: in one sentence.
     """
-    with _draft(folder / f"{name}.json") as draft:
-        draft.touch()
+    path = folder / f"{name}.json"
+    with _writing(path):
+        files.try_to_write(path)
 
 
 @contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    """A place beside ``path`` to write to first; nothing is left there."""
-    draft = path.with_name(f".{path.name}.part")
+def _writing(path: Path) -> Iterator[None]:
+    """Make the folder of ``path``, and say in one sentence what the disk refuses."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield draft
+        yield
     except OSError as fault:
         raise refused(path, fault) from None
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
 
 
 def dumps(content: dict[str, Any]) -> str:

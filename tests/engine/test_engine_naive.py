@@ -14,9 +14,10 @@ from small_world import Client, SmallBattery, SmallWorld
 from fedsim.engine import asynchronous
 from fedsim.engine.completion import Buffered, Deadline, Quorum, WaitAll
 from fedsim.engine.plan import Plan
-from fedsim.engine.records import OUTCOMES, ClientRounds
+from fedsim.engine.records import ClientRounds
 from fedsim.engine.selection import FastestFirst, MemoryAware, Oort, Random, RoundRobin
 from fedsim.engine.server import Simulation
+from fedsim.outcomes import OUTCOMES
 
 COLUMNS = (
     "dispatched_s",

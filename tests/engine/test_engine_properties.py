@@ -13,9 +13,10 @@ from test_engine_naive import COMPLETIONS, SELECTIONS, random_world
 
 from fedsim.engine.completion import Buffered, Deadline, WaitAll
 from fedsim.engine.plan import Plan
-from fedsim.engine.records import OUTCOMES, ClientRounds
+from fedsim.engine.records import ClientRounds
 from fedsim.engine.selection import Random
 from fedsim.engine.server import Simulation
+from fedsim.outcomes import OUTCOMES
 
 RATES = [(np.inf, np.inf), (25.0, np.inf), (30.0, 14.0)]
 seeds = st.integers(0, 10**6)

@@ -192,7 +192,7 @@ class Machine:
         self.nobody_left()
         left = [p for p in self.temp.iterdir() if not p.name.startswith("torchinductor_")]  # PyTorch's cache
         left += self.cache.rglob(".*")
-        left += [p for p in self.folder.rglob(".*") if p.name.endswith((".tmp", ".part")) and p.is_file()]
+        left += [p for p in self.folder.rglob(".*") if p.name.endswith(".tmp") and p.is_file()]
         left += [*self.folder.rglob("parts"), *self.folder.rglob("points/lock")]
         assert not left, f"temporary files that nobody removed: {left}"
 

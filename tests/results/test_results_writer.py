@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsim.errors import FedsimError, RunError
+from fedsim.outcomes import MEANINGS
 from fedsim.results import OUTCOMES, RunWriter, load, manifest, new_run_dir, parts, writer
 from fedsim.results.columns import CLIENTS, ROUNDS, SUMMARY, TABLES, markdown, schema
-from fedsim.results.outcomes import MEANINGS
 from fedsim.results.tables import totals
 
 DEVICES = ("raspberry-pi-4", "jetson-xavier-nx", "snapdragon-870")

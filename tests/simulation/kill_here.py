@@ -45,10 +45,11 @@ def main(directory: str, moment: str, arguments: list[str]) -> None:
 
     sys.addaudithook(hook)
     if kind in ("journal", "file"):
-        from fedsim.results import atomic, journal
+        from fedsim import files
+        from fedsim.results import journal
 
         left = int(value)
-        encode, replacing = journal.encode, atomic.replacing
+        encode, replacing = journal.encode, files.replacing
 
         def append(self, record):
             nonlocal left
@@ -69,7 +70,7 @@ def main(directory: str, moment: str, arguments: list[str]) -> None:
         if kind == "journal":
             journal.Journal.append = append
         else:
-            atomic.write_bytes = write_bytes
+            files.write_bytes = write_bytes
     from fedsim.cli import main as command
 
     try:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fedsim import results
 from fedsim import simulation as run
-from fedsim.engine.records import OUTCOMES
+from fedsim.outcomes import OUTCOMES
 from fedsim.scenario import load
 
 SCENARIO = """

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fedsim.files import json_ready
+from fedsim.outcomes import OUTCOMES
 from fedsim.report.compare.differences import differences
 from fedsim.report.compare.gather import Entry, gather
 from fedsim.report.compare.tables import Compared
 from fedsim.report.compare.targets import parse, reach, usual
-from fedsim.results.atomic import finite
-from fedsim.results.outcomes import OUTCOMES
 
 
 def compare(paths: Sequence[str | Path], targets: Sequence[str] = ()) -> Compared:
@@ -46,7 +46,7 @@ def answer(compared: Compared) -> dict[str, Any]:
         ],
         "differences": [{"key": d.key, "values": list(d.values)} for d in compared.differences],
     }
-    made = finite(result)
+    made = json_ready(result)
     assert isinstance(made, dict)
     return made
 

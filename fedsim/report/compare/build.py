@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedsim.errors import FedsimError, RunError
+from fedsim.files import write_text
 from fedsim.report import build, page
 from fedsim.report.compare import tables
 from fedsim.report.compare.figures import CHARTS
 from fedsim.report.compare.tables import Compared
 from fedsim.report.page import Picture
 from fedsim.report.text import listed, name
-from fedsim.results.atomic import write_text
 from fedsim.results.reading import is_run
 from fedsim.version import __version__
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
+from fedsim.outcomes import OUTCOMES
 from fedsim.report.compare.gather import Entry, best_split
 from fedsim.report.compare.tables import Compared, finding
 from fedsim.report.compare.targets import SHARES, Target, subject
@@ -22,7 +23,6 @@ from fedsim.report.live import ROUNDS, by, by_time, chart, colours, figures
 from fedsim.report.style import SERIES, Canvas, Theme, canvas, legend, legend_in
 from fedsim.report.text import duration, energy, energy_unit, listed, name, share, time_unit
 from fedsim.report.words import OUTCOME_WORDS
-from fedsim.results.outcomes import OUTCOMES
 
 #: From this ratio of the longest run to the shortest on, time runs along a logarithmic axis.
 WIDE = 20.0

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import RunError
+from fedsim.outcomes import OUTCOMES
 from fedsim.report.digest import Series, rounds_of, series_of
 from fedsim.report.text import name
-from fedsim.results.outcomes import OUTCOMES
 from fedsim.results.reading import Run, load
 
 #: Most runs that eight colours and two kinds of line tell apart.

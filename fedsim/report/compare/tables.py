@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedsim import yamlfile
+from fedsim.outcomes import OUTCOMES
 from fedsim.report.compare.differences import Difference
 from fedsim.report.compare.gather import Entry, best_split
 from fedsim.report.compare.targets import SHARES, Reached, Target
 from fedsim.report.text import NONE, count, duration, energy, figure, listed, name, plural, share, size
 from fedsim.report.words import DONE, OUTCOME_WORDS
-from fedsim.results.outcomes import OUTCOMES
 
 
 @dataclass(frozen=True)

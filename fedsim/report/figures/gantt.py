@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from fedsim.outcomes import OUTCOMES
 from fedsim.report.closeup import Closeup
 from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
@@ -14,7 +15,6 @@ from fedsim.report.live import by, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas, legend
 from fedsim.report.text import duration, name, plural, time_unit
 from fedsim.report.words import OUTCOME_WORDS
-from fedsim.results.outcomes import OUTCOMES
 
 _COMPLETED = OUTCOMES.index("completed")
 

@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from fedsim.outcomes import OUTCOMES
 from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
 from fedsim.report.live import by, chart, figures
 from fedsim.report.style import SERIES, Canvas, Theme, canvas, legend, legend_in
 from fedsim.report.text import name, share, size
-from fedsim.results.outcomes import OUTCOMES
 
 _OOM = OUTCOMES.index("oom")
 MOST_DEVICES = 10

@@ -1,0 +1,20 @@
+"""Words that the sentences of several rooms share."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_SHOWN = 60
+
+
+def shown(value: object) -> str:
+    """``value`` as a message shows it, cut where it would not fit on a line."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
+    """``did you mean 'a' or 'b'?``, the nearest first; empty if nothing that is known is near."""
+    near = difflib.get_close_matches(name, list(known), n=most)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
