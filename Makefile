@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup run test check slow faults bench browser flower fig5 clean
+.PHONY: setup run test check slow digests faults bench browser flower fig5 clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,10 @@ check: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow --timeout 3600
+
+# Every scenario that ships, held byte for byte against digests of an earlier version.
+digests: $(STAMP)
+	$(BIN)/python tests/digests/compare.py
 
 faults: $(STAMP)
 	$(BIN)/python -m pytest tests/faults -m 'slow or not slow' -n 2 --timeout 3600
