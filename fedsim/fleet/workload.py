@@ -7,7 +7,8 @@ and a map from clients to them.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +17,49 @@ from fedsim import rng
 from fedsim.errors import ScenarioError
 from fedsim.fleet.speech import SAMPLES_PER_S, Speech
 from fedsim.fleet.who import Ints
+from fedsim.options import Bounds, Options, option
+
+SPEECH = ("partition", "utterances", "mean_seconds", "max_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload(Options):
+    """What one client trains on in a round, for the clock: speech, or examples of one size."""
+
+    corpus: str = option("common-voice-it-7", "a profile of utterance lengths: a name from traces/lengths")
+    partition: Literal["by-speaker", "equal-hours"] = option(
+        "by-speaker", "by-speaker: a speaker a client; equal-hours: all speech in equal parts"
+    )
+    utterances: int | None = option(
+        None, "this many utterances a client, whoever speaks them", ge=1, le=10_000_000
+    )
+    mean_seconds: float | None = option(
+        None, "rescale the utterance lengths to this mean, in seconds", gt=0, le=60
+    )
+    max_seconds: float | None = option(None, "leave out longer utterances, in seconds", gt=0, le=600)
+    examples: int | None = option(
+        None, "instead of speech: this many examples a client, all of the same sizes", ge=1, le=10_000_000
+    )
+    sizes: dict[str, Annotated[int, Bounds(ge=1, le=10**9)]] = option(
+        factory=dict, description="of an example, by the size axes of the layer trace: {tokens: 128}"
+    )
+    batching: Literal["shuffled", "sorted"] = option(
+        "shuffled", "shuffled: batches at random, padded to their longest; sorted: by length"
+    )
+
+    def __post_init__(self) -> None:
+        if self.examples is None:
+            if self.sizes:
+                raise ValueError("the key 'sizes' needs the key 'examples' beside it")
+            return
+        mine = {f.name: f.default for f in fields(self)}
+        for key in SPEECH:
+            if getattr(self, key) != mine[key]:
+                raise ValueError(f"the key {key!r} is about speech; it does not go with 'examples'")
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
 
 DISTINCT = 1024  # workloads of a fixed number of utterances; client i has number i modulo this
 
@@ -121,3 +165,9 @@ def fixed(speech: Speech, utterances: int, clients: int, seed: int) -> Workloads
     samples = speech.samples[shuffled[np.arange(count * utterances) % speech.clips]]
     first = np.arange(count + 1, dtype=np.int64) * utterances
     return Workloads(first, samples, np.arange(count, dtype=np.int64))
+
+
+def alike(examples: int, size: int) -> Workloads:
+    """So many examples a client, all of one size."""
+    first = np.array([0, examples], dtype=np.int64)
+    return Workloads(first, np.full(examples, size, dtype=np.int64), np.zeros(1, dtype=np.int64))

@@ -62,6 +62,9 @@ KINDS = ("conv", "matmul", "norm", "elementwise", "attention", "loss")
 ARITHMETIC = ("conv", "grouped_conv", "matmul", "attention")
 GROUPS = ("cnn_encoder", "transformer", "quantization", "head", "loss")
 
+NO_SIZE = "none"
+"""The name of the first axis of a trace whose examples are all of one size; its length is 1."""
+
 ZERO = Polynomial()
 
 
@@ -156,6 +159,11 @@ class LayerTrace:
 
         graph: networkx.Graph[str] = networkx.node_link_graph(dict(self.node_link), edges="edges")
         return graph
+
+    @property
+    def sizes(self) -> tuple[str, ...]:
+        """The size axes of an example, such as ``samples`` (at 16 kHz); none if all are of one size."""
+        return tuple(axis.name for axis in self.axes[:1] if axis.name != NO_SIZE)
 
     def lengths(self, samples: Any) -> list[NDArray[np.int64]]:
         """Every axis at these waveform lengths (samples at 16 kHz)."""

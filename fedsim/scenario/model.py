@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from fedsim.engine.completion import COMPLETIONS, Completion, WaitAll
 from fedsim.engine.selection import SELECTIONS, Random, Selection
+from fedsim.fleet.workload import Workload
 from fedsim.options import (
     Bounds,
     Choice,
@@ -283,26 +284,6 @@ class FleetSpec(Options):
         total = sum(entry.share for entry in self.mix)
         if abs(total - 1.0) > 1e-06:
             raise ValueError(f"the shares of fleet.mix add up to {total:.6g}; they must add up to 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workload(Options):
-    """What one client trains on in a round, as the simulated clock sees it."""
-
-    corpus: str = option("common-voice-it-7", "a profile of utterance lengths: a name from traces/lengths")
-    partition: Literal["by-speaker", "equal-hours"] = option(
-        "by-speaker", "by-speaker: a speaker a client; equal-hours: all speech in equal parts"
-    )
-    utterances: int | None = option(
-        None, "this many utterances a client, whoever speaks them", ge=1, le=10_000_000
-    )
-    mean_seconds: float | None = option(
-        None, "rescale the utterance lengths to this mean, in seconds", gt=0, le=60
-    )
-    max_seconds: float | None = option(None, "leave out longer utterances, in seconds", gt=0, le=600)
-    batching: Literal["shuffled", "sorted"] = option(
-        "shuffled", "shuffled: batches at random, padded to their longest; sorted: by length"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

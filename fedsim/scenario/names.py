@@ -24,8 +24,18 @@ def check_names(scenario: Scenario) -> None:
         _look_up(hardware.load_link, entry.link, f"fleet.mix[{i}].link")
     if scenario.server.device is not None:
         _look_up(hardware.load_device, scenario.server.device, "server.device")
-    _look_up(speech.load, scenario.workload.corpus, "workload.corpus")
     _look_up(pricing.load_trace, scenario.training.model, "training.model")
+    if scenario.workload.examples is None:
+        _look_up(speech.load, scenario.workload.corpus, "workload.corpus")
+        return
+    sizes, wanted = list(scenario.workload.sizes), list(pricing.load_trace(scenario.training.model).sizes)
+    if sizes != wanted:
+        right = f"give {{{wanted[0]}: ...}}" if wanted else "leave them out"
+        raise ScenarioError(
+            f"{', '.join(sizes) or 'none'} given; an example of {scenario.training.model} has "
+            f"{', '.join(wanted) or 'no size'}: {right}",
+            key="workload.sizes",
+        )
 
 
 def _look_up(load: Callable[..., object], name: object, key: str) -> None:

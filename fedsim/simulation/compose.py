@@ -18,7 +18,7 @@ from fedsim.errors import ScenarioError, about
 from fedsim.fleet import Battery, Fleet, Group, availability, pressure, speech
 from fedsim.fleet.batches import Batches
 from fedsim.fleet.hours import NIGHT
-from fedsim.fleet.workload import Workloads
+from fedsim.fleet.workload import Workload, Workloads
 from fedsim.hardware import Device, Link
 from fedsim.learning import ByzantineSpec, CorpusSpec, FinetuneSpec, LearnerSpec, baselines, speech_learner
 from fedsim.options import name_of
@@ -37,7 +37,6 @@ from fedsim.scenario.model import (
     Pressure,
     PressureTrace,
     TopK,
-    Workload,
 )
 from fedsim.scenario.technique import fallbacks, technique
 from fedsim.simulation.baseline import Alone, kind_of, on_server
@@ -106,7 +105,7 @@ def compose(scenario: Scenario) -> Composition:
     pricers = {device.name: _pricers(device, trace, scenario) for device in devices.values()}
     fleet = Fleet.build(_groups(devices, scenario, inputs), scenario.fleet.clients, scenario.seed)
     corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
-    if corpus is not None:
+    if corpus is not None and scenario.workload.examples is None:
         _note_file(inputs, speech.FOLDER, str(corpus))
     if asked.server.device is not None:
         _note_file(inputs, "hardware", hardware.load_device(asked.server.device).file)

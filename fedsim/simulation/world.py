@@ -28,7 +28,6 @@ from fedsim.fleet import Fleet, batches, speech, workload
 from fedsim.fleet.battery import Batteries
 from fedsim.hardware import Device
 from fedsim.pricing import Pricer
-from fedsim.scenario.model import Workload
 
 LEVELS = 4
 
@@ -319,13 +318,17 @@ _EDGES = np.arange(1, LEVELS + 1)[:, None] / LEVELS
 
 
 def make_workloads(
-    block: Workload, batch_size: int, clients: int, seed: int
+    block: workload.Workload, batch_size: int, clients: int, seed: int
 ) -> tuple[workload.Workloads, batches.Batches]:
     """The workloads that a scenario describes, and their batches.
 
     Raises:
         InputError: if the corpus profile cannot be used, or cannot be divided as asked.
     """
+    if block.examples is not None:
+        size = next(iter(block.sizes.values()), 1)
+        loads = workload.alike(block.examples, size)
+        return loads, batches.make(loads, batch_size, block.batching, seed)
     corpus = _lengths(speech.load(block.corpus), block.mean_seconds, block.max_seconds)
     if block.utterances is not None:
         loads = workload.fixed(corpus, block.utterances, clients, seed)
