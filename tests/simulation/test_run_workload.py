@@ -1,5 +1,7 @@
 """A workload of examples of one size, instead of speech."""
 
+from pathlib import Path
+
 import pytest
 
 from fedsim import scenario
@@ -17,8 +19,6 @@ DATA = {
 
 
 def build(**workload):
-    from pathlib import Path
-
     data = {**DATA, "workload": {**DATA["workload"], **workload}}
     return scenario.build(data, Path("one.yaml"), ANYWHERE)
 
@@ -28,9 +28,7 @@ def test_a_round_takes_passes_times_batches_times_a_step():
     from fedsim.pricing import Pricer, Technique, load_trace
 
     (record,) = time_rounds(build())
-    step_s = Pricer(load_device("jetson-xavier-nx"), load_trace("wav2vec2-base"), Technique()).step_s(
-        4, 88_000
-    )
+    pricer = Pricer(load_device("jetson-xavier-nx"), load_trace("wav2vec2-base"), Technique())
     assert record.clients.compute_s == pytest.approx([2 * 3 * float(pricer.step_s(4, 88_000))] * 3)
     assert record.clients.examples.tolist() == [12.0] * 3
 
