@@ -32,8 +32,8 @@ def commands(page):
 def set_up(page, folder):
     """The files that a page shows, under the name that their first line says."""
     for language, text in blocks(page):
-        first = re.match(r"# ([\w-]+\.(?:yaml|csv))$", text.split("\n")[0])
-        if first and language in ("yaml", "csv"):
+        first = re.match(r"# ([\w-]+\.(?:yaml|csv|py))$", text.split("\n")[0])
+        if first and language in ("yaml", "csv", "python"):
             (folder / first[1]).write_text(text.split("\n", 1)[1] if language == "csv" else text)
         elif language == "json":
             (folder / "my-model.json").write_text(text)
@@ -70,7 +70,7 @@ def run_all(page, folder, monkeypatch, slow):
 def test_the_python_of_a_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for language, text in blocks(page):
-        if language == "python":
+        if language == "python" and not re.match(r"# \w+\.py$", text.split("\n")[0]):
             exec(compile(text, str(page), "exec"), {"__name__": "__main__"})
 
 
