@@ -12,14 +12,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
+from typing import Any
 
 from fedsim.errors import FedsimError
 
 _LOOK_EVERY_S = 0.5
+PATIENCE_S = 5.0
 
 
 def end_with(parent: int) -> None:
@@ -56,6 +58,38 @@ def deaf() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Worker:
+    """A process that works for this one until it is ended, and the pipe to it.
+
+    Args:
+        context: of :mod:`multiprocessing`, or torch's.
+        serve: what it does, given its end of the pipe and ``arguments``; it calls :func:`attend` first.
+        arguments: more for ``serve``.
+        name: of the process.
+        daemon: whether it may have no children of its own.
+    """
+
+    def __init__(
+        self, context: Any, serve: Callable[..., None], arguments: Iterable[Any], name: str, daemon: bool
+    ) -> None:
+        self.pipe, there = context.Pipe()
+        self.process = context.Process(target=serve, args=(there, *arguments), name=name, daemon=daemon)
+        with deaf():
+            self.process.start()
+        there.close()
+
+    def end(self) -> None:
+        """Terminate it, and kill it if that does not help within :data:`PATIENCE_S`."""
+        self.pipe.close()
+        if self.process.is_alive():
+            self.process.terminate()
+        self.process.join(PATIENCE_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.process.close()
 
 
 @contextlib.contextmanager

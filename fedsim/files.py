@@ -280,7 +280,9 @@ def try_to_write(path: Path, size_bytes: int = 0) -> None:
     remove_temporary(path.parent, path.name, shared=True)
     temporary = _temporary(path)
     try:
-        temporary.write_bytes(bytes(size_bytes))
+        with temporary.open("wb") as file:
+            for start in range(0, size_bytes, MB):
+                file.write(bytes(min(MB, size_bytes - start)))
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -69,11 +69,9 @@ class Grown:
         return np.asarray(np.exp2(years / self.doubling_years[figure]))
 
     def memory_bytes(self, years: Array) -> Array:
-        """Capacity."""
         return self.question.device.memory_bytes * self.factor("memory", years)
 
     def parts_s(self, years: Array) -> dict[str, Array]:
-        """Seconds of a step by part."""
         return {part: s / self.factor(part, years) for part, s in self.question.parts_s.items()}
 
     def step_s(self, years: Array) -> Array:
@@ -81,11 +79,9 @@ class Grown:
         return np.asarray(sum(self.parts_s(years).values()))
 
     def round_s(self, years: Array) -> Array:
-        """Seconds of a client's round."""
         return self.question.on(self.question.device, self.step_s(years))
 
     def procedure_s(self, years: Array) -> Array:
-        """Seconds of all rounds."""
         return self.question.procedure.rounds * self.round_s(years)
 
     def active_w(self, years: Array) -> Array:
@@ -97,11 +93,9 @@ class Grown:
         return device.idle_w + (device.active_w - device.idle_w) * growth
 
     def round_j(self, years: Array) -> Array:
-        """Energy of a client's round."""
         return self.active_w(years) * self.round_s(years)
 
     def procedure_j(self, years: Array) -> Array:
-        """Energy of all rounds."""
         return self.question.procedure.rounds * self.round_j(years)
 
 

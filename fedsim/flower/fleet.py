@@ -152,29 +152,24 @@ class FleetStrategy(Strategy):
         return result
 
     def summary(self) -> None:
-        """The strategy's own."""
         self.strategy.summary()
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Refuses: see :meth:`start`."""
         raise self._not_outermost()
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        """Refuses: see :meth:`start`."""
         raise self._not_outermost()
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Refuses: see :meth:`start`."""
         raise self._not_outermost()
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """Refuses: see :meth:`start`."""
         raise self._not_outermost()
 
     def _not_outermost(self) -> InputError:

@@ -106,12 +106,10 @@ class OfferedGrid(Grid):
         self._asks = 0
 
     def set_run(self, run: Any) -> None:
-        """Set the run."""
         self._grid.set_run(run)
 
     @property
     def run(self) -> Any:
-        """The run."""
         return self._grid.run
 
     def create_message(
@@ -122,7 +120,6 @@ class OfferedGrid(Grid):
         group_id: str,
         ttl: float | None = None,
     ) -> Message:
-        """A message; see Flower."""
         return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
 
     def get_node_ids(self) -> Iterable[int]:
@@ -143,15 +140,12 @@ class OfferedGrid(Grid):
         return [known[node] for node in self._nodes if node in known]
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Send messages."""
         return self._grid.push_messages(messages)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """Fetch replies."""
         return self._grid.pull_messages(message_ids)
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
-        """Send messages and wait for the replies."""
         return self._grid.send_and_receive(messages, timeout=timeout)

@@ -30,7 +30,7 @@ def by_time(divisor: float, unit: str) -> dict[str, Any]:
 
 
 def by(label: str) -> list[dict[str, Any]]:
-    """Only one thing along the bottom."""
+    """What lies along the bottom, where the reader has no choice of it."""
     return [{"name": "value", "short": "value", "label": label}]
 
 

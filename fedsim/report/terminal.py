@@ -88,7 +88,7 @@ def summary(digest: Digest, report: Path | None = None) -> Group:
 
 
 def show(digest: Digest, report: Path | None = None, console: Console | None = None) -> None:
-    """Print it."""
+    """Print the summary of a run and where its page lies."""
     put(summary(digest, report), console)
 
 

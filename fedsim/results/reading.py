@@ -13,20 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from fedsim import files, yamlfile
 from fedsim.errors import RunError
-from fedsim.results import parts as parts_
+from fedsim.results import parquet, store
 from fedsim.results.columns import TABLES, schema
 from fedsim.results.manifest import check_format
-from fedsim.results.pending import joined
+from fedsim.results.summary import summarise
+from fedsim.results.tables import TEXT
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_TEXT = {table: [c.name for c in columns if c.dtype == "string"] for table, columns in TABLES.items()}
-BATCH_ROWS = 1 << 16
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -41,67 +38,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RunError("is damaged: it is not a JSON object", file=path)
     return value
-
-
-def _open(path: Path, table: str) -> pq.ParquetFile:
-    try:
-        file = pq.ParquetFile(path, read_dictionary=_TEXT[table], page_checksum_verification=True)
-    except FileNotFoundError:
-        raise RunError("is missing; the run directory is incomplete", file=path) from None
-    except KeyError:
-        raise RunError(f"lacks one of the columns {', '.join(_TEXT[table])}", file=path) from None
-    except (OSError, pa.ArrowException, ValueError):
-        raise RunError("is damaged: it is not a readable Parquet file", file=path) from None
-    found = file.schema_arrow
-    for field in schema(table):
-        if field.name not in found.names:
-            file.close()
-            raise RunError(f"has no column {field.name!r}", file=path)
-        kind = found.field(field.name).type
-        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if kind != field.type and not (field.type == pa.string() and pa.types.is_large_string(kind)):
-            file.close()
-            raise RunError(f"column {field.name!r} is {kind}, not {field.type}", file=path)
-    return file
-
-
-def _file_batches(
-    path: Path, table: str, columns: Sequence[str], rounds: tuple[int, int] | None
-) -> Iterator[pa.RecordBatch]:
-    with _open(path, table) as file:
-        groups = list(range(file.metadata.num_row_groups))
-        if rounds is not None:
-            groups = [g for g in groups if _overlaps(file.metadata.row_group(g).column(0).statistics, rounds)]
-        missing = sum(file.metadata.row_group(group).num_rows for group in groups)
-        try:
-            for group in groups:  # one at a time: all that are asked for together are read ahead
-                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=list(columns)):
-                    batch.validate(full=True)
-                    _refuse_nulls(batch, path)
-                    missing -= batch.num_rows
-                    yield batch.select(list(columns))
-        except (OSError, pa.ArrowException, ValueError):
-            raise RunError("is damaged: its data cannot be read", file=path) from None
-        if missing:
-            raise RunError("is damaged: it lacks rows that it says it has", file=path)
-
-
-def _refuse_nulls(batch: pa.RecordBatch, path: Path) -> None:
-    """Every cell has a value: what is not known is NaN.
-
-    Raises:
-        RunError: naming a column with an empty cell.
-    """
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        words = column.dictionary if pa.types.is_dictionary(column.type) else column
-        if column.null_count or words.null_count:
-            raise RunError(f"column {name!r} has an empty cell", file=path)
-
-
-def _overlaps(statistics: Any, rounds: tuple[int, int]) -> bool:
-    if statistics is None or not statistics.has_min_max:
-        return True
-    return bool(statistics.min <= rounds[1] and statistics.max >= rounds[0])
 
 
 class Run:
@@ -139,8 +75,6 @@ class Run:
         """``summary.json``; for an unfinished run, what it would say so far."""
         if self.finished:
             return read_json(self.path / "summary.json")
-        from fedsim.results.summary import summarise
-
         return summarise(self)
 
     @cached_property
@@ -162,7 +96,7 @@ class Run:
         """A table, or its rows of the rounds first..last (both included), as a pandas frame."""
         batches = list(self.batches(table, rounds=rounds))
         shape = schema(table)
-        for name in _TEXT[table]:
+        for name in TEXT[table]:
             place = shape.get_field_index(name)
             shape = shape.set(place, pa.field(name, pa.dictionary(pa.int32(), pa.string())))
         rows = pa.Table.from_batches([b.cast(shape) for b in batches], shape).unify_dictionaries()
@@ -198,20 +132,8 @@ class Run:
         self, table: str, names: list[str], rounds: tuple[int, int] | None
     ) -> Iterator[pa.RecordBatch]:
         if self.finished:
-            yield from _file_batches(self.path / f"{table}.parquet", table, names, rounds)
-            return
-        parts = self.path / "parts"
-        index = parts_.read_index(parts)
-        for segment in index.segments:
-            if rounds is None or (segment.first <= rounds[1] and segment.last >= rounds[0]):
-                yield from _file_batches(segment.file(parts, table), table, names, rounds)
-        position = list(TABLES).index(table)
-        for record in joined(parts_.journal_records(parts, index)):
-            batch = record.batches[position].select(names)
-            for name in set(names) & set(_TEXT[table]):
-                place = batch.schema.get_field_index(name)
-                batch = batch.set_column(place, name, batch.column(place).dictionary_encode())
-            yield batch
+            return parquet.read(self.path / f"{table}.parquet", table, names, rounds)
+        return store.read(self.path, table, names, rounds)
 
 
 def is_run(path: Path) -> bool:
@@ -235,5 +157,5 @@ def load(run_dir: str | Path) -> Run:
     check_format(run.manifest, path / "manifest.json")
     _ = run.scenario
     if not run.finished:
-        parts_.read_index(path / "parts")
+        store.look(path)
     return run

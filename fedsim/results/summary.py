@@ -8,7 +8,9 @@ the fleet and the account of the corpus come from the manifest. The keys are def
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +20,6 @@ from fedsim.errors import RunError
 from fedsim.files import json_ready
 from fedsim.outcomes import OUTCOMES
 from fedsim.results.columns import HIGHER_IS_BETTER
-from fedsim.results.reading import Run
 
 _MAX_CLIENTS = 100_000_000
 _LARGEST = 1e24
@@ -27,6 +28,21 @@ _PHASES = ("download_s", "compute_s", "upload_s")
 _COLUMNS = (
     "round", "client", "device", "outcome", "ended_s", "footprint_bytes", "available_bytes", *_SUMS,
 )  # fmt: skip
+
+
+class Tables(Protocol):
+    """What a summary is made from: a :class:`fedsim.results.reading.Run`."""
+
+    @property
+    def path(self) -> Path:
+        """The run directory, for messages."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What went in."""
+
+    def batches(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of a table in order, text columns as dictionaries."""
 
 
 class Codes:
@@ -43,7 +59,7 @@ class Codes:
         return np.asarray(np.take(here, column.indices.to_numpy(zero_copy_only=False)), dtype=np.int64)
 
 
-def outcome_of(column: pa.Array, run: Run) -> NDArray[np.int64]:
+def outcome_of(column: pa.Array, run: Tables) -> NDArray[np.int64]:
     """Positions in ``OUTCOMES`` of a dictionary-encoded column.
 
     Raises:
@@ -62,7 +78,7 @@ def numbers(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
     return np.asarray(batch.column(name).to_numpy(zero_copy_only=False))
 
 
-def fleet_size(run: Run) -> int | None:
+def fleet_size(run: Tables) -> int | None:
     """How many clients the manifest says there are."""
     value = run.manifest.get("clients")
     return value if type(value) is int and 0 < value <= _MAX_CLIENTS else None
@@ -100,7 +116,7 @@ class ClientSums:
         width: clients in the fleet, or as many as were seen.
     """
 
-    def __init__(self, run: Run, rounds: NDArray[np.int64], ends: NDArray[np.float64]) -> None:
+    def __init__(self, run: Tables, rounds: NDArray[np.int64], ends: NDArray[np.float64]) -> None:
         self.run, self.rounds, self.ends = run, rounds, ends
         self.devices = Codes()
         self.table: dict[str, NDArray[np.float64]] = {}
@@ -194,7 +210,7 @@ class ClientSums:
         }
 
 
-def metrics(run: Run) -> dict[str, dict[str, dict[str, Any]]]:
+def metrics(run: Tables) -> dict[str, dict[str, dict[str, Any]]]:
     """First, last and best value of every metric, by split and metric; non-finite values are skipped."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for batch in run.batches("convergence"):
@@ -224,12 +240,12 @@ def metrics(run: Run) -> dict[str, dict[str, dict[str, Any]]]:
     return splits
 
 
-def summarise(run: Run, ended: str = "not finished yet") -> dict[str, Any]:
+def summarise(run: Tables, ended: str = "not finished yet") -> dict[str, Any]:
     """The summary of a run; see :func:`survey`."""
     return survey(run, ended)[0]
 
 
-def survey(run: Run, ended: str = "not finished yet") -> tuple[dict[str, Any], ClientSums]:
+def survey(run: Tables, ended: str = "not finished yet") -> tuple[dict[str, Any], ClientSums]:
     """The summary of a run, from its tables, and the sums behind it.
 
     Args:

@@ -1,4 +1,4 @@
-"""From what a round hands over to Arrow record batches that match the written columns.
+"""From what a round hands over to the columns that are written, as arrays.
 
 Also the arithmetic that ties the tables together: :func:`totals` computes a round's row from its
 client rows, so that the two add up by construction.
@@ -8,14 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from fedsim.outcomes import OUTCOMES
-from fedsim.results.columns import CLIENTS, ROUNDS, schema
+from fedsim.results.columns import CLIENTS, ROUNDS, TABLES
+
+TEXT = {table: frozenset(c.name for c in columns if c.dtype == "string") for table, columns in TABLES.items()}
+_PACKED = {"int64": "<i8", "float64": "<f8", "string": "<i4"}
+
+
+class Words(NamedTuple):
+    """A text column: ``words[codes]``."""
+
+    codes: NDArray[np.int64]
+    words: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+Columns = Mapping[str, "NDArray[Any] | Words"]
+
+
+@cache
+def layout(table: str) -> np.dtype[Any]:
+    """A row of a table as packed numbers, of text a code."""
+    return np.dtype([(c.name, _PACKED[c.dtype]) for c in TABLES[table]])
 
 
 def outcome_codes(outcome: ArrayLike) -> NDArray[np.int64]:
@@ -61,22 +82,17 @@ def totals(clients: Mapping[str, ArrayLike]) -> dict[str, float]:
     return row
 
 
-def rounds_batch(row: Mapping[str, Any]) -> pa.RecordBatch:
+def rounds_columns(row: Mapping[str, Any]) -> Columns:
     """One row of ``rounds.parquet``; ``loss`` may be missing (NaN).
 
     Raises:
         KeyError: if another column is missing.
     """
-    arrays = [
-        pa.array(np.asarray([row.get("loss", np.nan) if c.name == "loss" else row[c.name]], dtype=c.dtype))
-        for c in ROUNDS
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema("rounds"))
+    values = {"loss": np.nan, **row}
+    return {c.name: np.asarray([values[c.name]], dtype=c.dtype) for c in ROUNDS}
 
 
-def clients_batch(
-    round_index: int, clients: Mapping[str, ArrayLike], devices: Sequence[str]
-) -> pa.RecordBatch:
+def clients_columns(round_index: int, clients: Mapping[str, ArrayLike], devices: Sequence[str]) -> Columns:
     """The rows of ``clients.parquet`` of one round.
 
     Args:
@@ -88,49 +104,54 @@ def clients_batch(
 
     Raises:
         KeyError: if a column is missing.
-        ValueError: if lengths differ or an outcome is unknown.
+        ValueError: if lengths differ, or an outcome or a device's position is unknown.
     """
     size = len(np.asarray(clients["client"]))
-    arrays = []
+    index = np.full(size, round_index, dtype=np.int64)
+    given = {"base_round": index, **clients, "round": index}
+    found: dict[str, NDArray[Any] | Words] = {}
     for column in CLIENTS:
-        if column.name == "round" or (column.name == "base_round" and "base_round" not in clients):
-            values: Any = np.full(size, round_index, dtype=np.int64)
-        elif column.name == "outcome":
-            codes = outcome_codes(clients["outcome"])
-            values = pa.array(OUTCOMES, pa.string()).take(pa.array(codes))
+        if column.name == "outcome":
+            values: NDArray[Any] | Words = Words(outcome_codes(given["outcome"]), OUTCOMES)
         elif column.name == "device":
-            given = np.asarray(clients["device"])
-            if given.dtype.kind in "iu":
-                values = pa.array(devices, pa.string()).take(pa.array(given.astype(np.int64)))
-            else:
-                values = pa.array(given.astype(object), pa.string())
+            values = _device_words(given["device"], devices)
         else:
-            values = np.ascontiguousarray(clients[column.name], dtype=column.dtype)
+            values = np.ascontiguousarray(given[column.name], dtype=column.dtype)
         if len(values) != size:
             raise ValueError(f"column {column.name} has {len(values)} values for {size} clients")
-        arrays.append(values if isinstance(values, pa.Array) else pa.array(values, type=column.dtype))
-    return pa.RecordBatch.from_arrays(arrays, schema=schema("clients"))
+        found[column.name] = values
+    return found
 
 
-def convergence_batch(
+def _device_words(device: ArrayLike, devices: Sequence[str]) -> Words:
+    given = np.asarray(device)
+    if given.dtype.kind in "iu":
+        if given.size and (given.min() < 0 or given.max() >= len(devices)):
+            raise ValueError(f"a device's position is outside 0..{len(devices) - 1}")
+        return Words(given.astype(np.int64), devices)
+    words, inverse = np.unique(given.astype(str), return_inverse=True)
+    return Words(inverse.reshape(-1), [str(word) for word in words])
+
+
+def convergence_columns(
     round_index: int, time_s: float, metrics: Iterable[tuple[str, str, float]]
-) -> pa.RecordBatch:
+) -> Columns:
     """Rows of ``convergence.parquet``: one for each (metric, split, value)."""
-    rows = [(str(metric), str(split), float(value)) for metric, split, value in metrics]
-    if not rows:
-        return empty("convergence")
-    words = [pa.array([row[place] for row in rows], pa.string()) for place in (0, 1)]
-    arrays = [
-        pa.array(np.full(len(rows), round_index, dtype=np.int64)),
-        pa.array(np.full(len(rows), time_s, dtype=np.float64)),
-        *words,
-        pa.array(np.asarray([row[2] for row in rows], dtype=np.float64)),
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema("convergence"))
+    rows = list(metrics)
+    places = np.arange(len(rows))
+    return {
+        "round": np.full(len(rows), round_index, dtype=np.int64),
+        "time_s": np.full(len(rows), time_s, dtype=np.float64),
+        "metric": Words(places, [str(metric) for metric, _, _ in rows]),
+        "split": Words(places, [str(split) for _, split, _ in rows]),
+        "value": np.array([float(value) for _, _, value in rows], dtype=np.float64),
+    }
 
 
 @cache
-def empty(table: str) -> pa.RecordBatch:
-    """A batch of that table without rows."""
-    shape = schema(table)
-    return pa.RecordBatch.from_arrays([pa.array([], type=f.type) for f in shape], schema=shape)
+def empty(table: str) -> Columns:
+    """The columns of that table without rows."""
+    return {
+        c.name: Words(np.zeros(0, np.int64), ()) if c.dtype == "string" else np.zeros(0, c.dtype)
+        for c in TABLES[table]
+    }

@@ -1,11 +1,10 @@
 """Writing a run directory while the run goes on, so that no finished round is ever lost.
 
 Life of a run directory: ``scenario.yaml`` and ``manifest.json`` are there from the start. Each
-finished round is appended to a journal; a journal that has grown becomes a Parquet segment
-(:mod:`fedsim.results.parts`). At the end the segments are streamed into ``rounds.parquet``,
-``clients.parquet`` and ``convergence.parquet``, ``summary.json`` is written last and makes the run
-finished, and ``parts/`` goes. The final files depend on the rows alone, not on when segments were
-cut: the same rounds give the same bytes, also after a crash and a resume.
+finished round is a transaction of the database in ``parts/`` (:mod:`fedsim.results.store`). At the end
+its rows are streamed into ``rounds.parquet``, ``clients.parquet`` and ``convergence.parquet``,
+``summary.json`` is written last and makes the run finished, and ``parts/`` goes. The final files depend
+on the rows alone: the same rounds give the same bytes, also after a crash and a resume.
 """
 
 from __future__ import annotations
@@ -22,26 +21,13 @@ from numpy.typing import ArrayLike
 
 from fedsim import files
 from fedsim.errors import FedsimError, RunError, refused
-from fedsim.results import merge, tables
+from fedsim.locks import Lock
+from fedsim.results import parquet, store, tables
 from fedsim.results.columns import TABLES
-from fedsim.results.journal import Journal, Record
 from fedsim.results.manifest import check_format
-from fedsim.results.parts import (
-    INITIAL,
-    ROW_GROUP_ROWS,
-    Index,
-    Segment,
-    lock,
-    never_began,
-    parquet_writer,
-    remove_unnamed,
-    write_segment,
-)
-from fedsim.results.pending import Pending
 from fedsim.results.reading import Run, is_run, read_json
-
-#: A journal larger than this becomes a segment.
-SEGMENT_BYTES = 16_000_000
+from fedsim.results.store import INITIAL, Store
+from fedsim.results.summary import summarise
 
 Metrics = Iterable[tuple[str, str, float]]
 
@@ -49,6 +35,16 @@ Metrics = Iterable[tuple[str, str, float]]
 def go_on(path: Path) -> str:
     """What is kept of an unfinished run and how to go on with it, in words."""
     return f"finished rounds are kept; go on with: fedsim run --resume {shlex.quote(str(path))}"
+
+
+def _never_began(path: Path) -> bool:
+    """Whether all that a directory holds was left by a run that stopped before its manifest was written."""
+    found = {entry.name for entry in path.iterdir() if not files.is_temporary(entry.name)}
+    if "parts" not in found or not found <= {"parts", "scenario.yaml"}:
+        return False
+    ours = store.file(path).name
+    inside = (entry.name for entry in (path / "parts").iterdir())
+    return all(name == "lock" or name.startswith(ours) for name in inside)
 
 
 class RunWriter:
@@ -82,16 +78,16 @@ class RunWriter:
                 self._parts.mkdir(exist_ok=True)
             except (FileExistsError, NotADirectoryError):
                 raise RunError("is not a directory", file=self.path) from None
-            self._lock = lock(self.path)
+            self._lock = self._hold()
             try:
                 self._refuse_what_is_there(ours=True)  # another run may have taken it meanwhile
                 files.remove_temporary(self.path)
-                self._index = Index()
-                remove_unnamed(self._parts, self._index)
-                self._index.write(self._parts)
+                for left in self._parts.glob(f"{store.file(self.path).name}*"):
+                    left.unlink()
+                self._store = Store(self.path)
+                self.last_round = self._store.last
                 files.write_text(self.path / "scenario.yaml", scenario)
                 files.write_json(self.path / "manifest.json", manifest)
-                self._begin()
             except RunError:
                 self._lock.close()
                 with suppress(OSError):
@@ -105,19 +101,19 @@ class RunWriter:
         """Refuse another run's directory; ``ours`` if we hold it by now."""
         if is_run(self.path):
             if not ours and (self._parts / "lock").is_file():
-                lock(self.path).close()  # says who is writing it, if anybody is
+                self._hold().close()  # says who is writing it, if anybody is
             raise RunError(
                 "already holds a run; choose another directory, or go on with it by "
                 f"fedsim run --resume {shlex.quote(str(self.path))}",
                 file=self.path,
             )
-        if any(self.path.iterdir()) and not never_began(self.path):
+        if any(self.path.iterdir()) and not _never_began(self.path):
             raise RunError("is not empty; choose a new directory for the run", file=self.path)
 
     def discard(self) -> None:
         """Take back a run that has no round yet, and its directory too if nothing else is in it."""
         with suppress(FedsimError, AttributeError):  # it may not have come so far
-            self._journal.close()
+            self._store.close()
         for folder in ("checkpoints", "parts"):
             shutil.rmtree(self.path / folder, ignore_errors=True)
         with suppress(OSError):
@@ -148,11 +144,13 @@ class RunWriter:
         self.devices = tuple(devices)
         self._refuse_what_cannot_go_on()
         with self._disk(go_on(self.path)):
-            self._lock = lock(self.path)
+            self._lock = self._hold()
             try:
                 self._refuse_what_cannot_go_on()  # another process may have finished it meanwhile
-                self._index = merge.cut(self.path, round_index)
-                self._begin()
+                store.look(self.path)
+                self._store = Store(self.path)
+                self._cut(round_index)
+                files.remove_temporary(self.path)
             except BaseException:
                 self._lock.close()
                 raise
@@ -160,7 +158,7 @@ class RunWriter:
 
     def _refuse_what_cannot_go_on(self) -> None:
         if not is_run(self.path):
-            never = self.path.is_dir() and (never_began(self.path) or not any(self.path.iterdir()))
+            never = self.path.is_dir() and (_never_began(self.path) or not any(self.path.iterdir()))
             raise RunError(
                 "holds a run that was stopped before it began; start it again with: "
                 f"fedsim run SCENARIO --out {shlex.quote(str(self.path))}"
@@ -185,10 +183,24 @@ class RunWriter:
         if not self._parts.is_dir():
             raise RunError("is damaged: it has neither summary.json nor parts", file=self.path)
 
-    def _begin(self) -> None:
-        self._journal = Journal(self._parts / self._index.journal)
-        self._pending = Pending()
-        self.last_round = self._index.last
+    def _cut(self, round_index: int | None) -> None:
+        """Drop the rounds from ``round_index`` on.
+
+        Raises:
+            RunError: if rounds before it are missing.
+        """
+        last = self._store.last
+        have = INITIAL if last is None else last
+        if round_index is not None:
+            if have < round_index - 1:
+                raise RunError(
+                    f"has no round {have + 1}; it cannot go on from round {round_index}", file=self.path
+                )
+            self._store.cut(round_index)
+        self.last_round = self._store.last
+
+    def _hold(self) -> Lock:
+        return Lock(self._parts / "lock", self.path)
 
     @property
     def _parts(self) -> Path:
@@ -244,22 +256,16 @@ class RunWriter:
         expected = self.next_round if row is not None else INITIAL
         if round_index != expected or (row is None and self.last_round is not None):
             raise ValueError(f"round {round_index} was given where {self.next_round} comes next")
-        record = Record(
-            round_index,
-            (
-                tables.empty("rounds") if row is None else tables.rounds_batch(row),
-                tables.empty("clients")
-                if clients is None
-                else tables.clients_batch(round_index, clients, self.devices),
-                tables.convergence_batch(round_index, time_s, metrics),
-            ),
-        )
+        columns = {
+            "rounds": tables.empty("rounds") if row is None else tables.rounds_columns(row),
+            "clients": tables.empty("clients")
+            if clients is None
+            else tables.clients_columns(round_index, clients, self.devices),
+            "convergence": tables.convergence_columns(round_index, time_s, metrics),
+        }
         with self._disk(go_on(self.path)):
-            self._journal.append(record)
+            self._store.add(round_index, columns)
             self.last_round = round_index
-            self._pending.add(record)
-            if self._pending.nbytes > SEGMENT_BYTES:
-                self.compact()
 
     def note(self, key: str, value: Any) -> None:
         """Put something that became known only now into the manifest, in place of what it said.
@@ -272,26 +278,10 @@ class RunWriter:
             if manifest.get(key) != value:
                 files.write_json(self.path / "manifest.json", {**manifest, key: value})
 
-    def compact(self) -> None:
-        """Turn the journal into a Parquet segment; happens by itself as the journal grows."""
-        if self._pending.first is None:
-            return
-        with self._disk(go_on(self.path)):
-            segment = Segment(self._index.next_name("segment"), self._pending.first, self._pending.last)
-            write_segment(self._parts, segment, self._pending.records)
-            old = self._journal
-            self._index.segments.append(segment)
-            self._index.journal = self._index.next_name("journal")
-            self._journal = Journal(self._parts / self._index.journal)
-            self._index.write(self._parts)
-            self._pending = Pending()
-            old.close()
-            old.path.unlink(missing_ok=True)
-
     def sync(self) -> None:
         """Put every finished round on the disk now; call it before a checkpoint is written."""
         with self._disk(go_on(self.path)):
-            self._journal.sync()
+            self._store.sync()
 
     def finish(
         self, ended: str = "all rounds done", volatile: Mapping[str, Any] | None = None
@@ -305,18 +295,10 @@ class RunWriter:
         Returns:
             The summary.
         """
-        from fedsim.results.summary import summarise
-
-        self.compact()
         with self._disk(go_on(self.path)):
             run = Run(self.path, finished=False)
             for table in TABLES:
-                with (
-                    files.replacing(self.path / f"{table}.parquet") as temporary,
-                    parquet_writer(temporary, table) as writer,
-                ):
-                    for rows in merge.row_groups(run, table):
-                        writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+                parquet.write(self.path / f"{table}.parquet", table, run.batches(table))
             summary = summarise(Run(self.path, finished=True), ended)
             if volatile:
                 manifest = read_json(self.path / "manifest.json")
@@ -331,7 +313,7 @@ class RunWriter:
         """Close files and let go of the directory; an unfinished run can be resumed."""
         with self._disk(go_on(self.path)):
             try:
-                self._journal.close()
+                self._store.close()
             finally:
                 self._lock.close()
 

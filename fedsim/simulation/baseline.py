@@ -97,7 +97,6 @@ class Alone:
 
     @property
     def clients(self) -> int:
-        """One."""
         return 1
 
     @property
@@ -112,7 +111,6 @@ class Alone:
         return None if batteries is None else _Battery(batteries, self.client)
 
     def online(self, clients: Ints, time_s: float | Floats) -> NDArray[np.bool_]:
-        """Whether the client is willing."""
         return self.inner.online(clients + self.client, time_s)
 
     def next_online_s(self, time_s: float) -> float:

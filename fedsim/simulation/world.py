@@ -172,7 +172,6 @@ class FleetWorld:
 
     @property
     def clients(self) -> int:
-        """How many clients there are."""
         return self.fleet.clients
 
     def online(self, clients: Ints, time_s: float | Floats) -> Bools:

@@ -16,7 +16,6 @@ class Here:
         self._waiting: deque[tuple[int, Job]] = deque()
 
     def submit(self, number: int, job: Job) -> None:
-        """Take a job."""
         self._waiting.append((number, job))
 
     def next(self) -> tuple[int, Done]:
@@ -24,5 +23,4 @@ class Here:
         number, job = self._waiting.popleft()
         return number, do(job)
 
-    def close(self) -> None:
-        """There is nothing to end."""
+    def close(self) -> None: ...

@@ -11,15 +11,12 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
 
 from fedsim import children
 from fedsim.sweeps.executors import ATTEMPTS, death
 from fedsim.sweeps.work import Done, Job, do
 
-PATIENCE_S = 5.0
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -46,10 +43,7 @@ def _one_thread() -> Iterator[None]:
                 os.environ[name] = value
 
 
-@dataclass
-class _Worker:
-    process: Any
-    pipe: Connection
+class _Worker(children.Worker):
     job: int | None = None
 
 
@@ -71,7 +65,6 @@ class Processes:
         self._deaths: dict[int, int] = {}
 
     def submit(self, number: int, job: Job) -> None:
-        """Take a job; it begins when there is room."""
         self._jobs[number] = job
         self._waiting.append(number)
         self._hand_out()
@@ -82,7 +75,7 @@ class Processes:
             self._hand_out()
             busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
             for pipe in wait(list(busy)):
-                worker = busy[pipe]  # type: ignore[index]
+                worker = busy[pipe]
                 number = worker.job
                 assert number is not None
                 worker.job = None
@@ -109,38 +102,22 @@ class Processes:
                 worker.pipe.send(self._jobs[number])
 
     def _spawn(self) -> _Worker:
-        here, there = self._context.Pipe()
-        process = self._context.Process(
-            target=_serve, args=(there,), name=f"fedsim-sweep-{len(self._workers)}"
-        )
-        with _one_thread(), children.deaf():
-            process.start()
-        there.close()
-        worker = _Worker(process, here)
+        with _one_thread():
+            worker = _Worker(self._context, _serve, (), f"fedsim-sweep-{len(self._workers)}", daemon=False)
         self._workers.append(worker)
         return worker
 
     def _died(self, worker: _Worker, number: int) -> Done | None:
         """A job's worker has died: the job again, or its failure if that happened too often."""
-        worker.process.join(PATIENCE_S)
+        worker.process.join(children.PATIENCE_S)
         code = worker.process.exitcode
         self._workers.remove(worker)
-        self._end(worker)
+        worker.end()
         self._deaths[number] = self._deaths.get(number, 0) + 1
         if self._deaths[number] >= ATTEMPTS:
             return death(f"exit code {code}")
         self._waiting.appendleft(number)
         return None
-
-    def _end(self, worker: _Worker) -> None:
-        worker.pipe.close()
-        if worker.process.is_alive():
-            worker.process.terminate()
-        worker.process.join(PATIENCE_S)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-        worker.process.close()
 
     def close(self) -> None:
         """End all workers, at once; may be called twice."""
@@ -148,4 +125,4 @@ class Processes:
             if worker.process.is_alive():
                 worker.process.terminate()
         while self._workers:
-            self._end(self._workers.pop())
+            self._workers.pop().end()

@@ -125,7 +125,6 @@ class RayCluster:
         self._task = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(do)
 
     def submit(self, number: int, job: Job) -> None:
-        """Take a job; it begins when there is room."""
         self._numbers[self._task.remote(job)] = number
 
     def next(self) -> tuple[int, Done]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import shutil
+import sqlite3
 
 import numpy as np
 import pyarrow as pa
@@ -44,10 +45,13 @@ def build(path, finish):
             row = {"round": index, "start_s": float(index), "end_s": index + 1.0, "loss": 1.0}
             run.round(row, clients, [("loss", "validation", 1.0 / (index + 1))])
             if index == 1:
-                run.compact()
+                run._store._db.execute("PRAGMA wal_checkpoint").fetchall()
         if finish:
             run.finish()
-    return path
+            return path
+        copy = path.with_name("as-a-crash-leaves-it")  # half in the database and half in its log
+        shutil.copytree(path, copy)
+    return copy
 
 
 @pytest.fixture(scope="module")
@@ -149,11 +153,41 @@ def test_a_single_changed_byte_of_data_is_noticed(whole, tmp_path):
         _ = load(path).clients
 
 
-def test_an_index_may_not_point_elsewhere(whole, tmp_path):
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER t AFTER INSERT ON words BEGIN DELETE FROM rounds; END",
+        "CREATE VIEW v AS SELECT * FROM rounds",
+        "CREATE TABLE more (x)",
+        "DROP TABLE clients",
+    ],
+)
+def test_a_database_that_holds_anything_else_is_refused(whole, tmp_path, statement):
     path = tmp_path / "run"
     shutil.copytree(whole[False], path)
-    index = json.loads((path / "parts" / "index.json").read_text())
-    index["segments"][0]["name"] = "../../secret"
-    (path / "parts" / "index.json").write_text(json.dumps(index))
-    with pytest.raises(RunError, match=r"index\.json: is damaged"):
-        load(path)
+    with contextlib.closing(sqlite3.connect(path / "parts" / "rounds.sqlite")) as db, db:
+        db.execute(statement)
+    for use_it in (load, RunWriter.resume):
+        with pytest.raises(RunError, match=r"rounds\.sqlite: is damaged"):
+            use_it(path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE clients SET packed = zeroblob(length(packed)) WHERE piece = 65536",
+        "UPDATE rounds SET crc = crc + 1",
+        "UPDATE rounds SET packed = zeroblob(100000000)",
+        "UPDATE clients SET piece = 9 * 65536 WHERE piece = 65536",
+        "UPDATE words SET word = 'somebody else' WHERE code = 1",
+        "DELETE FROM words WHERE code = 1",
+    ],
+)
+def test_rows_that_are_not_as_they_were_written_are_noticed(whole, tmp_path, statement):
+    path = tmp_path / "run"
+    shutil.copytree(whole[False], path)
+    with contextlib.closing(sqlite3.connect(path / "parts" / "rounds.sqlite")) as db, db:
+        db.execute(statement)
+    run = load(path)
+    with pytest.raises(RunError, match=r"rounds\.sqlite: is damaged"):
+        _ = run.rounds, run.clients

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedsim import files
 from fedsim.errors import FedsimError, RunError
 from fedsim.outcomes import MEANINGS
-from fedsim.results import OUTCOMES, RunWriter, load, manifest, new_run_dir, parts, writer
+from fedsim.results import OUTCOMES, RunWriter, load, manifest, new_run_dir, store, writer
 from fedsim.results.columns import CLIENTS, ROUNDS, SUMMARY, TABLES, markdown, schema
 from fedsim.results.tables import totals
 
@@ -113,20 +115,31 @@ def test_files_carry_units_and_meanings(tmp_path):
             assert found.field(column.name).metadata[b"meaning"].decode() == column.meaning
 
 
-def test_same_rounds_give_the_same_bytes_whatever_the_segments(tmp_path, monkeypatch):
+def test_same_rounds_give_the_same_bytes_whatever_the_pieces(tmp_path, monkeypatch):
     with start(tmp_path / "a") as run:
         write_rounds(run, 0, 40)
         run.finish()
-    monkeypatch.setattr(writer, "SEGMENT_BYTES", 3000)
+    monkeypatch.setattr(store, "PIECE_ROWS", 4)
+    monkeypatch.setattr(store, "LOG_PAGES", 3)
     with start(tmp_path / "b") as run:
         write_rounds(run, 0, 40)
-        assert len(parts.read_index(tmp_path / "b" / "parts").segments) > 5
+        (pieces,) = run._store._db.execute("SELECT count(*) FROM clients").fetchone()
+        assert pieces == 80  # of four clients and of two
         run.finish()
     assert final_bytes(tmp_path / "a") == final_bytes(tmp_path / "b")
     with start(tmp_path / "c") as run:
         write_rounds(run, 0, 40, seed=1)
         run.finish()
     assert final_bytes(tmp_path / "a")["clients"] != final_bytes(tmp_path / "c")["clients"]
+
+
+def as_a_crash_leaves_it(going, copy):
+    """A run directory at this moment, without what a proper end would still put in order."""
+    shutil.copytree(going, copy, ignore=shutil.ignore_patterns("lock"))
+
+
+def log_of(path):
+    return path / "parts" / "rounds.sqlite-wal"
 
 
 @pytest.fixture(scope="module")
@@ -144,26 +157,56 @@ def undisturbed(tmp_path_factory):
 @given(
     crash=st.integers(0, 12),
     back=st.integers(0, 12),
-    segment_bytes=st.sampled_from([1, 4000, 10**9]),
-    torn=st.binary(max_size=40),
+    log_pages=st.sampled_from([1, 5, 10**6]),
+    torn=st.binary(max_size=9000),
 )
 def test_resume_gives_the_bytes_of_an_undisturbed_run(
-    undisturbed, tmp_path_factory, crash, back, segment_bytes, torn
+    undisturbed, tmp_path_factory, crash, back, log_pages, torn
 ):
     where = tmp_path_factory.mktemp("resume")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "SEGMENT_BYTES", segment_bytes)
-        with start(where / "cut") as run:
+        patch.setattr(store, "LOG_PAGES", log_pages)
+        with start(where / "going") as run:
             run.initial([("loss", "validation", 4.0)])
             write_rounds(run, 0, crash)
-        journal = where / "cut" / "parts" / parts.read_index(where / "cut" / "parts").journal
-        journal.write_bytes(journal.read_bytes() + torn)
+            as_a_crash_leaves_it(where / "going", where / "cut")
+        with log_of(where / "cut").open("ab") as log:
+            log.write(torn)
         again = min(crash, back)
         with RunWriter.resume(where / "cut", again, DEVICES) as run:
             assert run.next_round == again
             write_rounds(run, again, 12)
             run.finish()
     assert undisturbed == final_bytes(where / "cut")
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_a_log_that_is_cut_off_anywhere_leaves_the_rounds_before(undisturbed, tmp_path_factory, data):
+    where = tmp_path_factory.mktemp("cut-off")
+    with start(where / "going") as run:
+        run.initial([("loss", "validation", 4.0)])
+        write_rounds(run, 0, 9)
+        as_a_crash_leaves_it(where / "going", where / "cut")
+    whole = log_of(where / "cut").read_bytes()
+    log_of(where / "cut").write_bytes(whole[: data.draw(st.integers(len(whole) // 3, len(whole)))])
+    with RunWriter.resume(where / "cut", devices=DEVICES) as run:
+        kept = run.next_round
+        assert kept <= 9
+        assert list(load(where / "cut").rounds["round"]) == list(range(kept))
+        write_rounds(run, kept, 12)
+        run.finish()
+    assert undisturbed == final_bytes(where / "cut")
+
+
+def test_a_rollback_journal_that_somebody_put_there_is_not_played_back(tmp_path):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 2)
+    journal = tmp_path / "run" / "parts" / "rounds.sqlite-journal"
+    journal.write_bytes(bytes.fromhex("d9d505f920a163d7") + bytes(504))
+    for use in (load, RunWriter.resume):
+        with pytest.raises(RunError, match=r"rounds\.sqlite-journal: does not belong here"):
+            use(tmp_path / "run")
 
 
 def test_resume_without_a_round_keeps_all(tmp_path):
@@ -214,8 +257,8 @@ KILLED = """
     import sys, numpy as np
     sys.path.insert(0, {tests!r})
     from test_results_writer import start, write_rounds
-    from fedsim.results import writer
-    writer.SEGMENT_BYTES = 20_000
+    from fedsim.results import store
+    store.LOG_PAGES = 20
     run = start({path!r})
     index = 0
     while True:
@@ -254,7 +297,7 @@ def test_a_killed_run_keeps_every_finished_round(tmp_path, lines):
 
 
 def test_an_unfinished_run_can_be_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "SEGMENT_BYTES", 4000)
+    monkeypatch.setattr(store, "LOG_PAGES", 8)
     with start(tmp_path / "run") as run:
         write_rounds(run, 0, 9)
         back = load(tmp_path / "run")
@@ -302,27 +345,25 @@ def test_two_writers_cannot_share_a_run(tmp_path):
 def test_a_full_disk_is_one_sentence_and_loses_no_finished_round(tmp_path, monkeypatch):
     with start(tmp_path / "run") as run:
         write_rounds(run, 0, 3)
-        real = os.write
+        db = run._store._db
+        (pages,) = db.execute("PRAGMA page_count").fetchone()
+        db.execute(f"PRAGMA max_page_count = {pages + 2}")
 
-        class Full:
-            def __init__(self, file):
-                self.file = file
+        def full(path, size_bytes):
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-            def write(self, data):
-                real(self.file.fileno(), bytes(data[:50]))
-                raise OSError(errno.ENOSPC, "No space left on device")
-
-            def __getattr__(self, name):
-                return getattr(self.file, name)
-
-        whole = run._journal._file
-        monkeypatch.setattr(run._journal, "_file", Full(whole))
-        with pytest.raises(FedsimError, match=r"No space left on device.*--resume") as fault:
-            write_rounds(run, 3, 4)
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "try_to_write", full)
+            with pytest.raises(FedsimError, match=r"No space left on device.*--resume") as fault:
+                write_rounds(run, 3, 4, size=150)
         assert fault.value.exit_code == 1
-        monkeypatch.setattr(run._journal, "_file", whole)
+        assert list(load(tmp_path / "run").rounds["round"]) == [0, 1, 2]
+        with pytest.raises(FedsimError, match=r"cannot be written: database or disk is full; .*--resume"):
+            write_rounds(run, 3, 4, size=150)
+        db.execute("PRAGMA max_page_count = 1000000")
         write_rounds(run, 3, 5)
     assert list(load(tmp_path / "run").rounds["round"]) == [0, 1, 2, 3, 4]
+    assert len(load(tmp_path / "run").clients) == 5 * 6
 
 
 def test_new_run_dir_counts_up(tmp_path):

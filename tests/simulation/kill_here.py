@@ -3,7 +3,7 @@
     python kill_here.py DIRECTORY MOMENT ARGUMENT...
 
 MOMENT is ``op:N`` (just before the N-th file operation in DIRECTORY: opening for writing, renaming,
-removing, making a folder), ``journal:N`` (when half of the N-th record of the journal is written),
+removing, making a folder), ``round:N`` (when the N-th round is written, and not yet committed),
 ``file:N`` (when half of the N-th text or JSON file is written), ``tidy:N`` (just before the N-th operation
 after ``summary.json`` is there) or ``count:FILE`` (never; the number of operations is written to FILE).
 """
@@ -44,20 +44,20 @@ def main(directory: str, moment: str, arguments: list[str]) -> None:
                 die()
 
     sys.addaudithook(hook)
-    if kind in ("journal", "file"):
+    if kind in ("round", "file"):
         from fedsim import files
-        from fedsim.results import journal
+        from fedsim.results.store import Store
 
         left = int(value)
-        encode, replacing = journal.encode, files.replacing
+        add_round, replacing = Store.add, files.replacing
 
-        def append(self, record):
+        def add(self, index, tables):
             nonlocal left
             left -= 1
-            data = encode(record)
-            self._file.write(data if left else data[: len(data) // 2])
             if not left:
-                die()
+                self._db.execute("PRAGMA cache_size = 1")  # nothing waits in memory for the end
+                self._db.set_trace_callback(lambda said: die() if said.startswith("COMMIT") else None)
+            add_round(self, index, tables)
 
         def write_bytes(path: Path, data: bytes) -> None:
             nonlocal left
@@ -67,8 +67,8 @@ def main(directory: str, moment: str, arguments: list[str]) -> None:
                 if not left:
                     die()
 
-        if kind == "journal":
-            journal.Journal.append = append
+        if kind == "round":
+            Store.add = add
         else:
             files.write_bytes = write_bytes
     from fedsim.cli import main as command

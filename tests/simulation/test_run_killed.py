@@ -156,9 +156,9 @@ SYNCHRONOUS, BUFFERED = ("deadline", SCENARIO), ("buffered", ASYNCHRONOUS)
 def test_killed_again_and_again_it_ends_with_the_same_bytes(shell, undisturbed, tmp_path):
     scenario, wanted, operations, _ = undisturbed
     draw, before = random.Random(7), shell.kills
-    # Half a record of the journal, half a file, twice between two operations, and while it tidies up.
+    # A round before its commit, half a file, twice between two operations, and while it tidies up.
     between = [f"op:{draw.randrange(1, operations // 4)}" for _ in range(2)]
-    moments = [between[0], "journal:2", "file:3", between[1], "tidy:1"]
+    moments = [between[0], "round:2", "file:3", between[1], "tidy:1"]
     shell.resumed_to_the_end(scenario, tmp_path / "run", moments)
     assert shell.kills - before == 5
     same(tmp_path / "run", wanted)
@@ -174,7 +174,7 @@ def test_from_any_of_twenty_random_moments(shell, undisturbed, tmp_path):
         kinds = (
             lambda: draw.uniform(0.0, took_s),
             lambda: f"op:{draw.randrange(1, operations)}",
-            lambda: f"journal:{draw.randrange(1, 6)}",
+            lambda: f"round:{draw.randrange(1, 6)}",
             lambda: f"file:{draw.randrange(1, 12)}",
             lambda: f"tidy:{draw.randrange(1, 6)}",
         )

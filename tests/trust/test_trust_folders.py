@@ -192,7 +192,7 @@ def test_a_colleagues_run_cannot_reach_my_files(house):
         execute.resume(run)
 
 
-@pytest.mark.parametrize("name", ["scenario.yaml", "figures", "parts/journal-0", "checkpoints"])
+@pytest.mark.parametrize("name", ["scenario.yaml", "figures", "parts/rounds.sqlite", "checkpoints"])
 def test_no_link_leads_out_of_a_run_directory(house, name):
     from fedsim import results
     from fedsim.report import build

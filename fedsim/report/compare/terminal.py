@@ -80,5 +80,5 @@ def _listing(row: tuple[str, ...], headings: tuple[str, ...]) -> Text:
 
 
 def show(compared: Compared, page: Path | None = None, console: Console | None = None) -> None:
-    """Print it."""
+    """Print a comparison and where its page lies."""
     terminal.put(summary(compared, page), console)
