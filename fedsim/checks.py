@@ -220,7 +220,8 @@ def _sentence(fault: dict[str, Any], place: _Place) -> tuple[tuple[str | int, ..
 def _unexpected(name: str, place: _Place) -> tuple[tuple[str | int, ...], str]:
     """A key that a block does not have: another choice's, or nobody's."""
     block = place.block
-    known = [f.name for cls in (place.around, block) if cls is not None for f in dataclasses.fields(cls)]
+    blocks = [cls for cls in (place.around, block) if cls is not None]
+    known = list(dict.fromkeys(f.name for cls in blocks for f in dataclasses.fields(cls)))
     if place.choice is not None and block is not None:
         choices: dict[str, Any] = place.choice.choices()
         owners = [owner for owner, cls in choices.items() if name in cls.__dataclass_fields__]

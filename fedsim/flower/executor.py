@@ -24,8 +24,8 @@ from flwr.serverapp import Grid
 from numpy.typing import NDArray
 
 from fedsim.errors import FedsimError
+from fedsim.learning.federation import Federation
 from fedsim.learning.local import Job, Trainer, TrainJob
-from fedsim.learning.spec import LearnerSpec
 from fedsim.learning.workers import Answer
 
 LOOK_S = 0.02  # of real time, between two looks for replies
@@ -33,7 +33,7 @@ NODES_S = 60.0  # of real time, that Flower's nodes may take to register
 
 
 @lru_cache(maxsize=1)
-def trainer_of(spec: LearnerSpec, seed: int) -> Trainer:
+def trainer_of(spec: Federation, seed: int) -> Trainer:
     """The trainer of this process; corpus, partition and model are made once."""
     return Trainer(spec, seed)
 
@@ -76,7 +76,7 @@ class FlowerPool:
 
     def __init__(
         self,
-        spec: LearnerSpec,
+        spec: Federation,
         seed: int,
         versions: int,
         size: int,

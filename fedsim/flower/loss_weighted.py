@@ -21,7 +21,7 @@ from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.strategy import FedAvg
 from flwr.supercore import log
 
-from fedsim.learning.aggregate.loss_weighted import LossWeighted as Rule
+from fedsim.learning.aggregate.loss_weighted import Softmax as Rule
 
 
 class LossWeighted(FedAvg):

@@ -1,8 +1,9 @@
-"""Real federated pretraining of a speech model: corpora, local training, aggregation, evaluation.
+"""Federation of weights: local training, the vector that travels, aggregation, checkpoints.
 
 The room implements the engine's ``Learner`` structurally and knows nothing of the engine: it is
-told which clients delivered an update, in which order, and trained from which global model.
-Importing this package imports neither torch nor pandas; they come with :func:`speech_learner`.
+told which clients delivered an update, in which order, and trained from which global model. It knows
+a task only by its protocol (:mod:`fedsim.tasks.base`).
+Importing this package imports neither torch nor pandas; they come with :func:`make_learner`.
 """
 
 from __future__ import annotations
@@ -10,23 +11,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedsim.learning.spec import ByzantineSpec, CorpusSpec, FinetuneSpec, LearnerSpec, RoundLearning
+from fedsim.learning.federation import Federation, RoundLearning
+from fedsim.learning.options import Learning
 
 if TYPE_CHECKING:
-    from fedsim.learning.learner import SpeechLearner
+    from fedsim.learning.learner import FederatedLearner
     from fedsim.learning.workers import MakePool
 
-__all__ = ["ByzantineSpec", "CorpusSpec", "FinetuneSpec", "LearnerSpec", "RoundLearning", "speech_learner"]
+__all__ = ["Federation", "Learning", "RoundLearning", "make_learner"]
 
 
-def speech_learner(
-    spec: LearnerSpec,
+def make_learner(
+    federation: Federation,
     seed: int,
     workers: int = 1,
     checkpoints: Path | None = None,
     make_pool: MakePool | None = None,
-) -> SpeechLearner:
-    """A :class:`~fedsim.learning.learner.SpeechLearner`; torch is imported only now."""
-    from fedsim.learning.learner import SpeechLearner
+) -> FederatedLearner:
+    """A :class:`~fedsim.learning.learner.FederatedLearner`; torch is imported only now."""
+    from fedsim.learning.learner import FederatedLearner
 
-    return SpeechLearner(spec, seed, workers, checkpoints, make_pool)
+    return FederatedLearner(federation, seed, workers, checkpoints, make_pool)

@@ -1,10 +1,11 @@
 """Checkpoints of the global model: safetensors, written atomically, nothing pickled.
 
-``round-00012.safetensors`` holds the model after 12 rounds: its parameters by name
-(``model.<name>``), the older global models that late updates may still refer to
-(``older.<version>``, flat), the optimizer state that travels with the model (``optimizer``, often
-empty) and the server's own (``server.<name>``). Its metadata are
-strings: ``format``, ``rounds_done``, ``model``, ``seed``, ``fingerprint`` (of the learner's spec).
+``round-00012.safetensors`` holds the model after 12 rounds: what travels of it by name
+(``model.<name>``) and what does not (``fixed.<name>``), the older global models that late updates may
+still refer to (``older.<version>``, flat), the optimizer state that travels with the model
+(``optimizer``, often empty), the server's own (``server.<name>``) and what clients keep
+(``client.<name>.<number>``). Its metadata are
+strings: ``format``, ``rounds_done``, ``model``, ``seed``, ``fingerprint`` (of the federation), ``clients``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fedsim import files
 from fedsim.errors import RunError
 
 FORMAT = "fedsim-learning-1"
-GROUPS = ("model", "optimizer", "older", "server")
+GROUPS = ("model", "fixed", "client", "optimizer", "older", "server")
 MOST_BYTES = 100_000_000_000
 _NAME = re.compile(r"round-(\d{5,})\.safetensors")
 
@@ -131,6 +132,21 @@ def read(file: Path, expected: Mapping[str, Kind] | None = None) -> Checkpoint:
             if not np.isfinite(values).all():
                 raise RunError("holds numbers that are not finite", file=file, key=name)
     return Checkpoint(tensors, metadata)
+
+
+def names(file: Path) -> set[str]:
+    """The names of the tensors in a checkpoint.
+
+    Raises:
+        RunError: if the file is missing, or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np") as opened:
+            return set(opened.keys())
+    except (OSError, SafetensorError, ValueError) as fault:
+        raise RunError(f"the checkpoint cannot be read: {fault}", file=file) from None
 
 
 def _checked(opened: Any, names: list[str], expected: Mapping[str, Kind], file: Path) -> list[str]:

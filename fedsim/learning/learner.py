@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,69 +21,80 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.errors import CorpusError, FedsimError, RunError
-from fedsim.learning import aggregate, batches, checkpoint, corpus, model, partition, state
-from fedsim.learning.accumulator import Accumulator, Metrics
-from fedsim.learning.byzantine import Byzantine
+from fedsim.errors import FedsimError, RunError
+from fedsim.learning import checkpoint, state, vector
+from fedsim.learning.accumulator import Accumulator
+from fedsim.learning.aggregate.base import Kept
+from fedsim.learning.byzantine import ByzantineClients
 from fedsim.learning.checkpoint import Kind
-from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob
-from fedsim.learning.spec import LearnerSpec, RoundLearning
+from fedsim.learning.federation import Federation, RoundLearning
+from fedsim.learning.holdings import Holdings
+from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob, fresh_model
 from fedsim.learning.update_validation import UpdateValidation
 from fedsim.learning.workers import MakePool, pool
+from fedsim.tasks.base import Metrics
 
 _EVALUATION_CHUNK = 2
 
 
-class SpeechLearner:
-    """Federated pretraining of a wav2vec 2.0 on speech.
+class FederatedLearner:
+    """A task, learned federatedly.
 
     Args:
-        spec: what is learned and how.
+        federation: who learns what, and how.
         seed: the run's seed.
         workers: processes that train; 1 trains in this process.
         checkpoints: folder for checkpoints, or None to keep none.
         make_pool: makes the place where clients are trained; by default ``workers.pool``.
 
     Attributes:
-        notes: sentences about the corpus for a person to read: what it holds, what was skipped.
-        account: the same in figures; see :meth:`~fedsim.learning.corpus.Corpus.account`.
-        parameters: of the model.
+        notes: sentences about the data for a person to read: what there is, what was skipped.
+        account: the same in figures, or None.
+        parameters: how many numbers of the model travel.
         rounds_done: rounds so far.
 
     Raises:
-        CorpusError: if there is no usable speech, or too little to divide as asked.
+        CorpusError: if there is nothing to learn from, or too little to divide as asked.
         ScenarioError: if there is no such model.
         FedsimError: if worker processes cannot be had.
     """
 
     def __init__(
         self,
-        spec: LearnerSpec,
+        federation: Federation,
         seed: int,
         workers: int = 1,
         checkpoints: Path | None = None,
         make_pool: MakePool | None = None,
     ) -> None:
-        self.spec, self.seed, self.checkpoints = spec, seed, checkpoints
+        self.federation, self.seed, self.checkpoints = federation, seed, checkpoints
+        self.task, self.learning = federation.task, federation.learning
         self.rounds_done = 0
-        speech = corpus.load(spec.corpus)
-        partition.divide(speech, spec, seed)  # refuses what cannot be divided before workers are made
-        self.notes, self.account = speech.summary(), speech.account()
-        for split in spec.splits:
-            if not len(speech.of_split(split)):
-                raise CorpusError(f"the corpus has no speakers in the {split} split", key="learning.corpus")
-        net = model.build_model(spec.model, seed)
-        self._shapes = {name: tuple(p.shape) for name, p in net.named_parameters()}
-        self.parameters = model.size(net)
-        self._byzantine = Byzantine(spec.byzantine, seed, self.parameters)
-        self.notes += self._byzantine.note(spec.clients)
-        self._length = state.length(self.parameters, spec)
-        self._server = aggregate.make_server(spec.aggregate, self.parameters, spec.server_rate)
-        self._pool = (make_pool or pool)(spec, seed, spec.max_staleness + 1, self._length, workers)
+        data = self.task.data(seed)  # refuses what cannot be divided before workers are made
+        self.holdings = Holdings(data.parts, federation, seed)
+        self.notes, self.account = list(data.notes), data.account
+        self._batches = {split: len(data.held_out(split)) for split in self.task.splits}
+        net = fresh_model(self.task, seed)
+        if federation.freeze_cnn:
+            self.task.freeze_cnn(net)
+        self._shapes = {name: tuple(t.shape) for name, t in vector.travelling(net)}
+        self._fixed = {
+            name: t.detach().cpu().numpy().copy()
+            for name, t in net.state_dict().items()
+            if name not in self._shapes and t.is_floating_point()
+        }
+        self.parameters = vector.size(net)
+        self._byzantine = ByzantineClients(self.learning.byzantine, seed, self.parameters)
+        self.notes += self._byzantine.note(federation.clients)
+        self._length = state.length(self.parameters, self.learning)
+        self._server = federation.aggregate.server(self.parameters)
+        self._kept: dict[int, Kept] = {}
+        self._pool = (make_pool or pool)(
+            federation, seed, federation.max_staleness + 1, self._length, workers
+        )
         initial = self._pool.versions[0][: self.parameters]
-        model.flatten(net, initial)
-        self._largest_norm = spec.largest_update * float(np.linalg.norm(initial.astype(np.float64)))
-        self._batches = {split: len(batches.held_out(speech, split, spec)) for split in spec.splits}
+        vector.flatten(net, initial)
+        self._largest_norm = self.learning.largest_update * float(np.linalg.norm(initial.astype(np.float64)))
 
     def weights(self) -> NDArray[np.float32]:
         """A copy of the global model, float32[parameters]."""
@@ -96,27 +107,26 @@ class SpeechLearner:
         return self.evaluate()
 
     def evaluate(self) -> Metrics:
-        """Loss, contrastive accuracy and codebook perplexity on each held-out split."""
+        """The task's metrics on each held-out split."""
         row = self.rounds_done % len(self._pool.versions)
         metrics: Metrics = []
         for split, count in self._batches.items():
             starts = range(0, count, _EVALUATION_CHUNK)
             jobs = [EvaluateJob(split, start, start + _EVALUATION_CHUNK, row) for start in starts]
-            metrics += Accumulator.total(accumulator for accumulator, _ in self._pool.run(jobs)).metrics(
-                split
-            )
+            sums = Accumulator.total(found for found, _ in self._pool.run(jobs))
+            metrics += sums.metrics(self.task, split)
         return metrics
 
     def finetune(self) -> Metrics:
-        """Word and character error rate on the test speakers after fine-tuning the global model.
+        """What the global model comes to when fine-tuned for another task.
 
-        What was recognised is kept beside the checkpoint, as ``recognised-00012.json``.
+        The details are kept beside the checkpoint, as ``recognised-00012.json``.
         """
         job = FinetuneJob(self.rounds_done % len(self._pool.versions))
-        ((recognition, _),) = self._pool.run([job])
+        ((found, _),) = self._pool.run([job])
         if self.checkpoints is not None:
-            recognition.save(self.checkpoints / f"recognised-{self.rounds_done:05d}.json")
-        metrics: Metrics = recognition.metrics()
+            found.save(self.checkpoints / f"recognised-{self.rounds_done:05d}.json")
+        metrics: Metrics = found.metrics()
         return metrics
 
     def train(
@@ -140,44 +150,51 @@ class SpeechLearner:
         clients, base_round = np.asarray(clients, np.int64), np.asarray(base_round, np.int64)
         examples = np.asarray(examples, np.float64)
         self._advance_to(round_index)
-        stale = (base_round < round_index - self.spec.max_staleness) | (base_round < 0)
+        stale = (base_round < round_index - self.federation.max_staleness) | (base_round < 0)
         if bool((base_round > round_index).any()):
             raise FedsimError(f"an update of round {round_index} starts from a model that does not exist yet")
         loss, weight = np.full(len(clients), np.nan), np.zeros(len(clients))
         accepted = ~stale
-        bad = self._byzantine.bad(clients)
+        bad = self._byzantine.among(clients)
         accepted &= ~self._untrained(bad, round_index)
         chosen = self._choose(clients, accepted, round_index)
         jobs = self._jobs(clients, base_round, chosen, round_index)
-        validation, counted, heard = self._update_validation(), [], Accumulator.none()
-        for position, job, (accumulator, weights) in zip(chosen, jobs, self._pool.run(jobs), strict=True):
-            loss[position], base = accumulator.mean_loss, self._pool.versions[job.version]
+        validation, counted, heard = self._update_validation(), [], Accumulator()
+        changes = {name: np.zeros(self.parameters) for name in self.federation.aggregate.keeps}
+        for position, job, (report, weights) in zip(chosen, jobs, self._pool.run(jobs), strict=True):
+            mean_loss = report.sums.mean_loss
+            loss[position], base = mean_loss, self._pool.versions[job.version]
             if bad[position]:
                 weights = self._byzantine.trained(weights, base, *job.stream)
             late = round_index - int(base_round[position])
-            if validation.offer(weights, base, float(examples[position]), accumulator.mean_loss, late):
+            if validation.offer(weights, base, float(examples[position]), mean_loss, late):
                 counted.append(position)
-                heard += accumulator
+                heard += report.sums
+                for name, change in changes.items():
+                    change += report.kept[name].astype(np.float64) - job.kept[name]
+                if changes:
+                    self._kept[job.client] = report.kept
             else:
                 accepted[position] = False
         step, shares = validation.finish()
         weight[counted] = shares
         if counted:
             step[: self.parameters] = self._server.change(step[: self.parameters])
+            self._server.hear(changes, self.federation.clients)
         self._step(step)
-        metrics = heard.metrics("train")
-        if self.spec.evaluates(round_index):
+        metrics = heard.metrics(self.task, "train")
+        if self.federation.evaluates(round_index):
             metrics += self.evaluate()
-        if self.spec.finetunes(round_index):
+        if self.federation.finetunes(round_index):
             metrics += self.finetune()
         if self.checkpoints is not None:
             self.save()
-            checkpoint.thin(self.checkpoints, self.spec.checkpoint_every)
+            checkpoint.thin(self.checkpoints, self.learning.checkpoint_every)
         return RoundLearning(loss, weight, accepted, metrics)
 
     def _update_validation(self) -> UpdateValidation:
         sizes = [int(np.prod(shape)) for shape in self._shapes.values()]
-        return UpdateValidation(self.spec, sizes, self._length, self._largest_norm)
+        return UpdateValidation(self.federation, sizes, self._length, self._largest_norm)
 
     def _untrained(self, bad: NDArray[np.bool_], round_index: int) -> NDArray[np.bool_]:
         """Those whose updates are rejected whatever they train on, so that none of them need train."""
@@ -193,18 +210,25 @@ class SpeechLearner:
         """
         draws = rng.uniforms(rng.key(self.seed, "trained"), clients, round_index)
         ranked = sorted(np.flatnonzero(able).tolist(), key=lambda position: (draws[position], position))
-        chosen = ranked[: self.spec.clients_per_round]
+        chosen = ranked[: self.learning.clients_per_round]
         return sorted(chosen, key=lambda position: (int(clients[position]), position))
 
     def _jobs(
         self, clients: NDArray[np.int64], base_round: NDArray[np.int64], chosen: list[int], round_index: int
     ) -> list[TrainJob]:
-        rows, jobs = len(self._pool.versions), []
+        rows, jobs, sent = len(self._pool.versions), [], self._server.sent()
         for position in chosen:
             earlier = int((clients[:position] == clients[position]).sum())
             version = int(base_round[position]) % rows
-            jobs.append(TrainJob(int(clients[position]), round_index, version, earlier))
+            client = int(clients[position])
+            jobs.append(TrainJob(client, round_index, version, earlier, sent, self._kept_by(client)))
         return jobs
+
+    def _kept_by(self, client: int) -> Kept:
+        """What a client keeps between its rounds; zeros before its first."""
+        if client in self._kept:
+            return self._kept[client]
+        return {name: np.zeros(self.parameters, np.float32) for name in self.federation.aggregate.keeps}
 
     def _version(self, version: int) -> NDArray[np.float32]:
         row: NDArray[np.float32] = self._pool.versions[version % len(self._pool.versions)]
@@ -235,17 +259,24 @@ class SpeechLearner:
             count = int(np.prod(shape))
             tensors[f"model.{name}"] = self._version(self.rounds_done)[start : start + count].reshape(shape)
             start += count
+        tensors |= {f"fixed.{name}": values for name, values in self._fixed.items()}
+        tensors |= {
+            f"client.{name}.{client}": values
+            for client, kept in sorted(self._kept.items())
+            for name, values in kept.items()
+        }
         tensors["optimizer"] = self._version(self.rounds_done)[self.parameters :]
         tensors |= {f"server.{name}": value for name, value in self._server.state().items()}
-        for version in range(max(0, self.rounds_done - self.spec.max_staleness), self.rounds_done):
+        for version in range(max(0, self.rounds_done - self.federation.max_staleness), self.rounds_done):
             tensors[f"older.{version}"] = self._version(version)
         return checkpoint.save(
             self.checkpoints,
             self.rounds_done,
             tensors,
-            model=self.spec.model,
+            model=self.task.model_name,
             seed=str(self.seed),
             fingerprint=self._fingerprint(),
+            clients=json.dumps(sorted(self._kept)),
         )
 
     def restore(self, rounds_done: int | None = None) -> int:
@@ -265,7 +296,8 @@ class SpeechLearner:
         if self.checkpoints is None or wanted is None:
             raise RunError("there is no checkpoint to go on from", file=self.checkpoints)
         file = checkpoint.path(self.checkpoints, wanted)
-        held = checkpoint.read(file, self._tensors(wanted))
+        clients = self._clients_in(file)
+        held = checkpoint.read(file, self._tensors(wanted, clients))
         if (
             held.metadata.get("seed") != str(self.seed)
             or held.metadata.get("fingerprint") != self._fingerprint()
@@ -276,29 +308,53 @@ class SpeechLearner:
         flat = np.concatenate([named[name].reshape(-1) for name in self._shapes])
         self._version(wanted)[:] = np.concatenate([flat, held.tensors["optimizer"]])
         self._server.restore(held.group("server"))
+        kept = held.group("client")
+        self._kept = {
+            client: {
+                n: np.asarray(kept[f"{n}.{client}"], np.float32) for n in self.federation.aggregate.keeps
+            }
+            for client in clients
+        }
         for version, older in held.group("older").items():
             self._version(int(version))[:] = older
         if rounds_done is not None:
             self._advance_to(rounds_done)
         return self.rounds_done
 
-    def _tensors(self, rounds_done: int) -> dict[str, Kind]:
+    def _clients_in(self, file: Path) -> list[int]:
+        """The clients of whom a checkpoint holds something."""
+        if not self.federation.aggregate.keeps:
+            return []
+        try:
+            clients = json.loads(checkpoint.read(file, {}).metadata.get("clients", "[]"))
+        except ValueError:
+            clients = None
+        if not isinstance(clients, list) or not all(type(client) is int for client in clients):
+            raise RunError("is damaged: its list of clients cannot be read", file=file)
+        return clients
+
+    def _tensors(self, rounds_done: int, clients: Sequence[int] = ()) -> dict[str, Kind]:
         """What a checkpoint after so many rounds must hold."""
         kinds = {f"model.{name}": Kind(shape) for name, shape in self._shapes.items()}
+        kinds |= {
+            f"client.{name}.{client}": Kind((self.parameters,))
+            for client in clients
+            for name in self.federation.aggregate.keeps
+        }
         kinds["optimizer"] = Kind((self._length - self.parameters,))
         kinds |= {f"server.{name}": Kind(v.shape, "F64") for name, v in self._server.state().items()}
-        oldest = max(0, rounds_done - self.spec.max_staleness)
+        oldest = max(0, rounds_done - self.federation.max_staleness)
         return kinds | {f"older.{v}": Kind((self._length,)) for v in range(oldest, rounds_done)}
 
     def _fingerprint(self) -> str:
-        text = json.dumps(asdict(self.spec), sort_keys=True)
+        text = repr(self.federation)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def close(self) -> None:
         """End the worker processes; the learner cannot train any more."""
         self._pool.close()
 
-    def __enter__(self) -> SpeechLearner:
+    def __enter__(self) -> FederatedLearner:
         return self
 
     def __exit__(self, *_: object) -> None:

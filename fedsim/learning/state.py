@@ -14,38 +14,38 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fedsim.learning import model
-from fedsim.learning.spec import LearnerSpec
+from fedsim.learning import vector as vectors
+from fedsim.learning.options import Learning
 
 BETAS = (0.9, 0.98)
 EPSILON = 1e-6
 
 
-def length(parameters: int, spec: LearnerSpec) -> int:
+def length(parameters: int, learning: Learning) -> int:
     """How long the vector is for a model of so many parameters."""
-    return 3 * parameters + 1 if spec.optimizer_state == "averaged" else parameters
+    return 3 * parameters + 1 if learning.optimizer_state == "averaged" else parameters
 
 
-def make_optimizer(net: torch.nn.Module, spec: LearnerSpec, rate: float) -> torch.optim.Optimizer:
+def make_optimizer(net: torch.nn.Module, learning: Learning, rate: float) -> torch.optim.Optimizer:
     """The local optimizer, fresh. Adam's betas and epsilon are those of wav2vec 2.0's pretraining."""
-    parameters = list(net.parameters())
-    if spec.optimizer == "sgd":
+    parameters = vectors.trained(net)
+    if learning.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate)
-    kind = torch.optim.AdamW if spec.optimizer == "adamw" else torch.optim.Adam
-    decay = spec.weight_decay if spec.optimizer == "adamw" else 0.0
+    kind = torch.optim.AdamW if learning.optimizer == "adamw" else torch.optim.Adam
+    decay = learning.weight_decay if learning.optimizer == "adamw" else 0.0
     return kind(parameters, lr=rate, betas=BETAS, eps=EPSILON, weight_decay=decay, fused=True)
 
 
 def put(
-    vector: NDArray[np.float32], net: torch.nn.Module, optimizer: torch.optim.Optimizer, spec: LearnerSpec
+    vector: NDArray[np.float32], net: torch.nn.Module, optimizer: torch.optim.Optimizer, learning: Learning
 ) -> None:
     """Set parameters, and the optimizer's state if it travels, from a vector."""
-    count = model.size(net)
-    model.load(net, vector[:count])
-    if spec.optimizer_state != "averaged":
+    count = vectors.size(net)
+    vectors.load(net, vector[:count])
+    if learning.optimizer_state != "averaged":
         return
     steps, start = max(float(vector[-1]), 0.0), count
-    for parameter in net.parameters():
+    for parameter in vectors.trained(net):
         stop = start + parameter.numel()
         first, second = vector[start:stop], np.maximum(vector[start + count : stop + count], 0.0)
         optimizer.state[parameter] = {
@@ -57,15 +57,15 @@ def put(
 
 
 def take(
-    net: torch.nn.Module, optimizer: torch.optim.Optimizer, spec: LearnerSpec, out: NDArray[np.float32]
+    net: torch.nn.Module, optimizer: torch.optim.Optimizer, learning: Learning, out: NDArray[np.float32]
 ) -> None:
     """Write parameters, and the optimizer's state if it travels, into a vector."""
-    count = model.size(net)
-    model.flatten(net, out[:count])
-    if spec.optimizer_state != "averaged":
+    count = vectors.size(net)
+    vectors.flatten(net, out[:count])
+    if learning.optimizer_state != "averaged":
         return
     start = count
-    for parameter in net.parameters():
+    for parameter in vectors.trained(net):
         stop = start + parameter.numel()
         state: dict[str, Any] = optimizer.state[parameter]
         if state:
@@ -75,6 +75,7 @@ def take(
         else:
             out[start:stop], out[start + count : stop + count] = 0.0, 0.0
         start = stop
+    out[start : 2 * count], out[start + count : 3 * count] = 0.0, 0.0  # buffers have no moments
 
 
 def _like(parameter: torch.Tensor, values: NDArray[np.float32]) -> torch.Tensor:

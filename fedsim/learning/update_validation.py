@@ -12,31 +12,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.learning import aggregate
-from fedsim.learning.spec import LearnerSpec
+from fedsim.learning.aggregate.check import fault
+from fedsim.learning.federation import Federation
 
 
 class UpdateValidation:
     """One round's updates.
 
     Args:
-        spec: of the learner.
+        federation: names the rule and the compression.
         sizes: lengths of the model's tensors, end to end.
         length: of the vector that travels; optimizer state follows the parameters.
         largest_norm: of an update.
     """
 
-    def __init__(self, spec: LearnerSpec, sizes: Sequence[int], length: int, largest_norm: float) -> None:
-        self._spec, self._sizes, self._largest_norm = spec, sizes, largest_norm
+    def __init__(
+        self, federation: Federation, sizes: Sequence[int], length: int, largest_norm: float
+    ) -> None:
+        self._compression, self._sizes, self._largest_norm = federation.compression, sizes, largest_norm
         self._parameters = sum(sizes)
-        self._rule = aggregate.make_rule(
-            spec.aggregate, length, staleness_exponent=spec.staleness_exponent, trim=spec.trim
-        )
+        self._rule = federation.aggregate.rule(length, federation.learning.staleness_exponent)
 
     def fault(self, weights: NDArray[Any], base: NDArray[np.float32], loss: float) -> str | None:
         """Why an update is rejected, or None; a count of Adam's steps is no part of its norm."""
         measured = 3 * self._parameters  # weights and Adam's moments, if those travel
-        return aggregate.fault(weights, base, loss, self._largest_norm, measured)
+        return fault(weights, base, loss, self._largest_norm, measured)
 
     def offer(
         self, weights: NDArray[Any], base: NDArray[np.float32], examples: float, loss: float, late: int
@@ -53,11 +53,8 @@ class UpdateValidation:
         if self.fault(weights, base, loss) is not None:
             return False
         update = weights.astype(np.float64) - base
-        if self._spec.compression != "none":  # optimizer state travels as it is
-            head = slice(0, self._parameters)
-            update[head] = aggregate.compress(
-                update[head], self._spec.compression, self._sizes, self._spec.compression_share
-            )
+        head = slice(0, self._parameters)  # optimizer state travels as it is
+        update[head] = self._compression.compress(update[head], self._sizes)
         self._rule.add(update, examples, loss, late)
         return True
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 
 from fedsim import children
+from fedsim.learning.federation import Federation
 from fedsim.learning.local import Trainer
-from fedsim.learning.spec import LearnerSpec
 
 
-def serve(pipe: Any, spec: LearnerSpec, seed: int, shared: torch.Tensor, versions: int) -> None:
+def serve(pipe: Any, federation: Federation, seed: int, shared: torch.Tensor, versions: int) -> None:
     """Answer jobs until the other end of the pipe is closed or gone.
 
     Says ("ready", None) once, then ("done", result) for each (job, slot) received, or ("failed",
@@ -23,7 +23,7 @@ def serve(pipe: Any, spec: LearnerSpec, seed: int, shared: torch.Tensor, version
         try:
             torch.set_num_threads(1)
             rows = shared.numpy()
-            trainer = Trainer(spec, seed)
+            trainer = Trainer(federation, seed)
             pipe.send(("ready", None))
             while True:
                 job, slot = pipe.recv()

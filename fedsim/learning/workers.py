@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from fedsim import children
 from fedsim.errors import FedsimError
+from fedsim.learning.federation import Federation
 from fedsim.learning.local import Job, Trainer
-from fedsim.learning.spec import LearnerSpec
 from fedsim.learning.worker import serve
 
 Answer = tuple[Any, NDArray[np.float32]]
@@ -52,22 +52,22 @@ class Pool(Protocol):
         ...
 
 
-MakePool = Callable[[LearnerSpec, int, int, int, int], Pool]  # spec, seed, versions, size, workers
+MakePool = Callable[[Federation, int, int, int, int], Pool]  # federation, seed, versions, size, workers
 
 
 class InProcess:
     """A pool of one, without a process: computes here when results are asked for.
 
     Args:
-        spec, seed: of the learner.
+        federation, seed: of the learner.
         versions: how many global models are kept.
         size: length of the vector that travels.
     """
 
-    def __init__(self, spec: LearnerSpec, seed: int, versions: int, size: int) -> None:
+    def __init__(self, federation: Federation, seed: int, versions: int, size: int) -> None:
         self.versions = np.zeros((versions, size), np.float32)
         self._out = np.zeros(size, np.float32)
-        self._trainer = Trainer(spec, seed)
+        self._trainer = Trainer(federation, seed)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Answer]:
         """The results of ``jobs`` in order; the weights are valid until the next one is asked for."""
@@ -90,7 +90,7 @@ class Processes:
         FedsimError: if there is not enough shared memory for the models.
     """
 
-    def __init__(self, spec: LearnerSpec, seed: int, versions: int, size: int, workers: int) -> None:
+    def __init__(self, federation: Federation, seed: int, versions: int, size: int, workers: int) -> None:
         slots = 2 * workers
         _need_shared_memory(4 * size * (versions + slots))
         context = torch.multiprocessing.get_context("spawn")
@@ -108,7 +108,7 @@ class Processes:
                 here, there = context.Pipe()
                 process = context.Process(
                     target=serve,
-                    args=(there, spec, seed, shared, versions),
+                    args=(there, federation, seed, shared, versions),
                     name=f"fedsim-worker-{number}",
                     daemon=True,
                 )
@@ -219,8 +219,8 @@ def _need_shared_memory(wanted_bytes: int) -> None:
         )
 
 
-def pool(spec: LearnerSpec, seed: int, versions: int, size: int, workers: int) -> InProcess | Processes:
+def pool(federation: Federation, seed: int, versions: int, size: int, workers: int) -> InProcess | Processes:
     """In-process for one worker, spawned processes for more."""
     if workers <= 1:
-        return InProcess(spec, seed, versions, size)
-    return Processes(spec, seed, versions, size, workers)
+        return InProcess(federation, seed, versions, size)
+    return Processes(federation, seed, versions, size, workers)

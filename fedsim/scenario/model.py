@@ -15,6 +15,9 @@ from typing import Annotated, Literal
 from fedsim.engine.completion import COMPLETIONS, Completion, WaitAll
 from fedsim.engine.selection import SELECTIONS, Random, Selection
 from fedsim.fleet.workload import Workload
+from fedsim.learning.aggregate import AGGREGATIONS, Aggregation, FedAvg
+from fedsim.learning.compression import COMPRESSIONS, Compression, Whole
+from fedsim.learning.options import Learning
 from fedsim.options import (
     Bounds,
     Choice,
@@ -118,113 +121,7 @@ AVAILABILITIES = (Always, Overnight, Markov, AvailabilityTrace)
 PRESSURES = (Dedicated, Phone, Laptop, Constant, PressureTrace)
 
 
-class Compression(Choice):
-    """What is done to an update before it is sent."""
-
-    point = "compression"
-
-
-@dataclass(frozen=True)
-class Whole(Compression):
-    """Nothing."""
-
-    kind: Literal["none"] = kind("none")
-
-
-@dataclass(frozen=True)
-class Half(Compression):
-    """Half precision."""
-
-    kind: Literal["fp16"] = kind("fp16")
-
-
-@dataclass(frozen=True)
-class Int8(Compression):
-    """Eight bits."""
-
-    kind: Literal["int8"] = kind("int8")
-
-
-@dataclass(frozen=True)
-class TopK(Compression):
-    """The largest."""
-
-    share: float = option(description="share of the coordinates that are kept", gt=0, le=1)
-    kind: Literal["top-k"] = kind("top-k")
-
-
-COMPRESSIONS = (Whole, Half, Int8, TopK)
-
-
-class Corpus(Choice):
-    """The speech that is really trained on."""
-
-    point = "corpus"
-
-
-@dataclass(frozen=True)
-class Espeak(Corpus):
-    """Synthetic, nothing to download."""
-
-    language: str | None = option(
-        None, "espeak speaks it; else the language to pick", pattern=r"^[A-Za-z0-9-]{1,35}$"
-    )
-    speakers: int = option(40, "espeak: voices, some held out for validation", ge=4, le=10_000)
-    minutes: float | None = option(
-        None, "espeak: of speech in all; else the most training speech taken", gt=0, le=60_000
-    )
-    outside: bool = option(False, "recordings may lie outside its folder; only --set can say so")
-    kind: Literal["espeak"] = kind("espeak")
-
-    def __post_init__(self) -> None:
-        if self.language not in (None, "it"):
-            raise ValueError(f"espeak sentences are written for 'it' only, not for {self.language!r}")
-
-
-@dataclass(frozen=True)
-class Manifest(Corpus):
-    """A CSV."""
-
-    path: str = option(description="manifest: the CSV; common-voice: the folder")
-    language: str | None = option(
-        None, "espeak speaks it; else the language to pick", pattern=r"^[A-Za-z0-9-]{1,35}$"
-    )
-    speakers: int = option(40, "espeak: voices, some held out for validation", ge=4, le=10_000)
-    minutes: float | None = option(
-        None, "espeak: of speech in all; else the most training speech taken", gt=0, le=60_000
-    )
-    outside: bool = option(False, "recordings may lie outside its folder; only --set can say so")
-    kind: Literal["manifest"] = kind("manifest")
-
-
-@dataclass(frozen=True)
-class CommonVoice(Manifest):
-    """A folder."""
-
-    kind: Literal["common-voice"] = kind("common-voice")  # type: ignore[assignment]
-
-
-CORPORA = (Espeak, Manifest, CommonVoice)
-
-
-@dataclass(frozen=True)
-class Byzantine(Options):
-    """Clients that send garbage in place of an update."""
-
-    share: float = option(description="chance of each client to be one of them, all the run", gt=0, le=1)
-    kind: Literal["nan", "inf", "huge", "truncated", "extended", "integers", "noise", "sign-flip"] = option(
-        description="noise and sign-flip pass for updates; the others are rejected"
-    )
-    scale: float | None = option(
-        None, "noise, sign-flip: its norm, in norms of the client's honest update (default 1)", gt=0, le=1e6
-    )
-
-    def __post_init__(self) -> None:
-        if self.scale is not None and self.kind not in ("noise", "sign-flip"):
-            raise ValueError(f"the key 'scale' belongs to noise or sign-flip, not to {self.kind!r}")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Hardware(Options):
     """Which year's hardware the fleet is made of."""
 
@@ -323,9 +220,9 @@ class Rounds(Options):
     close: Annotated[Completion, one_of(Completion, COMPLETIONS, "wait-all")] = option(
         WaitAll(), "when the server stops waiting"
     )
-    aggregate: Literal[
-        "fedavg", "uniform", "loss-weighted", "fedprox", "fedadam", "fedyogi", "trimmed-mean"
-    ] = option("fedavg", "how updates become the next global model")
+    aggregate: Annotated[Aggregation, one_of(Aggregation, AGGREGATIONS, "fedavg")] = option(
+        FedAvg(), "how updates become the next global model"
+    )
     compression: Annotated[Compression, one_of(Compression, COMPRESSIONS, "none")] = option(
         Whole(), "what is done to an update before it is sent"
     )
@@ -338,92 +235,6 @@ class Server(Options):
     uplink: Rate = option(125e6, "what it can send")
     downlink: Rate = option(125e6, "what it can receive")
     device: str | None = option(None, "what trains the centralised baseline: a name or a file")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Downstream(Options):
-    """Fine-tuning for speech recognition with CTC, within the run."""
-
-    every: int = option(0, "rounds between fine-tunings; 0: after the last round only", ge=0)
-    minutes: float = option(10.0, "transcribed training speech used at most", gt=0)
-    steps: int = option(400, "optimizer steps", ge=1)
-    batch_size: int = option(8, "utterances a step", ge=1)
-    learning_rate: float = option(1e-3, "peak of Adam's rate for the encoder", gt=0, le=1)
-    head_rate: float = option(3e-3, "peak of Adam's rate for the layers on top", gt=0, le=1)
-    test_minutes: float = option(5.0, "test speech recognised at most", gt=0)
-    longest_seconds: float = option(15.0, "longer training utterances are left out", gt=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Learning(Options):
-    """Real training of real models; leave the block out for a timing-only run."""
-
-    model: Literal["wav2vec2-tiny", "wav2vec2-small", "wav2vec2-base", "wav2vec2-large"] = option(
-        "wav2vec2-tiny", "the model that is really trained"
-    )
-    corpus: Annotated[Corpus, one_of(Corpus, CORPORA, "espeak")] = option(
-        Espeak(), "the speech that is really trained on"
-    )
-    partition: Literal["by-speaker", "natural", "dirichlet-speakers", "dirichlet-quality"] = option(
-        "by-speaker", "how training speech is divided among clients"
-    )
-    parts: int | None = option(None, "number of parts; none: one a training speaker", ge=1)
-    dirichlet_alpha: float = option(0.5, "concentration of the dirichlet partitions", gt=0)
-    low_quality: float = option(0.0, "share of the parts that are recorded badly", ge=0, le=1)
-    clients_per_round: int = option(
-        8, "of those that complete, how many are trained for real", ge=1, le=10_000
-    )
-    evaluate_every: int = option(2, "rounds between evaluations; the last always is", ge=1)
-    batch_size: int = option(4, "utterances a step of real training", ge=1, le=512)
-    local_steps: int = option(8, "optimizer steps a client takes in a round", ge=1, le=100_000)
-    local_epochs: float | None = option(
-        None, "passes over the client's part, instead of steps", gt=0, le=1000
-    )
-    learning_rate: float = option(2e-3, "peak rate of the local optimizer", gt=0, le=1)
-    warmup_rounds: int = option(3, "rounds over which the learning rate rises", ge=0)
-    decay: Literal["none", "linear"] = option("none", "of the learning rate after the warm-up")
-    optimizer: Literal["adam", "adamw", "sgd"] = option("adam", "the local optimizer")
-    optimizer_state: Literal["fresh", "averaged"] = option(
-        "fresh", "fresh in every round, or averaged by the server with the weights"
-    )
-    precision: Literal["fp32", "mixed"] = option("fp32", "of the real training; mixed needs a GPU")
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "auto", "where real training happens; auto: on a GPU if there is one"
-    )
-    crop_seconds: float = option(2.0, "longest piece of an utterance in a batch", ge=0.5, le=60)
-    feature_gradient_scale: float = option(
-        1.0, "factor on the gradient that reaches the convolutions", ge=0, le=1
-    )
-    proximal: float = option(0.01, "fedprox: strength mu of the pull to the global model", ge=0)
-    server_rate: float = option(3e-3, "fedadam, fedyogi: the server's learning rate", gt=0)
-    trim: float = option(0.1, "trimmed-mean: share left out at each end", ge=0, lt=0.5)
-    largest_update: float = option(
-        10.0,
-        "an update is rejected if its norm exceeds so many norms of the initial model",
-        gt=0,
-        le=1e6,
-    )
-    byzantine: Byzantine | None = option(None, "clients that send garbage")
-    staleness_exponent: float = option(
-        0.5, "async: an update s rounds late weighs (1 + s)**-exponent as much", ge=0
-    )
-    checkpoint_every: int = option(
-        10, "rounds between checkpoints that are kept; the newest two always are", ge=1
-    )
-    evaluation_seconds: float = option(60.0, "held-out speech evaluated at most", gt=0)
-    downstream: Downstream | None = option(None, "fine-tune for recognition, for WER and CER")
-    baseline: Literal["centralised", "local-only", "no-pretraining"] | None = option(
-        None,
-        "instead of the federation: its steps in one place on server.device; one client alone;"
-        " or the downstream task on fresh weights",
-    )
-    alone: int | None = option(None, "local-only: the client that is alone", ge=0)
-
-    def __post_init__(self) -> None:
-        if self.baseline == "no-pretraining" and self.downstream is None:
-            raise ValueError("'no-pretraining' needs the key 'downstream' beside it")
-        if (self.alone is not None) != (self.baseline == "local-only"):
-            raise ValueError("the key 'alone' belongs to baseline 'local-only', and that needs it")
 
 
 @dataclass(frozen=True, kw_only=True)

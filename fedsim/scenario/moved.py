@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from fedsim.errors import MovedKeyWarning, ScenarioError
+from fedsim.learning.aggregate import AGGREGATIONS, Aggregation
+from fedsim.options import one_of
 
 MOVED = {
     "learning.yardstick": "learning.baseline",
     "learning.corrupt": "learning.byzantine",
 }
 """Key paths of blocks, as they were and as they are."""
+
+
+OF_A_RULE = ("proximal", "server_rate", "trim")
+"""Keys of ``learning`` that are keys of the aggregation rule now; to other rules they said nothing."""
 
 
 def today(path: str) -> str:
@@ -30,6 +37,7 @@ def rename(data: Any, file: str | Path) -> None:
     Raises:
         ScenarioError: a key stands there under both names.
     """
+    _to_the_rule(data, file)
     for old, new in MOVED.items():
         *blocks, key = old.split(".")
         at = data
@@ -46,6 +54,30 @@ def rename(data: Any, file: str | Path) -> None:
         moved = {called if name == key else name: value for name, value in at.items()}
         at.clear()
         at.update(moved)
+
+
+def _to_the_rule(data: Any, file: str | Path) -> None:
+    learning = data.get("learning") if isinstance(data, dict) else None
+    for key in OF_A_RULE:
+        if not isinstance(learning, dict) or key not in learning:
+            continue
+        value = learning.pop(key)
+        _say(f"learning.{key}", f"rounds.aggregate.{key}")
+        rounds = data.get("rounds")
+        if not isinstance(rounds, dict):
+            continue
+        rule = rounds.get("aggregate", "fedavg")
+        rule = {Aggregation.key: rule} if isinstance(rule, str) else rule
+        choices = one_of(Aggregation, AGGREGATIONS).choices()
+        chosen = choices.get(str(rule.get(Aggregation.key))) if isinstance(rule, dict) else None
+        if chosen is not None and key in {field.name for field in fields(chosen)}:
+            if key in rule:
+                raise ScenarioError(
+                    f"is the old name of rounds.aggregate.{key}, which is given too",
+                    file=file,
+                    key=f"learning.{key}",
+                )
+            rounds["aggregate"] = {**rule, key: value}
 
 
 def _say(old: str, new: str) -> None:

@@ -19,8 +19,10 @@ from fedsim.engine.completion import WaitAll
 from fedsim.engine.selection import Random
 from fedsim.engine.world import WorkEstimate
 from fedsim.fleet.battery import Batteries
+from fedsim.learning.aggregate import Uniform
+from fedsim.learning.compression import Whole
 from fedsim.scenario import Scenario
-from fedsim.scenario.model import FleetSpec, MixEntry, Whole
+from fedsim.scenario.model import FleetSpec, MixEntry
 from fedsim.simulation.world import FleetWorld, make_workloads
 
 Floats = NDArray[np.float64]
@@ -55,7 +57,7 @@ def on_server(scenario: Scenario) -> Scenario:
         cohort=1,
         select=Random(),
         close=WaitAll(),
-        aggregate="uniform",
+        aggregate=Uniform(),
         compression=Whole(),
     )
     return replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,12 @@ from fedsim.fleet.batches import Batches
 from fedsim.fleet.hours import NIGHT
 from fedsim.fleet.workload import Workload, Workloads
 from fedsim.hardware import Device, Link
-from fedsim.learning import ByzantineSpec, CorpusSpec, FinetuneSpec, LearnerSpec, baselines, speech_learner
-from fedsim.options import name_of
+from fedsim.learning import Federation, baselines, make_learner
 from fedsim.pricing import LayerTrace, Pricer, load_trace
 from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import (
     Availability,
     AvailabilityTrace,
-    Compression,
     Constant,
     Laptop,
     Markov,
@@ -36,7 +34,6 @@ from fedsim.scenario.model import (
     Phone,
     Pressure,
     PressureTrace,
-    TopK,
 )
 from fedsim.scenario.technique import fallbacks, technique
 from fedsim.simulation.baseline import Alone, kind_of, on_server
@@ -120,7 +117,7 @@ def compose(scenario: Scenario) -> Composition:
         loads,
         work,
         scenario.training.local_epochs,
-        _upload_share(scenario.rounds.compression),
+        scenario.rounds.compression.bytes_share,
     )
     alone = _alone(scenario)
     plan = Plan(
@@ -164,7 +161,6 @@ def check(scenario: Scenario) -> None:
         _pricers(device, trace, scenario)
     _groups(devices, scenario, inputs)
     _work(scenario)
-    learner_spec(scenario)
 
 
 def _work(scenario: Scenario) -> tuple[Workloads, Batches]:
@@ -270,47 +266,28 @@ def _pressure(spec: Pressure, inputs: dict[str, Path]) -> pressure.Pressure:
     return pressure.laptop() if isinstance(spec, Laptop) else pressure.dedicated()
 
 
-def _upload_share(compression: Compression) -> float:
-    """Bytes of a compressed update over bytes of one in fp32; top-k sends an index with each value."""
-    if isinstance(compression, TopK):
-        return min(1.0, 2.0 * compression.share)
-    return {"none": 1.0, "fp16": 0.5, "int8": 0.25}[name_of(type(compression))]
-
-
-def learner_spec(scenario: Scenario) -> LearnerSpec | None:
-    """What a scenario's learner learns and how; None for a timing-only run.
-
-    Raises:
-        InputError: if it cannot be learned.
-    """
-    block = scenario.learning
-    if block is None:
+def federation_of(scenario: Scenario) -> Federation | None:
+    """Who learns what, and how; None for a timing-only run."""
+    if scenario.learning is None:
         return None
-    about, compression = {"baseline", "alone"}, scenario.rounds.compression
-    values = {field.name: getattr(block, field.name) for field in fields(block) if field.name not in about}
-    values["corpus"] = CorpusSpec(**checks.dump(block.corpus))
-    if block.byzantine is not None:
-        values["byzantine"] = ByzantineSpec(**checks.dump(block.byzantine))
-    if block.downstream is not None:
-        values["downstream"] = FinetuneSpec(**checks.dump(block.downstream))
-    return LearnerSpec(
+    return Federation(
+        learning=scenario.learning,
+        aggregate=scenario.rounds.aggregate,
+        compression=scenario.rounds.compression,
         clients=scenario.fleet.clients,
         rounds=scenario.rounds.count,
-        aggregate=scenario.rounds.aggregate,
-        compression=name_of(type(compression)),
-        compression_share=compression.share if isinstance(compression, TopK) else 0.01,
         max_staleness=MAX_STALENESS if isinstance(scenario.rounds.close, Buffered) else 0,
-        **values,
+        freeze_cnn=scenario.training.freeze_cnn,
     )
 
 
 def _learner(scenario: Scenario) -> MakeLearner | None:
-    spec, block = learner_spec(scenario), scenario.learning
-    if spec is None or block is None:
+    federation = federation_of(scenario)
+    if federation is None:
         return None
 
     def make(workers: int, checkpoints: Path, make_pool: Any = None) -> Any:
-        learnt = baselines.of(block.baseline, spec, scenario.rounds.cohort, scenario.seed, block.alone)
-        return speech_learner(learnt, scenario.seed, workers, checkpoints, make_pool)
+        learnt = baselines.of(federation, scenario.rounds.cohort, scenario.seed)
+        return make_learner(learnt, scenario.seed, workers, checkpoints, make_pool)
 
     return make

@@ -14,15 +14,17 @@ from typing import Any
 from fedsim import children, results
 from fedsim.errors import RunError, going_on
 from fedsim.files import sha256
-from fedsim.learning import FinetuneSpec, LearnerSpec
+from fedsim.learning import Federation
 from fedsim.results import finetuned
 from fedsim.scenario import file_access, load
 from fedsim.scenario.file_access import FileAccess
-from fedsim.simulation.compose import learner_spec
+from fedsim.simulation.compose import federation_of
 from fedsim.simulation.execute import again
+from fedsim.tasks import Wav2Vec2
+from fedsim.tasks.ctc.finetuning import Finetuning
 
 Tell = Callable[[str], None]
-_Job = tuple[Path, int, LearnerSpec, FinetuneSpec, int]
+_Job = tuple[Path, int, Federation, Wav2Vec2, int]
 
 
 def finetune(
@@ -40,7 +42,7 @@ def finetune(
         directory: the run directory, finished or not.
         rounds: rounds done of the checkpoints; none: the newest.
         seeds: of fine-tuning; none: the run's.
-        changes: fields of :class:`~fedsim.learning.FinetuneSpec` that replace those of the
+        changes: fields of :class:`~fedsim.tasks.ctc.finetuning.Finetuning` that replace those of the
             scenario's ``learning.downstream``, or the defaults where it has none.
         workers: processes that share the fine-tunings.
         tell: told what begins.
@@ -52,12 +54,15 @@ def finetune(
     """
     run = results.load(directory)
     scenario = load(str(run.path / "scenario.yaml"), access=again(run.path, access)).scenario
-    spec = learner_spec(scenario)
-    if spec is None:
+    federation = federation_of(scenario)
+    if federation is None:
         raise RunError("learned nothing: its scenario has no 'learning' block", file=directory)
-    settings = replace(spec.downstream or FinetuneSpec(), every=0, **(changes or {}))
+    if not isinstance(federation.task, Wav2Vec2):
+        raise RunError(f"learned {federation.task.name!r}, and only wav2vec2 is fine-tuned", file=directory)
+    settings = replace(federation.task.downstream or Finetuning(), every=0, **(changes or {}))
+    task = replace(federation.task, downstream=settings)
     jobs = [
-        (file, done, spec, settings, seed)
+        (file, done, federation, task, seed)
         for done, file in _checkpoints(run.path, rounds)
         for seed in (seeds or [scenario.seed])
     ]
@@ -102,22 +107,19 @@ def _checkpoints(directory: Path, rounds: Sequence[int]) -> list[tuple[int, Path
 
 def _one(job: _Job) -> dict[str, Any]:
     """One fine-tuning, perhaps in a process of its own."""
-    from fedsim.learning import checkpoint, corpus
-    from fedsim.learning.finetune import finetune as recognise
     from fedsim.learning.local import device_of
+    from fedsim.learning.restore import model_of
 
-    file, done, spec, settings, seed = job
-    model = checkpoint.read(file, {}).metadata.get("model")
-    if model != spec.model:
-        raise RunError(f"holds a {model}; the scenario names {spec.model}", file=file)
-    speech = corpus.load(spec.corpus)
-    got = recognise(file, spec.model, settings, speech, seed, device_of(spec))
-    heard = {speech.speaker[u] for u in speech.of_split("train")}
+    file, done, federation, task, seed = job
+    data, settings = task.data(seed), task.downstream
+    assert settings is not None
+    got = task.finetune(model_of(task, file, seed), data, seed, device_of(federation.learning))
+    heard = {data.corpus.speaker[u] for u in data.corpus.of_split("train")}
     named = {key: value for key, value in asdict(settings).items() if key != "every"}
     return {
         "rounds_done": done,
         "checkpoint_sha256": sha256(file),
-        "model": spec.model,
+        "model": task.model,
         "seed": seed,
         "settings": named,
         "utterances": got.utterances,

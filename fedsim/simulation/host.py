@@ -13,15 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from fedsim import hardware
+from fedsim import hardware, paths
 from fedsim.fleet import speech
 from fedsim.fleet.batches import Batches
 from fedsim.hardware import Device
-from fedsim.learning import LearnerSpec
+from fedsim.learning import Federation
 from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.scenario import Scenario
-from fedsim.simulation.compose import learner_spec
+from fedsim.simulation.compose import federation_of
 from fedsim.simulation.world import make_workloads
+from fedsim.tasks import Wav2Vec2
+from fedsim.tasks.speech.corpus import CommonVoice, Espeak, Listed
+from fedsim.tasks.speech.task import SpeechTask
 
 MACHINES = ("nvidia-a40", "macbook-pro-2019")  # priced if nobody names one: a GPU and a CPU, both measured
 _RATE_HZ, _GRAIN = 16_000, 8_000
@@ -68,43 +71,45 @@ class LearningOutlook:
 
 
 def learning_outlook(scenario: Scenario, machines: tuple[str, ...] = ()) -> list[LearningOutlook]:
-    """The outlook of real training on each machine; empty for a timing-only scenario.
+    """The outlook of real training on each machine; empty for a timing-only scenario, and for a model
+    that has no layer trace of its name.
 
     Args:
         scenario: checked.
         machines: device names or files; none: the scenario's ``server.device``, else ``MACHINES``.
 
     Raises:
-        InputError: if there is no such device, or the model has no layer trace.
+        InputError: if there is no such device.
     """
-    spec = learner_spec(scenario)
-    if spec is None:
+    federation = federation_of(scenario)
+    if federation is None or paths.find(federation.task.model_name, "traces", ".json") is None:
         return []
     named = machines or ((scenario.server.device,) if scenario.server.device else MACHINES)
-    steps = _steps(spec, scenario)
-    return [_outlook(hardware.load_device(name), spec, scenario, *steps) for name in named]
+    steps = _steps(federation, scenario)
+    return [_outlook(hardware.load_device(name), federation, scenario, *steps) for name in named]
 
 
-def _steps(spec: LearnerSpec, scenario: Scenario) -> tuple[int, Batches]:
+def _steps(federation: Federation, scenario: Scenario) -> tuple[int, Batches]:
     """Optimizer steps of the whole run, and the batches of the clients' workloads."""
-    assert scenario.learning is not None
-    loads, batches = make_workloads(scenario.workload, spec.batch_size, scenario.fleet.clients, scenario.seed)
+    how = federation.learning
+    loads, batches = make_workloads(scenario.workload, how.batch_size, scenario.fleet.clients, scenario.seed)
     clients = np.arange(scenario.fleet.clients, dtype=np.int64)
-    if spec.local_epochs is None:
-        each = float(spec.local_steps)
+    if how.local_epochs is None:
+        each = float(how.local_steps)
     else:
         held = float(loads.utterances[loads.of(clients)].mean())
-        each = max(1.0, spec.local_epochs * held / spec.batch_size)
-    baseline = scenario.learning.baseline
-    trained = min(spec.clients_per_round, scenario.rounds.cohort, scenario.fleet.clients)
+        each = max(1.0, how.local_epochs * held / how.batch_size)
+    baseline = how.baseline
+    trained = min(how.clients_per_round, scenario.rounds.cohort, scenario.fleet.clients)
     trained = {"local-only": 1, "no-pretraining": 0}.get(baseline or "", trained)
-    return round(spec.rounds * trained * each), batches
+    return round(federation.rounds * trained * each), batches
 
 
-def _technique(device: Device, spec: LearnerSpec) -> Technique:
+def _technique(device: Device, federation: Federation) -> Technique:
     """Half precision where the device has it; bfloat16 before float16, as the learner chooses."""
-    able = [p for p in ("bf16", "mixed") if spec.precision == "mixed" and p in device.training_precisions]
-    return Technique(precision=able[0] if able else "fp32", optimizer=spec.optimizer, attention="sdpa")
+    how = federation.learning
+    able = [p for p in ("bf16", "mixed") if how.precision == "mixed" and p in device.training_precisions]
+    return Technique(precision=able[0] if able else "fp32", optimizer=how.optimizer, attention="sdpa")
 
 
 def _padded(samples: np.ndarray, seconds: float) -> np.ndarray:
@@ -114,22 +119,31 @@ def _padded(samples: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def _outlook(
-    device: Device, spec: LearnerSpec, scenario: Scenario, steps: int, batches: Batches
+    device: Device, federation: Federation, scenario: Scenario, steps: int, batches: Batches
 ) -> LearningOutlook:
-    pricer = Pricer(device, load_trace(spec.model), _technique(device, spec))
-    whole = float(_padded(np.array(np.inf), spec.crop_seconds))
-    step_s = float(pricer.step_s(spec.batch_size, _padded(batches.samples, spec.crop_seconds)).mean())
-    worker = float(pricer.footprint_bytes(spec.batch_size, whole))
-    share = float(
-        pricer.forward_flops(spec.batch_size, whole) / pricer.training_flops(spec.batch_size, whole)
+    how = federation.learning
+    pricer = Pricer(device, load_trace(federation.task.model_name), _technique(device, federation))
+    task = federation.task
+    size, whole = batches.samples, float(batches.samples.max())
+    evaluated, after = 1.0, None  # as much as one batch, where nobody says more
+    if isinstance(task, SpeechTask):
+        whole = float(_padded(np.array(np.inf), task.crop_seconds))
+        size = _padded(batches.samples, task.crop_seconds)
+        evaluated = np.ceil(task.evaluation_seconds * _RATE_HZ / whole / _EVALUATION_BATCH) * len(task.splits)
+        after = task.downstream if isinstance(task, Wav2Vec2) else None
+    step_s = float(pricer.step_s(how.batch_size, size).mean())
+    worker = float(pricer.footprint_bytes(how.batch_size, whole))
+    share = float(pricer.forward_flops(how.batch_size, whole) / pricer.training_flops(how.batch_size, whole))
+    times = (
+        1 + sum(federation.evaluates(index) for index in range(federation.rounds))
+        if federation.rounds < 10**6
+        else 1
     )
-    evaluated = np.ceil(spec.evaluation_seconds * _RATE_HZ / whole / _EVALUATION_BATCH) * len(spec.splits)
-    times = 1 + sum(spec.evaluates(index) for index in range(spec.rounds)) if spec.rounds < 10**6 else 1
     evaluation_s = float(times * evaluated * share * pricer.step_s(_EVALUATION_BATCH, whole))
     downstream_s = 0.0
-    if (after := spec.downstream) is not None:
+    if after is not None:
         lengths = _padded(batches.samples, after.longest_seconds)
-        tests = 1 if not after.every else -(-spec.rounds // after.every)
+        tests = 1 if not after.every else -(-federation.rounds // after.every)
         downstream_s = tests * after.steps * float(pricer.step_s(after.batch_size, lengths).mean())
         worker = max(
             worker,
@@ -139,7 +153,7 @@ def _outlook(
     return LearningOutlook(
         machine=device.name,
         calibration=pricer.calibration.status,
-        model=spec.model,
+        model=federation.task.model_name,
         precision=pricer.technique.precision,
         steps=steps,
         step_s=step_s,
@@ -149,23 +163,27 @@ def _outlook(
         fits=worker <= room,
         worker_bytes=worker,
         room_bytes=room,
-        shared_bytes=_vector(spec, pricer.parameters)
-        * ((spec.max_staleness + 2) * _WEIGHT_BYTES + 3 * _SUM_BYTES),
-        disk_bytes=_disk_bytes(spec, scenario, pricer.parameters),
-        corpus_missing=_missing(spec),
+        shared_bytes=_vector(federation, pricer.parameters)
+        * ((federation.max_staleness + 2) * _WEIGHT_BYTES + 3 * _SUM_BYTES),
+        disk_bytes=_disk_bytes(federation, scenario, pricer.parameters),
+        corpus_missing=_missing(federation),
     )
 
 
-def _vector(spec: LearnerSpec, parameters: int) -> int:
+def _vector(federation: Federation, parameters: int) -> int:
     """Numbers that travel: the weights, and Adam's two moments of each where the server averages them."""
-    return parameters * (3 if spec.optimizer_state == "averaged" and spec.optimizer != "sgd" else 1)
+    how = federation.learning
+    return parameters * (3 if how.optimizer_state == "averaged" and how.optimizer != "sgd" else 1)
 
 
-def _disk_bytes(spec: LearnerSpec, scenario: Scenario, parameters: int) -> float | None:
-    kept = spec.rounds // spec.checkpoint_every + 3
-    checkpoints = kept * _vector(spec, parameters) * _WEIGHT_BYTES * (1 + spec.max_staleness)
-    minutes = spec.corpus.minutes
-    if spec.corpus.kind == "common-voice":
+def _disk_bytes(federation: Federation, scenario: Scenario, parameters: int) -> float | None:
+    kept = federation.rounds // federation.learning.checkpoint_every + 3
+    checkpoints = kept * _vector(federation, parameters) * _WEIGHT_BYTES * (1 + federation.max_staleness)
+    if not isinstance(federation.task, SpeechTask):
+        return None
+    corpus = federation.task.corpus
+    minutes = corpus.minutes if isinstance(corpus, Espeak | Listed) else None
+    if isinstance(corpus, CommonVoice):
         profile = speech.load(scenario.workload.corpus).seconds
         seconds = profile if minutes is None else min(profile, 72.0 * minutes)  # and two tenths held out
     elif minutes is not None:
@@ -175,6 +193,7 @@ def _disk_bytes(spec: LearnerSpec, scenario: Scenario, parameters: int) -> float
     return checkpoints + seconds * _RATE_HZ * _SAMPLE_BYTES
 
 
-def _missing(spec: LearnerSpec) -> str | None:
-    path = spec.corpus.path
+def _missing(federation: Federation) -> str | None:
+    corpus = federation.task.corpus if isinstance(federation.task, SpeechTask) else None
+    path = corpus.path if isinstance(corpus, Listed) else None
     return None if path is None or Path(path).exists() else path

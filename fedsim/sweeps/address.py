@@ -14,18 +14,18 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fedsim import checks, hardware, paths, plugins
 from fedsim.files import sha256
-from fedsim.learning import LearnerSpec
+from fedsim.learning import Learning
 from fedsim.results.manifest import versions
 from fedsim.scenario import Scenario
 from fedsim.scenario.file_access import FILE_KEYS, places
-from fedsim.simulation.compose import learner_spec
+from fedsim.simulation.compose import federation_of
 
 #: Rooms whose code has no part in a result.
 _BYSTANDERS = ("cli", "report", "reproduce", "sweeps", "feasible", "measure", "tracing", "_data")
@@ -72,9 +72,8 @@ def content(scenario: Scenario) -> dict[str, Any]:
         for block, key, _ in places(data, keys):
             if keys[:2] != ("learning", "corpus") and Path(block[key]).is_file():
                 block[key] = _file(block[key], is_device=key == "device")
-    spec = learner_spec(scenario)
-    if spec is not None:
-        data["learning"]["corpus"] = _corpus(spec)
+    if scenario.learning is not None:
+        data["learning"] |= scenario.learning.task.content()
     return data
 
 
@@ -87,31 +86,6 @@ def _file(name: str, *, is_device: bool) -> Any:
         if device.relative is not None and Path(device.relative).is_file():
             found.append(_file(device.relative, is_device=True))
     return found
-
-
-def _corpus(spec: LearnerSpec) -> Any:
-    """What a corpus is made of."""
-    corpus = spec.corpus
-    if corpus.kind == "espeak" or corpus.path is None:
-        return asdict(corpus)
-    from fedsim.learning.corpus import common_voice, manifest
-
-    said = {**asdict(corpus), "path": None}
-    if corpus.kind == "manifest":
-        recordings = manifest.read(Path(corpus.path), corpus)
-    else:
-        recordings = common_voice.read(common_voice.folder_of(corpus), corpus.outside)
-    rows = []
-    for recording in recordings:
-        try:
-            status = recording.file.stat()
-            at: tuple[int, int] | None = (status.st_size, status.st_mtime_ns)
-        except OSError:
-            at = None
-        rows.append(
-            [recording.name, recording.speaker, recording.text, recording.split, recording.client, at]
-        )
-    return [said, digest(rows)]
 
 
 def of_point(scenario: Scenario) -> str:
@@ -128,10 +102,12 @@ def of_learning(scenario: Scenario) -> str | None:
 
     A timing-only run learns nothing; a baseline has no federation whose deliveries could be equal.
     """
-    spec = learner_spec(scenario)
-    if spec is None or scenario.learning is None or scenario.learning.baseline:
+    federation = federation_of(scenario)
+    if federation is None or federation.learning.baseline is not None:
         return None
-    return digest([code(), scenario.seed, {**asdict(spec), "corpus": _corpus(spec)}])
+    learning = checks.dump(federation.learning) | federation.task.content()
+    others = repr(replace(federation, learning=Learning()))
+    return digest([code(), scenario.seed, learning, others])
 
 
 def absolute(scenario: Scenario) -> dict[str, Any]:

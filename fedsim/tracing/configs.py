@@ -1,7 +1,6 @@
 """Configurations of models to trace: fedsim's own presets, and a user's JSON file.
 
-Presets are transformers configurations beside the learning room, so that the model which is traced
-and the one which is trained are the same.
+Presets are the tasks' own, so that the model which is traced and the one which is trained are the same.
 """
 
 from __future__ import annotations
@@ -9,16 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fedsim import files, learning
+from fedsim import files
 from fedsim.errors import TraceError
+from fedsim.tasks.speech.models import CONFIGS, presets
 
-_FOLDER = Path(learning.__file__).resolve().parent / "configs"
 _NEEDED = ("conv_kernel", "conv_stride", "num_hidden_layers")
-
-
-def presets() -> list[str]:
-    """The names of the models that fedsim knows how to build."""
-    return sorted(path.stem for path in _FOLDER.glob("*.json"))
 
 
 def preset(name: str) -> Any:
@@ -29,7 +23,7 @@ def preset(name: str) -> Any:
     """
     if name not in presets():
         raise TraceError(f"there is no model {name!r}; fedsim knows {', '.join(presets())}, or give --config")
-    return read(_FOLDER / f"{name}.json")
+    return read(CONFIGS / f"{name}.json")
 
 
 def read(path: Path) -> Any:

@@ -251,14 +251,14 @@ def _three() -> Who:
 
 def read_manifest(file: Path) -> None:
     from fedsim.learning import CorpusSpec
-    from fedsim.learning.corpus import listing, manifest
+    from fedsim.tasks.speech.corpus import listing, manifest
 
     spec = CorpusSpec(kind="manifest", path=str(file), language="it")
     listing.hold_out(manifest.read(file, spec), 1, file)
 
 
 def read_common_voice(file: Path) -> None:
-    from fedsim.learning.corpus import common_voice
+    from fedsim.tasks.speech.corpus import common_voice
 
     common_voice.read(file.parent)
 

@@ -11,7 +11,7 @@ import pytest
 from fedsim import hardware, yamlfile
 from fedsim.errors import CorpusError, HardwareError, RunError, ScenarioError
 from fedsim.learning import CorpusSpec
-from fedsim.learning.corpus import common_voice, manifest
+from fedsim.tasks.speech.corpus import common_voice, manifest
 from fedsim.scenario import file_access, load
 from fedsim.scenario.file_access import ALLOWED
 from fedsim.simulation import execute

@@ -79,7 +79,7 @@ def test_pickles_in_place_of_files_are_refused(bomb, tmp_path):
     from fedsim import hardware
     from fedsim.fleet import availability
     from fedsim.learning import CorpusSpec, checkpoint
-    from fedsim.learning.corpus import manifest
+    from fedsim.tasks.speech.corpus import manifest
     from fedsim.pricing import load_trace
     from fedsim.scenario import load
     from fedsim.simulation import state

@@ -6,12 +6,26 @@ McMahan et al., "Communication-efficient learning of deep networks from decentra
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
+from fedsim.learning.aggregate.base import Aggregation, Rule
 from fedsim.learning.aggregate.mean import WeightedMean
+from fedsim.options import kind
 
 
-class FedAvg(WeightedMean):
+class ByExamples(WeightedMean):
     """Weight n_k / sum of n."""
 
     def weigh(self, examples: float, loss: float) -> float:
-        """The number of examples."""
         return examples
+
+
+@dataclass(frozen=True)
+class FedAvg(Aggregation):
+    """The mean of the updates by the number of examples."""
+
+    kind: Literal["fedavg"] = kind("fedavg")
+
+    def rule(self, size: int, staleness_exponent: float) -> Rule:
+        return ByExamples(size, staleness_exponent)

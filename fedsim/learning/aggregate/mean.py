@@ -1,35 +1,12 @@
-"""What a rule is, and the weighted mean that streams: running sum and total, in float64."""
+"""The weighted mean that streams: running sum and total, in float64."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
-
-
-class Rule(ABC):
-    """Takes in updates one at a time and says which step the global model takes."""
-
-    @abstractmethod
-    def add(self, update: Vector, examples: float, loss: float, staleness: int = 0) -> None:
-        """Take in an accepted update.
-
-        Args:
-            update: float64[size], what the client sends less what it was sent.
-            examples: on how many it trained.
-            loss: its mean training loss.
-            staleness: rounds that the global model has moved on since it was sent.
-        """
-
-    @abstractmethod
-    def finish(self) -> tuple[Vector, Vector]:
-        """The step float64[size] of the global model, and each update's share float64[n] (sum 1).
-
-        Without updates, or if all weigh 0, the step is 0.
-        """
+from fedsim.learning.aggregate.base import Rule, Vector
 
 
 class WeightedMean(Rule):

@@ -7,14 +7,18 @@ the floor(trim x n) largest and smallest values are left out and the rest averag
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 
-from fedsim.learning.aggregate.mean import Rule, Vector
+from fedsim.learning.aggregate.base import Aggregation, Rule, Vector
+from fedsim.options import kind, option
 
 _BLOCK = 1 << 16
 
 
-class TrimmedMean(Rule):
+class Trimmed(Rule):
     """Memory grows with the number of updates; shares are 1 / n, as no update weighs more.
 
     Args:
@@ -41,3 +45,14 @@ class TrimmedMean(Rule):
             block = np.sort(np.stack([u[start : start + _BLOCK] for u in self.updates]), axis=0)
             step[start : start + _BLOCK] = block[cut : count - cut].mean(axis=0)
         return step, np.full(count, 1.0 / count)
+
+
+@dataclass(frozen=True)
+class TrimmedMean(Aggregation):
+    """The coordinate-wise trimmed mean."""
+
+    trim: float = option(0.1, "share left out at each end", ge=0, lt=0.5)
+    kind: Literal["trimmed-mean"] = kind("trimmed-mean")
+
+    def rule(self, size: int, staleness_exponent: float) -> Rule:
+        return Trimmed(size, self.trim)

@@ -12,13 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fedsim.tasks.base import Outcome
+from fedsim.tasks.determinism import tensor
+from fedsim.tasks.wav2vec2.batch import Batch
+
 
 @dataclass
-class Outcome:
+class Contrast:
     """What the objective gives for a batch.
 
     Attributes:
@@ -38,6 +43,16 @@ class Outcome:
     def loss(self, diversity_weight: float) -> Tensor:
         """The scalar that is minimised: mean contrastive loss + weight x diversity loss."""
         return self.contrastive / max(1, self.count) + diversity_weight * self.diversity
+
+    def outcome(self, diversity_weight: float) -> Outcome:
+        """The same as a task gives it."""
+        sums = {
+            "loss": float(self.contrastive.detach()),
+            "count": self.count,
+            "correct": self.correct,
+            "codes": np.asarray(self.codes.cpu().numpy(), np.float64),
+        }
+        return Outcome(self.loss(diversity_weight), sums)
 
 
 def contrastive(
@@ -105,6 +120,20 @@ def perplexity(probabilities: Tensor) -> Tensor:
     return torch.exp(-torch.xlogy(probabilities, probabilities).sum(dim=-1)).sum()
 
 
+def of_batch(model: Any, batch: Batch, temperature: float) -> Contrast:
+    """The objective of a batch, on the device that the model is on."""
+    device = next(model.parameters()).device
+    valid = None if batch.valid_samples is None else tensor(batch.valid_samples, device)
+    return evaluate_objective(
+        model,
+        tensor(batch.waves, device),
+        valid,
+        tensor(batch.masked, device),
+        tensor(batch.negatives, device),
+        temperature,
+    )
+
+
 def evaluate_objective(
     model: Any,
     waves: Tensor,
@@ -112,7 +141,7 @@ def evaluate_objective(
     masked: Tensor,
     negatives: Tensor,
     temperature: float,
-) -> Outcome:
+) -> Contrast:
     """Run the model on a batch and compute the objective; dropout and sampling follow ``model.training``.
 
     Args:
@@ -120,7 +149,7 @@ def evaluate_objective(
         waves: float[batch, samples], normalised, padded with zeros.
         valid_samples: int64[batch], or None if nothing is padded.
         masked: bool[batch, frames].
-        negatives: int64[N, K], from :func:`fedsim.learning.masks.negatives`.
+        negatives: int64[N, K], from :func:`fedsim.tasks.speech.masks.negatives`.
         temperature: of the Gumbel softmax.
     """
     attention = None
@@ -134,4 +163,4 @@ def evaluate_objective(
     losses, right = contrastive(predicted, targets, negatives, model.config.contrastive_logits_temperature)
     entries = model.quantizer.num_groups * model.quantizer.num_vars
     codes = functional.one_hot(best, model.quantizer.num_vars).sum(dim=0).double()
-    return Outcome(losses.sum(), (entries - spread) / entries, int(right.sum()), len(losses), codes.detach())
+    return Contrast(losses.sum(), (entries - spread) / entries, int(right.sum()), len(losses), codes.detach())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fedsim.errors import CorpusError
 from fedsim.learning import LearnerSpec, partition, quality
-from fedsim.learning.corpus.store import Corpus
+from fedsim.tasks.speech.corpus.store import Corpus
 
 
 def made_up(speakers: int, each: int = 12, clients: bool = False) -> Corpus:

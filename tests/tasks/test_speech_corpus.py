@@ -13,8 +13,8 @@ import pytest
 from fedsim import paths
 from fedsim.errors import CorpusError, ScenarioError
 from fedsim.learning import CorpusSpec, corpus
-from fedsim.learning.corpus import espeak, italian, store
-from fedsim.learning.corpus.voices import VARIANTS, speaker
+from fedsim.tasks.speech.corpus import espeak, italian, store
+from fedsim.tasks.speech.corpus.voices import VARIANTS, speaker
 
 SPEC = CorpusSpec(speakers=4, minutes=0.2)
 

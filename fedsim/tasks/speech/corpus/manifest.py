@@ -12,23 +12,23 @@ from pathlib import Path
 
 from fedsim import files
 from fedsim.errors import CorpusError
-from fedsim.learning.corpus import listing, store
-from fedsim.learning.spec import CorpusSpec
+from fedsim.tasks.speech.corpus import listing, store
+from fedsim.tasks.speech.corpus.options import Listed
 
 REQUIRED = ("path", "speaker", "text")
 
 
-def load(spec: CorpusSpec) -> store.Corpus:
+def load(spec: Listed) -> store.Corpus:
     """The corpus that the manifest ``spec.path`` lists.
 
     Raises:
         CorpusError: naming file and line, if the manifest cannot be used or nothing is left of it.
     """
-    file = Path(spec.path or "")
+    file = Path(spec.path)
     return listing.build(read(file, spec), spec, file)
 
 
-def read(file: Path, spec: CorpusSpec) -> list[listing.Recording]:
+def read(file: Path, spec: Listed) -> list[listing.Recording]:
     """The recordings that a manifest lists, in order; see :func:`load`."""
     recordings = []
     text = files.lines(file, CorpusError, listing.MOST_BYTES)
@@ -54,7 +54,7 @@ def read(file: Path, spec: CorpusSpec) -> list[listing.Recording]:
     return recordings
 
 
-def _recording(row: dict[str, str], file: Path, line: int, spec: CorpusSpec) -> listing.Recording | None:
+def _recording(row: dict[str, str], file: Path, line: int, spec: Listed) -> listing.Recording | None:
     cells = {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
     where = f"line {line}"
     if None in row or any(value is None for value in row.values()):

@@ -1,7 +1,7 @@
 """Speaks the embedded corpus: a worker process of its own, the only code that touches espeak-ng.
 
 espeak-ng is GPL-3. It comes from the ``espeakng-loader`` wheel, is loaded here at run time through
-ctypes, and nowhere else; this module runs as ``python -m fedsim.learning.corpus.synth`` and ends
+ctypes, and nowhere else; this module runs as ``python -m fedsim.tasks.speech.corpus.synth`` and ends
 when its work is done, so the library never lives in fedsim's own process.
 
 Its output depends on everything it has said before, unless every speaker starts from libc's
@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import children, rng
-from fedsim.learning.corpus import italian
-from fedsim.learning.corpus.voices import Speaker, speaker
+from fedsim.tasks.speech.corpus import italian
+from fedsim.tasks.speech.corpus.voices import Speaker, speaker
 
 SAMPLE_RATE_HZ = 16_000
 _SYNCHRONOUS, _UTF8 = 2, 1

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from fedsim import files
 from fedsim.errors import CorpusError
-from fedsim.learning.corpus import listing, store
-from fedsim.learning.spec import CorpusSpec
+from fedsim.tasks.speech.corpus import listing, store
+from fedsim.tasks.speech.corpus.options import Listed
 
 REQUIRED = ("client_id", "path", "sentence")
 _LONGEST_FIELD = 1_000_000
 
 
-def load(spec: CorpusSpec) -> store.Corpus:
+def load(spec: Listed) -> store.Corpus:
     """The corpus in the folder ``spec.path``, or in its sub-folder of the language.
 
     Raises:
@@ -30,13 +30,13 @@ def load(spec: CorpusSpec) -> store.Corpus:
     return listing.build(read(folder, spec.outside), spec, folder)
 
 
-def folder_of(spec: CorpusSpec) -> Path:
+def folder_of(spec: Listed) -> Path:
     """The folder that holds the clips: ``spec.path``, or its sub-folder of the language.
 
     Raises:
         CorpusError: if neither is a Common Voice folder.
     """
-    root = Path(spec.path or "")
+    root = Path(spec.path)
     folders = [root, *([root / spec.language] if spec.language is not None else [])]
     found = next((folder for folder in folders if (folder / "clips").is_dir()), None)
     if found is None:

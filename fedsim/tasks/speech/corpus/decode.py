@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.learning.corpus.store import SAMPLE_RATE_HZ
+from fedsim.tasks.speech.corpus.store import SAMPLE_RATE_HZ
 
 SHORTEST_S = 0.3
 LONGEST_S = 3600.0

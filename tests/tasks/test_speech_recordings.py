@@ -13,7 +13,7 @@ import soundfile
 
 from fedsim.errors import CorpusError, ScenarioError
 from fedsim.learning import CorpusSpec, corpus
-from fedsim.learning.corpus import common_voice, decode, listing
+from fedsim.tasks.speech.corpus import common_voice, decode, listing
 
 Row = Sequence[str]
 

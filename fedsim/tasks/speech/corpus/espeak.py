@@ -19,8 +19,8 @@ from typing import Any
 
 from fedsim import paths
 from fedsim.errors import CorpusError
-from fedsim.learning.corpus import store
-from fedsim.learning.spec import DEFAULT_MINUTES, CorpusSpec
+from fedsim.tasks.speech.corpus import store
+from fedsim.tasks.speech.corpus.options import DEFAULT_MINUTES, Espeak
 
 GENERATOR_VERSION = 1
 _TIMEOUT_S = 3600
@@ -33,7 +33,7 @@ def split_of(number: int, speakers: int) -> str:
     return {8: "validation", 9: "test"}.get(number % 10, "train")
 
 
-def load(spec: CorpusSpec) -> store.Corpus:
+def load(spec: Espeak) -> store.Corpus:
     """The corpus of ``spec``, from the cache or spoken now (a thousandth of its length).
 
     Raises:
@@ -53,11 +53,11 @@ def load(spec: CorpusSpec) -> store.Corpus:
 
 
 def _make(folder: Path, job: dict[str, Any]) -> None:
-    root = str(Path(__file__).resolve().parents[3])
+    root = str(Path(__file__).resolve().parents[4])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "fedsim.learning.corpus.synth"],
+            [sys.executable, "-m", "fedsim.tasks.speech.corpus.synth"],
             input=json.dumps({**job, "out": str(folder), "parent": os.getpid()}),
             env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
             capture_output=True,

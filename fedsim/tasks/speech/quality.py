@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.learning.corpus.store import SAMPLE_RATE_HZ
+from fedsim.tasks.speech.corpus.store import SAMPLE_RATE_HZ
 
 KINDS = ("clean", "noise", "clipping", "band-limit")
 NOISE_SNR_DB = 0.0

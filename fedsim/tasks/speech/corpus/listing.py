@@ -16,9 +16,9 @@ from pathlib import Path
 
 from fedsim import paths
 from fedsim.errors import CorpusError
-from fedsim.learning.corpus import store
-from fedsim.learning.corpus.decode import decode_all
-from fedsim.learning.spec import CorpusSpec
+from fedsim.tasks.speech.corpus import store
+from fedsim.tasks.speech.corpus.decode import decode_all
+from fedsim.tasks.speech.corpus.options import Listed
 
 DECODER_VERSION = 1
 HELD_OUT_SHARE = 0.1
@@ -91,7 +91,7 @@ def hold_out(recordings: list[Recording], seed: int, source: Path | None = None)
     return [r if r.split else replace(r, split=split[r.speaker]) for r in recordings]
 
 
-def build(recordings: list[Recording], spec: CorpusSpec, source: Path) -> store.Corpus:
+def build(recordings: list[Recording], spec: Listed, source: Path) -> store.Corpus:
     """Decode a list of recordings into the cache, or open it there.
 
     With ``spec.minutes``, recordings are taken in an order drawn by hash until the training split
@@ -115,7 +115,7 @@ def build(recordings: list[Recording], spec: CorpusSpec, source: Path) -> store.
         except OSError:
             fields.append("missing")
         digest.update("\x1f".join(fields).encode("utf-8", "replace") + b"\x1e")
-    place = paths.cache_dir() / "corpora" / f"{spec.kind}-{digest.hexdigest()}"
+    place = paths.cache_dir() / "corpora" / f"{spec.name}-{digest.hexdigest()}"
     return store.cached(place, lambda folder: _decode(folder, listed, spec.minutes, source))
 
 

@@ -21,14 +21,16 @@ from torch import nn
 
 from fedsim import files, rng
 from fedsim.errors import CorpusError
-from fedsim.learning import batches, checkpoint, corpus, masks, model
-from fedsim.learning.accumulator import Metrics
-from fedsim.learning.corpus import SAMPLE_RATE_HZ, Corpus
-from fedsim.learning.spec import CorpusSpec, FinetuneSpec
-from fedsim.learning.transcripts import BLANK, Vocabulary, frames_needed, normalise
+from fedsim.tasks.base import Metrics
+from fedsim.tasks.ctc.finetuning import Finetuning
+from fedsim.tasks.ctc.recogniser import Recogniser
+from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, frames_needed, normalise
+from fedsim.tasks.determinism import one_thread, seeded, tensor
+from fedsim.tasks.speech import batches, masks
+from fedsim.tasks.speech.corpus.store import SAMPLE_RATE_HZ, Corpus
+from fedsim.tasks.speech.models import frames as frames_of
 
 _CLIP_NORM = 5.0
-_HEAD_DROPOUT = 0.1
 _BUCKET = 8
 
 
@@ -62,72 +64,11 @@ class Recognition:
         files.write_text(file, f"[\n{lines}\n]\n")
 
 
-class _Recogniser(nn.Module):
-    """A pretrained encoder and three linear layers that end in characters.
-
-    The two hidden ones are normalised: without that, a small model with few transcripts stays for
-    hundreds of steps where it says nothing but blanks (measured on the embedded corpus).
-    """
-
-    def __init__(self, encoder: Any, width: int, characters: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = nn.Sequential(
-            nn.Linear(encoder.config.hidden_size, width),
-            nn.LayerNorm(width),
-            nn.LeakyReLU(),
-            nn.Dropout(_HEAD_DROPOUT),
-            nn.Linear(width, width),
-            nn.LayerNorm(width),
-            nn.LeakyReLU(),
-            nn.Dropout(_HEAD_DROPOUT),
-            nn.Linear(width, characters),
-        )
-
-    def forward(
-        self, waves: torch.Tensor, attention: torch.Tensor | None, masked: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Log-probabilities, float[batch, frames, characters]."""
-        out = self.encoder(waves, attention_mask=attention, mask_time_indices=masked)
-        return torch.log_softmax(self.head(out.last_hidden_state).float(), dim=-1)
-
-
-def finetune(
-    weights: NDArray[np.float32] | Path,
-    preset: str,
-    spec: FinetuneSpec,
-    speech: Corpus | CorpusSpec,
-    seed: int,
-    device: str = "cpu",
-) -> Recognition:
-    """Fine-tune from a flat vector of parameters or a checkpoint of a run; see :func:`recognise`.
-
-    Raises:
-        RunError: if the checkpoint cannot be read.
-        CorpusError: if there is no transcribed speech to train or test on.
-    """
-    if isinstance(weights, Path):
-        net = model.build_model(preset, seed)
-        kinds = {f"model.{name}": checkpoint.Kind(tuple(p.shape)) for name, p in net.named_parameters()}
-        named = checkpoint.read(weights, kinds).group("model")
-        weights = np.concatenate([named[name].reshape(-1) for name, _ in net.named_parameters()])
-    held = speech if isinstance(speech, Corpus) else corpus.load(speech)
-    return recognise(np.asarray(weights, np.float32), preset, spec, held, seed, device)
-
-
-def recognise(
-    weights: NDArray[np.float32],
-    preset: str,
-    spec: FinetuneSpec,
-    speech: Corpus,
-    seed: int,
-    device: str = "cpu",
-) -> Recognition:
-    """Fine-tune a model and test it.
+def recognise(encoder: Any, spec: Finetuning, speech: Corpus, seed: int, device: str = "cpu") -> Recognition:
+    """Fine-tune a pretrained encoder and test it.
 
     Args:
-        weights: float32[parameters] of the pretraining model.
-        preset: its preset.
+        encoder: a ``Wav2Vec2Model`` of transformers; it is changed.
         spec: how to fine-tune.
         speech: with transcripts, and a training and a test split.
         seed: of the run.
@@ -140,18 +81,15 @@ def recognise(
     test = _take(speech, "test", texts, spec.test_minutes, np.inf)
     train = _take(speech, "train", texts, spec.minutes, spec.longest_seconds)
     vocabulary = Vocabulary.of(texts[u] for u in train)
-    config = model.configuration(preset)
     train = [
         u
         for u in train
-        if frames_needed(vocabulary.encode(texts[u])) <= model.frames(config, int(speech.samples[u]))
+        if frames_needed(vocabulary.encode(texts[u])) <= frames_of(encoder.config, int(speech.samples[u]))
     ]
     if not train:
         raise CorpusError("the corpus has no transcribed training speech for fine-tuning", key="downstream")
-    with model.one_thread(), model.seeded(rng.key(seed, "finetune"), device):
-        pretrained = model.build_model(preset, seed)
-        model.load(pretrained, weights)
-        net = _Recogniser(pretrained.wav2vec2, spec.head_size, len(vocabulary)).to(device)
+    with one_thread(), seeded(rng.key(seed, "finetune"), device):
+        net = Recogniser(encoder, spec.head_size, len(vocabulary)).to(device)
         loss = _train(net, np.array(train), speech, texts, vocabulary, spec, seed, device)
         heard = list(_recognise(net, test, speech, vocabulary, device))
     pairs = [(texts[u], said) for u, said in heard]
@@ -182,9 +120,10 @@ def _take(speech: Corpus, split: str, texts: list[str], minutes: float, longest_
     return taken
 
 
-def _padded(
+def padded(
     speech: Corpus, chosen: list[int], device: str
 ) -> tuple[torch.Tensor, torch.Tensor | None, NDArray[np.int64]]:
+    """Whole utterances: waveforms float[batch, samples], where there is speech (None: all), lengths."""
     lengths = speech.samples[chosen]
     width = batches.grain(float(lengths.max()) / SAMPLE_RATE_HZ)
     waves = np.zeros((len(chosen), width), np.float32)
@@ -192,8 +131,8 @@ def _padded(
         waves[row, : lengths[row]] = batches.normalise(speech.waveform(utterance))
     attention = None
     if bool((lengths < width).any()):
-        attention = model.tensor(np.arange(width)[None, :] < lengths[:, None], device)
-    return model.tensor(waves, device), attention, lengths
+        attention = tensor(np.arange(width)[None, :] < lengths[:, None], device)
+    return tensor(waves, device), attention, lengths
 
 
 def _climb(step: int, steps: int) -> float:
@@ -203,12 +142,12 @@ def _climb(step: int, steps: int) -> float:
 
 
 def _train(
-    net: _Recogniser,
+    net: Recogniser,
     train: NDArray[np.int64],
     speech: Corpus,
     texts: list[str],
     vocabulary: Vocabulary,
-    spec: FinetuneSpec,
+    spec: Finetuning,
     seed: int,
     device: str,
 ) -> float:
@@ -226,13 +165,13 @@ def _train(
     for step, chosen in zip(
         range(spec.steps), _endless(train, speech.samples, spec.batch_size, draw), strict=False
     ):
-        waves, attention, lengths = _padded(speech, chosen, device)
-        frames = np.array([model.frames(config, int(n)) for n in lengths])
-        width = model.frames(config, waves.shape[1])
+        waves, attention, lengths = padded(speech, chosen, device)
+        frames = np.array([frames_of(config, int(n)) for n in lengths])
+        width = frames_of(config, waves.shape[1])
         hidden = np.zeros((len(chosen), width), bool)
         if spec.mask_probability > 0:
             hidden = masks.spans(frames, width, spec.mask_probability, config.mask_time_length, draw)
-        masked = model.tensor(hidden, device)  # without one, transformers draws masks from global state
+        masked = tensor(hidden, device)  # without one, transformers draws masks from global state
         labels = [vocabulary.encode(texts[u]) for u in chosen]
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * _climb(step, spec.steps)
@@ -271,15 +210,15 @@ def _endless(
 
 
 def _recognise(
-    net: _Recogniser, test: list[int], speech: Corpus, vocabulary: Vocabulary, device: str
+    net: Recogniser, test: list[int], speech: Corpus, vocabulary: Vocabulary, device: str
 ) -> Iterator[tuple[int, str]]:
     net.eval()
     ordered = sorted(test, key=lambda u: (-int(speech.samples[u]), u))
     for start in range(0, len(ordered), batches.EVALUATION_BATCH):
         chosen = ordered[start : start + batches.EVALUATION_BATCH]
         with torch.no_grad():
-            waves, attention, lengths = _padded(speech, chosen, device)
+            waves, attention, lengths = padded(speech, chosen, device)
             best = net(waves, attention, None).argmax(dim=-1).cpu().numpy()
         for row, utterance in enumerate(chosen):
-            count = model.frames(net.encoder.config, int(lengths[row]))
+            count = frames_of(net.encoder.config, int(lengths[row]))
             yield utterance, vocabulary.decode(best[row, :count].tolist())

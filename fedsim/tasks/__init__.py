@@ -1,0 +1,14 @@
+"""Tasks: what is learned. One package a task; :mod:`fedsim.tasks.base` says what a task is.
+
+Importing this package imports neither torch nor transformers; a task's methods do, when they are called.
+"""
+
+from __future__ import annotations
+
+from fedsim.tasks.base import Data, Metric, Outcome, Size, Task
+from fedsim.tasks.ctc import Ctc
+from fedsim.tasks.wav2vec2 import Wav2Vec2
+
+TASKS = (Wav2Vec2, Ctc)
+
+__all__ = ["TASKS", "Ctc", "Data", "Metric", "Outcome", "Size", "Task", "Wav2Vec2"]

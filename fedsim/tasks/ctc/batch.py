@@ -1,0 +1,139 @@
+"""A batch of the recognition task: waveforms and what is said in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fedsim.tasks.base import Outcome
+from fedsim.tasks.ctc.finetune import padded
+from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, frames_needed, normalise
+from fedsim.tasks.determinism import tensor
+from fedsim.tasks.speech import masks
+from fedsim.tasks.speech.corpus import Corpus, load
+from fedsim.tasks.speech.corpus.store import SAMPLE_RATE_HZ
+from fedsim.tasks.speech.data import SpeechData
+from fedsim.tasks.speech.models import configuration, frames
+
+if TYPE_CHECKING:
+    from fedsim.tasks.ctc.task import Ctc
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Transcribed utterances.
+
+    Attributes:
+        waves: float32[batch, samples], normalised and padded.
+        attention: bool[batch, samples], where there is speech; None if nothing is padded.
+        masked: bool[batch, frames], what is hidden in training; None in evaluation.
+        frames: int64[batch], frames of each utterance.
+        labels: the numbers of the characters of each.
+        texts: the same as text.
+        vocabulary: what the numbers mean.
+    """
+
+    waves: torch.Tensor
+    attention: torch.Tensor | None
+    masked: NDArray[np.bool_] | None
+    frames: NDArray[np.int64]
+    labels: list[list[int]]
+    texts: list[str]
+    vocabulary: Vocabulary
+
+
+@lru_cache(maxsize=2)
+def vocabulary(corpus: Corpus) -> Vocabulary:
+    """The characters of the training transcripts of a corpus."""
+    speech = load(corpus)
+    return Vocabulary.of(normalise(speech.text[u]) for u in speech.of_split("train").tolist())
+
+
+def make(
+    task: Ctc, data: SpeechData, utterances: NDArray[np.int64], draw: np.random.Generator, training: bool
+) -> Batch | None:
+    """Those of the utterances that are transcribed and, in training, neither too long nor too hurried."""
+    config, letters, speech = configuration(task.model), vocabulary(task.corpus), data.corpus
+    chosen, labels, texts = [], [], []
+    for utterance in utterances.tolist():
+        text = normalise(speech.text[utterance])
+        numbers, samples = letters.encode(text), int(speech.samples[utterance])
+        fits = samples <= task.crop_seconds * SAMPLE_RATE_HZ
+        if text and frames_needed(numbers) <= frames(config, samples) and (fits or not training):
+            chosen.append(utterance)
+            labels.append(numbers)
+            texts.append(text)
+    if not chosen:
+        return None
+    waves, attention, lengths = padded(speech, chosen, "cpu")
+    count = np.array([frames(config, int(n)) for n in lengths], np.int64)
+    masked = None
+    if training:
+        width = frames(config, waves.shape[1])
+        masked = np.zeros((len(chosen), width), bool)
+        if task.mask_probability > 0:
+            masked = masks.spans(count, width, task.mask_probability, config.mask_time_length, draw)
+    return Batch(waves, attention, masked, count, labels, texts, letters)
+
+
+def loss(model: Any, batch: Batch, evaluating: bool) -> Outcome:
+    """The CTC loss; when evaluating, also the errors of greedy decoding."""
+    device = next(model.parameters()).device
+    attention = None if batch.attention is None else batch.attention.to(device)
+    masked = None if batch.masked is None else tensor(batch.masked, device)
+    likely = model(batch.waves.to(device), attention, masked)
+    each = nn.functional.ctc_loss(
+        likely.transpose(0, 1),
+        torch.tensor([n for row in batch.labels for n in row], device=device),
+        torch.tensor(batch.frames.tolist()),
+        torch.tensor([len(row) for row in batch.labels]),
+        blank=BLANK,
+        reduction="none",
+        zero_infinity=True,
+    ) / torch.tensor([max(1, len(row)) for row in batch.labels], device=device)
+    sums: dict[str, Any] = {"loss": float(each.detach().sum()), "count": len(batch.labels)}
+    if evaluating:
+        sums |= _errors(batch, likely.argmax(dim=-1).cpu().numpy())
+    return Outcome(each.mean(), sums)
+
+
+def _errors(batch: Batch, best: NDArray[np.int64]) -> dict[str, float]:
+    import jiwer
+
+    heard = [
+        batch.vocabulary.decode(row[:count].tolist())
+        for row, count in zip(best, batch.frames.tolist(), strict=True)
+    ]
+    words, letters = jiwer.process_words(batch.texts, heard), jiwer.process_characters(batch.texts, heard)
+    return {
+        "word_errors": float(words.substitutions + words.deletions + words.insertions),
+        "words": float(words.hits + words.substitutions + words.deletions),
+        "errors": float(letters.substitutions + letters.deletions + letters.insertions),
+        "characters": float(letters.hits + letters.substitutions + letters.deletions),
+    }
+
+
+def fake(config: Any, batch: int, samples: int) -> dict[str, torch.Tensor]:
+    """Tensors of a batch's shapes, with a sentence of 80 characters for each waveform."""
+    from fedsim.tasks.ctc.task import FAKE_CHARACTERS
+
+    return {
+        "waves": torch.empty(batch, samples),
+        "masked": torch.empty(batch, frames(config, samples), dtype=torch.bool),
+        "text": torch.empty(batch, FAKE_CHARACTERS, dtype=torch.int64),
+    }
+
+
+def fake_loss(model: Any, waves: torch.Tensor, masked: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """The CTC loss of such a batch."""
+    likely = model(waves, None, masked).transpose(0, 1)
+    batch, count = masked.shape
+    ctc_loss: Any = nn.functional.ctc_loss
+    loss: torch.Tensor = ctc_loss(likely, text, [count] * batch, [text.shape[1]] * batch, reduction="sum")
+    return loss

@@ -1,0 +1,81 @@
+"""From utterances to padded waveforms: crops, normalisation, held-out batches, all from given streams.
+
+Lengths are rounded up to half a second. On a CPU every new shape costs the convolution library a
+new primitive, in time and in memory that it never gives back; a handful of shapes does not.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim import rng
+from fedsim.tasks.speech.corpus.store import SAMPLE_RATE_HZ, Corpus
+from fedsim.tasks.speech.quality import degrade
+
+GRAIN_SAMPLES = SAMPLE_RATE_HZ // 2
+EVALUATION_BATCH = 8
+
+
+def grain(seconds: float) -> int:
+    """Samples of ``seconds`` rounded up to half a second."""
+    return max(1, math.ceil(seconds * SAMPLE_RATE_HZ / GRAIN_SAMPLES - 1e-9)) * GRAIN_SAMPLES
+
+
+def normalise(wave: NDArray[Any]) -> NDArray[np.float32]:
+    """Mean 0 and variance 1; silence stays 0."""
+    centred = wave.astype(np.float32)
+    centred -= centred.mean(dtype=np.float64)
+    return np.asarray(centred / np.float32(np.sqrt(np.mean(centred**2, dtype=np.float64)) + 1e-3), np.float32)
+
+
+def waveforms(
+    corpus: Corpus,
+    utterances: NDArray[np.int64],
+    crop_samples: int,
+    draw: np.random.Generator,
+    kinds: NDArray[np.int64] | None = None,
+    random_crop: bool = True,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Cut, normalise and pad some utterances.
+
+    Args:
+        corpus: the speech.
+        utterances: int64[batch].
+        crop_samples: longest piece, a multiple of half a second.
+        draw: for the places of the crops, and faults.
+        kinds: int64[utterances of the corpus], the recording quality of each; None: as recorded.
+        random_crop: cut a long utterance at a random place, or else at its beginning.
+
+    Returns:
+        float32[batch, samples], each with mean 0 and variance 1, zero-padded; int64[batch], their lengths.
+    """
+    lengths = np.minimum(corpus.samples[utterances], crop_samples)
+    width = grain(float(lengths.max()) / SAMPLE_RATE_HZ)
+    waves = np.zeros((len(utterances), width), np.float32)
+    for row, utterance in enumerate(utterances.tolist()):
+        wave, length = corpus.waveform(utterance), int(lengths[row])
+        start = int(draw.integers(len(wave) - length + 1)) if random_crop else 0
+        piece = wave[start : start + length].astype(np.float32)
+        if kinds is not None and kinds[utterance]:
+            piece = degrade(piece, int(kinds[utterance]), draw)
+        waves[row, :length] = normalise(piece)
+    return waves, lengths
+
+
+def held_out(
+    corpus: Corpus, split: str, evaluation_seconds: float, crop_seconds: float
+) -> list[NDArray[np.int64]]:
+    """The utterances of each evaluation batch of a held-out split, the same in every run.
+
+    Utterances are taken in a fixed random order until ``evaluation_seconds`` are reached, and
+    batched by length so that little is padded.
+    """
+    turn = rng.generator(0, "evaluation", split).permutation(corpus.of_split(split))
+    lengths = np.minimum(corpus.samples[turn], grain(crop_seconds))
+    enough = int(np.searchsorted(np.cumsum(lengths), evaluation_seconds * SAMPLE_RATE_HZ)) + 1
+    kept = turn[:enough][np.argsort(-lengths[:enough], kind="stable")]
+    return [kept[start : start + EVALUATION_BATCH] for start in range(0, len(kept), EVALUATION_BATCH)]

@@ -1,0 +1,39 @@
+"""What a corpus is made of, as plain data: equal for equal speech, wherever it lies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from fedsim import checks
+from fedsim.tasks.speech.corpus import common_voice, manifest
+from fedsim.tasks.speech.corpus.options import Corpus, Listed, Manifest
+
+
+def content(corpus: Corpus) -> Any:
+    """The options, and of recordings the list of them with sizes and times instead of its path.
+
+    Raises:
+        CorpusError: the list cannot be read.
+    """
+    said = checks.dump(corpus)
+    if not isinstance(corpus, Listed):
+        return said
+    if isinstance(corpus, Manifest):
+        recordings = manifest.read(Path(corpus.path), corpus)
+    else:
+        recordings = common_voice.read(common_voice.folder_of(corpus), corpus.outside)
+    rows = []
+    for recording in recordings:
+        try:
+            status = recording.file.stat()
+            at: tuple[int, int] | None = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            at = None
+        rows.append(
+            [recording.name, recording.speaker, recording.text, recording.split, recording.client, at]
+        )
+    text = json.dumps(rows, ensure_ascii=False)
+    return [{**said, "path": None}, hashlib.blake2b(text.encode("utf-8"), digest_size=20).hexdigest()]

@@ -1,0 +1,64 @@
+"""A batch of the contrastive task: waveforms, what is masked of them, and the distractors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedsim.tasks.speech import batches, masks
+from fedsim.tasks.speech.data import SpeechData
+from fedsim.tasks.speech.models import configuration, frames
+
+if TYPE_CHECKING:
+    from fedsim.tasks.wav2vec2.task import Wav2Vec2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A padded batch.
+
+    Attributes:
+        waves: float32[batch, samples], each utterance with mean 0 and variance 1, zero-padded.
+        valid_samples: int64[batch], or None if no utterance is padded.
+        masked: bool[batch, frames].
+        negatives: int64[masked frames, distractors].
+    """
+
+    waves: NDArray[np.float32]
+    valid_samples: NDArray[np.int64] | None
+    masked: NDArray[np.bool_]
+    negatives: NDArray[np.int64]
+
+
+def make(
+    task: Wav2Vec2,
+    data: SpeechData,
+    utterances: NDArray[np.int64],
+    draw: np.random.Generator,
+    training: bool,
+) -> Batch:
+    """Cut, pad and mask some utterances; in training at random places and as their parts are recorded."""
+    config = configuration(task.model)
+    waves, lengths = batches.waveforms(
+        data.corpus,
+        utterances,
+        batches.grain(task.crop_seconds),
+        draw,
+        data.quality if training else None,
+        random_crop=training,
+    )
+    width = waves.shape[1]
+    valid = np.array([frames(config, int(length)) for length in lengths], dtype=np.int64)
+    probability = float(_choose(task.mask_probability, config.mask_time_prob))
+    span = int(_choose(task.mask_span_frames, config.mask_time_length))
+    masked = masks.spans(valid, frames(config, width), probability, span, draw)
+    count = int(_choose(task.negatives, config.num_negatives))
+    negatives = masks.negatives(masked, count, draw)
+    return Batch(waves, None if bool((lengths == width).all()) else lengths, masked, negatives)
+
+
+def _choose(value: Any, default: Any) -> Any:
+    return default if value is None else value
