@@ -172,10 +172,11 @@ def trace(model: str | Path, out: str | Path, *, name: str | None = None, worker
         TraceError: there is no such model, or it cannot be traced.
         FedsimError: the folder cannot be written to.
     """
+    from fedsim.tasks.speech.models import presets
     from fedsim.tracing import configs
     from fedsim.tracing import trace as tracing
 
-    known = str(model) in configs.presets()
+    known = str(model) in presets()
     called = name or (str(model) if known else Path(model).stem)
     config = configs.preset(str(model)) if known else configs.read(Path(model))
     tracing.check_writable(Path(out), called)
