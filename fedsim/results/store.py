@@ -91,6 +91,8 @@ def _opened(directory: Path) -> Iterator[sqlite3.Connection]:
     if journal.exists():
         raise RunError("does not belong here; remove it", file=journal)
     where = f"{path.resolve().as_uri()}?mode=ro"
+    if not (os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()):
+        where += "&immutable=1"  # where SQLite cannot put its shared memory; and nobody is writing
     with _sound(path), closing(sqlite3.connect(where, uri=True, isolation_level=None)) as db:
         _hold_to_schema(db)
         yield db
