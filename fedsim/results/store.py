@@ -78,7 +78,7 @@ def _words(db: sqlite3.Connection) -> list[str]:
     """The words, by their codes."""
     found = db.execute("SELECT code, crc, word FROM words ORDER BY code").fetchall()
     for place, (code, crc, word) in enumerate(found):
-        if code != place or crc != _check(code, word.encode("utf-8")):
+        if code != place or crc != _check(code, str(word).encode("utf-8")):
             raise ValueError("a word is not as it was written")
     return [word for *_, word in found]
 
