@@ -185,7 +185,8 @@ class Store:
     def _begin(self, fresh: bool) -> None:
         if not fresh:
             _hold_to_schema(self._db)
-        self._db.execute("PRAGMA journal_mode = WAL")
+        if self._db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise OSError(errno.ENOTSUP, "this file system has no shared memory for SQLite's log")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         if fresh:
