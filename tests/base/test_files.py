@@ -79,7 +79,7 @@ def test_a_files_hash_is_that_of_its_bytes(tmp_path):
 
 def test_a_directory_has_one_holder_who_is_named(tmp_path):
     held = locks.Lock(tmp_path / "lock", tmp_path)
-    with pytest.raises(RunError, match=rf"written by another process \({os.getpid()}: fedsim .*wait for"):
+    with pytest.raises(RunError, match=rf"written by another process \({os.getpid()}: fedsim.*wait for"):
         locks.Lock(tmp_path / "lock", tmp_path)
     held.close()
     assert list(tmp_path.iterdir()) == []
