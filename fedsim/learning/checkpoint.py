@@ -76,12 +76,15 @@ def save(folder: Path, rounds_done: int, tensors: Mapping[str, NDArray[np.generi
 
     folder.mkdir(parents=True, exist_ok=True)
     place = path(folder, rounds_done)
+    for left in folder.glob(".tmp*"):  # by safetensors, when a crash stopped it
+        left.unlink(missing_ok=True)
     whole = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
     try:
         with files.replacing(place) as work:
             save_file(whole, work, {"format": FORMAT, "rounds_done": str(rounds_done), **metadata})
             with work.open("rb+") as file:
                 _put_in_order(file)
+            work.chmod(0o644)  # safetensors lets nobody else read it
     except SafetensorError as fault:  # in whose words the system's own are the last
         raise OSError(str(fault)) from None
     return place

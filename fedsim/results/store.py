@@ -78,7 +78,7 @@ def _words(db: sqlite3.Connection) -> list[str]:
     """The words, by their codes."""
     found = db.execute("SELECT code, crc, word FROM words ORDER BY code").fetchall()
     for place, (code, crc, word) in enumerate(found):
-        if code != place or crc != _check(code, word.encode("utf-8")):
+        if code != place or crc != _check(code, str(word).encode("utf-8")):
             raise ValueError("a word is not as it was written")
     return [word for *_, word in found]
 
@@ -91,6 +91,8 @@ def _opened(directory: Path) -> Iterator[sqlite3.Connection]:
     if journal.exists():
         raise RunError("does not belong here; remove it", file=journal)
     where = f"{path.resolve().as_uri()}?mode=ro"
+    if not (os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()):
+        where += "&immutable=1"  # where SQLite cannot put its shared memory; and nobody is writing
     with _sound(path), closing(sqlite3.connect(where, uri=True, isolation_level=None)) as db:
         _hold_to_schema(db)
         yield db
@@ -183,7 +185,8 @@ class Store:
     def _begin(self, fresh: bool) -> None:
         if not fresh:
             _hold_to_schema(self._db)
-        self._db.execute("PRAGMA journal_mode = WAL")
+        if self._db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise OSError(errno.ENOTSUP, "this file system has no shared memory for SQLite's log")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         if fresh:

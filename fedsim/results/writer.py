@@ -152,6 +152,8 @@ class RunWriter:
                 self._cut(round_index)
                 files.remove_temporary(self.path)
             except BaseException:
+                with suppress(AttributeError):  # it may not have come so far
+                    self._store.close()
                 self._lock.close()
                 raise
         return self

@@ -129,6 +129,7 @@ def test_directories_that_may_not_be_written(machine, trying, disk):
     machine.run("sweep", "sweep.yaml", "--out", locked.path / "sweep", *SWEEP)
     locked.read_only()
     out = locked.path / "out"
+    machine.run("report", locked.path / "cut", "--out", "seen")
     with trying("read-only directory: sweep, trace, calibrate, report, cache, resume") as seen:
         for said in (
             machine.run("sweep", "sweep.yaml", "--out", out, *SWEEP, code=2),

@@ -1,6 +1,7 @@
 """Rounds of any size: the same rows in the same order while the run goes on and at its end."""
 
 import numpy as np
+import pytest
 
 from fedsim import results
 from fedsim.results import store, tables
@@ -61,7 +62,34 @@ def test_a_piece_is_the_rows_as_packed_numbers(tmp_path, monkeypatch):
     (first, second) = store.read(tmp_path, "convergence", ["metric", "value"])
     assert first.to_pydict() == {"metric": ["loss", "wer"], "value": [0.25, 0.5]}
     assert second.column("metric").dictionary.to_pylist() == ["loss"]
+    assert sum(batch.num_rows for batch in store.read(tmp_path, "convergence", ["value"], (5, 5))) == 3
+    assert list(store.read(tmp_path, "convergence", ["value"], (6, 9))) == []
+    assert list(store.read(tmp_path, "convergence", ["value"], (0, 4))) == []
     held.cut(5)
     assert held.last is None
     held.close()
+    held.close()
+
+
+def test_a_round_that_does_not_fit_leaves_no_word_behind(tmp_path):
+    (tmp_path / "parts").mkdir()
+    held = store.Store(tmp_path)
+
+    def add(index, names):
+        rows = {
+            "rounds": tables.empty("rounds"),
+            "clients": tables.empty("clients"),
+            "convergence": tables.convergence_columns(index, 0.0, [(name, "test", 1.0) for name in names]),
+        }
+        held.add(index, rows)
+
+    add(0, ["loss"])
+    (pages,) = held._db.execute("PRAGMA page_count").fetchone()
+    held._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(OSError, match="database or disk is full"):
+        add(1, [f"metric {number}" for number in range(1000)])
+    held._db.execute("PRAGMA max_page_count = 1000000")
+    add(1, ["wer", "loss"])
+    metrics = [batch["metric"].to_pylist() for batch in store.read(tmp_path, "convergence", ["metric"])]
+    assert metrics == [["loss", "wer", "loss"]]
     held.close()

@@ -310,6 +310,16 @@ def test_an_unfinished_run_can_be_read(tmp_path, monkeypatch):
     assert set(back.frame("clients", rounds=(3, 4))["round"]) == {3, 4}
 
 
+def test_an_interrupted_run_can_be_read_where_nothing_may_be_written(tmp_path, monkeypatch):
+    with start(tmp_path / "run") as run:
+        write_rounds(run, 0, 3)
+    before = sorted((tmp_path / "run" / "parts").iterdir())
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    batches = store.read(tmp_path / "run", "rounds", ["round"])
+    assert [batch.to_pydict() for batch in batches] == [{"round": [0, 1, 2]}]
+    assert sorted((tmp_path / "run" / "parts").iterdir()) == before
+
+
 def test_rounds_must_follow_each_other(tmp_path):
     with start(tmp_path / "run") as run:
         write_rounds(run, 0, 2)
