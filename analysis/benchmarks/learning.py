@@ -40,32 +40,28 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from federations import built, federation
 
 from fedsim import rng
-from fedsim.learning import (
-    CorpusSpec,
-    LearnerSpec,
-    batches,
-    corpus,
-    model,
-    objective,
-    partition,
-    speech_learner,
-)
+from fedsim.learning import Federation, make_learner, vector
 from fedsim.learning.local import Trainer, TrainJob
+from fedsim.learning.passes import passes
+from fedsim.tasks.speech import batches, corpus, partition
+from fedsim.tasks.speech.corpus import Espeak
+from fedsim.tasks.wav2vec2 import objective
 
 CLIENTS, COHORT, SEED = 100, 20, 1
 SPEAKERS, MINUTES = 130, 60.0  # 104 of them train
 LIMITS = {"fedsim, 1 worker": 1.05, "fedsim, 2 workers": 0.58}
 
 
-def spec_of(steps: int) -> LearnerSpec:
+def spec_of(steps: int) -> Federation:
     """Evaluation never falls into a round that is timed."""
-    return LearnerSpec(
+    return federation(
         clients=CLIENTS,
         rounds=1_000_000,
         model="wav2vec2-tiny",
-        corpus=CorpusSpec(speakers=SPEAKERS, minutes=MINUTES),
+        corpus=Espeak(speakers=SPEAKERS, minutes=MINUTES),
         parts=CLIENTS,
         clients_per_round=COHORT,
         evaluate_every=1_000_000,
@@ -84,15 +80,15 @@ def cohort(round_index: int, size: int) -> np.ndarray:
 class Bare:
     """One process, one thread, one model, a running sum."""
 
-    def __init__(self, spec: LearnerSpec) -> None:
+    def __init__(self, spec: Federation) -> None:
         torch.set_num_threads(1)
         self.spec = spec
         self.speech = corpus.load(spec.corpus)
         self.parts = partition.divide(self.speech, spec, SEED)
-        self.net = model.build_model(spec.model, SEED)
+        self.net = built(spec.model, SEED)
         self.masking = batches.Masking.of(spec, self.net.config)
         self.crop = batches.grain(spec.crop_seconds)
-        self.weights = model.flatten(self.net)
+        self.weights = vector.flatten(self.net)
 
     def round(self, index: int, clients: np.ndarray) -> None:
         """Train each client from the global weights, and average what comes back."""
@@ -102,11 +98,11 @@ class Bare:
             draw = rng.generator(SEED, "local", client, index, 0)
             torch.manual_seed(rng.key(SEED, "dropout", client, index, 0) % 2**63)
             net.train()
-            model.load(net, self.weights)
+            vector.load(net, self.weights)
             optimizer = torch.optim.Adam(
                 net.parameters(), lr=spec.rate(index), betas=(0.9, 0.98), eps=1e-6, fused=True
             )
-            for chosen in batches.order(self.parts.utterances(client), spec, draw):
+            for chosen in passes(self.parts.utterances(client), spec, draw):
                 made = batches.make(self.speech, chosen, self.crop, net.config, self.masking, draw)
                 valid = None if made.valid_samples is None else torch.tensor(made.valid_samples)
                 optimizer.zero_grad()
@@ -117,7 +113,7 @@ class Bare:
                 got.loss(self.masking.diversity_weight).backward()
                 torch.nn.utils.clip_grad_norm_(net.parameters(), spec.clip_norm)
                 optimizer.step()
-            total += model.flatten(net).astype(np.float64) - self.weights
+            total += vector.flatten(net).astype(np.float64) - self.weights
         self.weights = (self.weights + total / len(clients)).astype(np.float32)
 
     def close(self) -> None:
@@ -128,8 +124,8 @@ class Bare:
 class Federated:
     """A learner, driven as the engine drives it."""
 
-    def __init__(self, spec: LearnerSpec, workers: int) -> None:
-        self.learner = speech_learner(spec, SEED, workers)
+    def __init__(self, spec: Federation, workers: int) -> None:
+        self.learner = make_learner(spec, SEED, workers)
 
     @property
     def weights(self) -> np.ndarray:
@@ -146,7 +142,7 @@ class Federated:
 
 
 # %% Flower: the same client function behind ClientApp and Grid
-def flower_client(spec: LearnerSpec) -> Any:
+def flower_client(spec: Federation) -> Any:
     """A ClientApp that trains as a fedsim worker does; an actor keeps its trainer."""
     from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
     from flwr.clientapp import ClientApp
@@ -177,14 +173,14 @@ def flower_client(spec: LearnerSpec) -> Any:
 class Flower:
     """Flower's simulation in a thread; its server waits for orders."""
 
-    def __init__(self, spec: LearnerSpec) -> None:
+    def __init__(self, spec: Federation) -> None:
         self.orders: queue.Queue[Any] = queue.Queue()
         self.done: queue.Queue[Any] = queue.Queue()
-        self.weights = model.flatten(model.build_model(spec.model, SEED))
+        self.weights = vector.flatten(built(spec.model, SEED))
         self.thread = threading.Thread(target=self._run, args=(spec,), daemon=True)
         self.thread.start()
 
-    def _run(self, spec: LearnerSpec) -> None:
+    def _run(self, spec: Federation) -> None:
         from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
         from flwr.serverapp import Grid, ServerApp
         from flwr.simulation import run_simulation

@@ -23,6 +23,7 @@ from fedsim import hardware, paths, yamlfile
 from fedsim.cli import main
 from fedsim.errors import about
 from fedsim.fleet.who import Who
+from fedsim.tasks.speech.corpus import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = 2_000  # clients, and client-rounds: what a fuzzed scenario may have to be run
@@ -250,10 +251,10 @@ def _three() -> Who:
 
 
 def read_manifest(file: Path) -> None:
-    from fedsim.learning import CorpusSpec
+
     from fedsim.tasks.speech.corpus import listing, manifest
 
-    spec = CorpusSpec(kind="manifest", path=str(file), language="it")
+    spec = Manifest(path=str(file), language="it")
     listing.hold_out(manifest.read(file, spec), 1, file)
 
 

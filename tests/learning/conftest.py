@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from federations import federation
 
-from fedsim.learning import CorpusSpec, LearnerSpec
+from fedsim.learning import Federation
+from fedsim.tasks.speech.corpus import Espeak
 
-SMALL_CORPUS = CorpusSpec(speakers=6, minutes=0.6)
+SMALL_CORPUS = Espeak(speakers=6, minutes=0.6)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,9 +23,9 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def small() -> LearnerSpec:
+def small() -> Federation:
     """Two rounds of three clients with a step of two utterances each."""
-    return LearnerSpec(
+    return federation(
         clients=6,
         rounds=3,
         corpus=SMALL_CORPUS,

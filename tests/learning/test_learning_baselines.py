@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from federations import changed
 
 from fedsim import results
 from fedsim import simulation as run
 from fedsim.errors import InputError
-from fedsim.learning import LearnerSpec, baselines, checkpoint, corpus, finetune, partition
-from fedsim.learning.spec import CorpusSpec, FinetuneSpec
+from fedsim.learning import Federation, baselines, checkpoint
 from fedsim.report import build
 from fedsim.scenario import Loaded, load
 from fedsim.simulation.progress import Silent
+from fedsim.tasks.ctc import finetune
+from fedsim.tasks.ctc.finetuning import Finetuning
+from fedsim.tasks.speech import corpus, partition
 
 TEXT = """
 seed: 3
@@ -51,30 +53,30 @@ def scenario(folder: Path, *overrides: str) -> Loaded:
     return load(file, overrides)
 
 
-def test_none_and_no_pretraining_leave_the_federation_as_it_is(small: LearnerSpec) -> None:
+def test_none_and_no_pretraining_leave_the_federation_as_it_is(small: Federation) -> None:
     assert baselines.of(None, small, 2, 0) is small
     assert baselines.of("no-pretraining", small, 2, 0) is small
 
 
 @pytest.mark.parametrize(("trained", "cohort", "steps"), [(3, 20, 12), (20, 2, 8), (20, 20, 24)])
 def test_centralised_takes_as_many_steps_as_those_who_train(
-    small: LearnerSpec, trained: int, cohort: int, steps: int
+    small: Federation, trained: int, cohort: int, steps: int
 ) -> None:
     """The fewest of those trained for real, the cohort, and the six clients there are; 4 steps each."""
-    spec = replace(small, clients_per_round=trained, local_steps=4)
+    spec = changed(small, clients_per_round=trained, local_steps=4)
     central = baselines.of("centralised", spec, cohort, 0)
     assert (central.clients, central.clients_per_round, central.local_steps) == (1, 1, steps)
     assert central.pooled
 
 
-def test_centralised_epochs_are_those_of_the_clients_share(small: LearnerSpec) -> None:
+def test_centralised_epochs_are_those_of_the_clients_share(small: Federation) -> None:
     """Three of ten parts, twice each: six tenths of a pass over everything."""
-    spec = replace(small, clients=10, parts=10, clients_per_round=3, local_epochs=2.0)
+    spec = changed(small, clients=10, parts=10, clients_per_round=3, local_epochs=2.0)
     assert baselines.centralised(spec).local_epochs == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("client", [0, 4])
-def test_local_only_hears_what_that_client_holds(small: LearnerSpec, client: int) -> None:
+def test_local_only_hears_what_that_client_holds(small: Federation, client: int) -> None:
     speech = corpus.load(small.corpus)
     federated = partition.divide(speech, small, 9)
     alone = partition.divide(speech, baselines.of("local-only", small, 3, 9, client), 9)
@@ -111,8 +113,8 @@ def test_without_pretraining_there_is_only_the_downstream_task(tmp_path: Path) -
     expected = finetune.finetune(  # the federation begins with the same weights
         checkpoint.path(tmp_path / "federated" / "checkpoints", 0),
         "wav2vec2-tiny",
-        FinetuneSpec(steps=2, batch_size=1, minutes=0.05, test_minutes=0.05),
-        CorpusSpec(speakers=6, minutes=0.6),
+        Finetuning(steps=2, batch_size=1, minutes=0.05, test_minutes=0.05),
+        Espeak(speakers=6, minutes=0.6),
         3,
     )
     assert table.loc[("wer", "test"), "value"] == expected.wer

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from federations import federation
 
-from fedsim.learning import CorpusSpec, LearnerSpec, model, speech_learner
+from fedsim.learning import make_learner, vector
+from fedsim.tasks.speech import models
+from fedsim.tasks.speech.corpus import Espeak
 
 
 @pytest.mark.parametrize(
@@ -18,17 +21,17 @@ def test_presets_have_their_size(preset: str, parameters: float) -> None:
     from transformers import Wav2Vec2ForPreTraining
 
     with torch.device("meta"):
-        net = Wav2Vec2ForPreTraining(model.configuration(preset))
-    assert model.size(net) == pytest.approx(parameters, abs=0.005e6)
+        net = Wav2Vec2ForPreTraining(models.configuration(preset))
+    assert vector.size(net) == pytest.approx(parameters, abs=0.005e6)
 
 
 @pytest.mark.slow
 def test_two_clients_take_two_steps_with_the_base_model() -> None:
-    spec = LearnerSpec(
+    spec = federation(
         clients=4,
         rounds=1,
         model="wav2vec2-base",
-        corpus=CorpusSpec(speakers=6, minutes=0.6),
+        corpus=Espeak(speakers=6, minutes=0.6),
         clients_per_round=2,
         batch_size=2,
         local_steps=2,
@@ -40,7 +43,7 @@ def test_two_clients_take_two_steps_with_the_base_model() -> None:
         feature_gradient_scale=0.1,
         device="cpu",
     )
-    with speech_learner(spec, 1) as learner:
+    with make_learner(spec, 1) as learner:
         before = learner.weights()
         metrics = learner.initial_metrics()
         outcome = learner.train(0, np.array([0, 1]), np.zeros(2, np.int64), np.array([10.0, 20.0]))

@@ -12,27 +12,28 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from federations import changed, federation
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from fedsim.errors import FedsimError, RunError, ScenarioError
-from fedsim.learning import LearnerSpec, RoundLearning, checkpoint, speech_learner
-from fedsim.learning.learner import SpeechLearner
+from fedsim.learning import Federation, RoundLearning, checkpoint, make_learner
+from fedsim.learning.learner import FederatedLearner
 from fedsim.learning.local import Accumulator, TrainJob
 
 
 def _round(
-    learner: SpeechLearner, index: int, clients: list[int], base: list[int] | None = None
+    learner: FederatedLearner, index: int, clients: list[int], base: list[int] | None = None
 ) -> RoundLearning:
     count = len(clients)
     bases = np.array(base if base is not None else [index] * count, np.int64)
     return learner.train(index, np.array(clients, np.int64), bases, np.arange(1.0, count + 1))
 
 
-def test_one_and_two_workers_give_equal_bits(small: LearnerSpec, tmp_path: Path) -> None:
+def test_one_and_two_workers_give_equal_bits(small: Federation, tmp_path: Path) -> None:
     results: list[Any] = []
     for workers in (1, 2):
-        with speech_learner(small, 5, workers, tmp_path / str(workers)) as learner:
+        with make_learner(small, 5, workers, tmp_path / str(workers)) as learner:
             metrics = [learner.initial_metrics()]
             rounds = [_round(learner, r, [4, 1, 0, 3, 2]) for r in range(2)]
             metrics += [r.metrics for r in rounds]
@@ -46,8 +47,8 @@ def test_one_and_two_workers_give_equal_bits(small: LearnerSpec, tmp_path: Path)
     }
 
 
-def test_what_a_round_reports(small: LearnerSpec) -> None:
-    with speech_learner(small, 5) as learner:
+def test_what_a_round_reports(small: Federation) -> None:
+    with make_learner(small, 5) as learner:
         before = learner.weights()
         first = _round(learner, 0, [4, 1, 0, 3, 2])
         second = _round(learner, 1, [4, 1, 0, 3, 2])
@@ -68,8 +69,8 @@ def test_what_a_round_reports(small: LearnerSpec) -> None:
     assert third.weight.shape == (0,)
 
 
-def test_the_draw_of_trained_clients_does_not_depend_on_their_order(small: LearnerSpec) -> None:
-    with speech_learner(small, 5) as learner:
+def test_the_draw_of_trained_clients_does_not_depend_on_their_order(small: Federation) -> None:
+    with make_learner(small, 5) as learner:
         able = np.ones(5, bool)
         one = learner._choose(np.array([9, 4, 7, 1, 3]), able, 3)
         other = learner._choose(np.array([3, 1, 7, 4, 9]), able, 3)
@@ -78,9 +79,9 @@ def test_the_draw_of_trained_clients_does_not_depend_on_their_order(small: Learn
         assert len(picks) > 5
 
 
-def test_fedavg_over_identical_clients_is_one_client(small: LearnerSpec) -> None:
-    spec = replace(small, clients_per_round=1)
-    with speech_learner(spec, 2) as alone, speech_learner(replace(small, clients_per_round=4), 2) as many:
+def test_fedavg_over_identical_clients_is_one_client(small: Federation) -> None:
+    spec = changed(small, clients_per_round=1)
+    with make_learner(spec, 2) as alone, make_learner(changed(small, clients_per_round=4), 2) as many:
         _round(alone, 0, [3])
         many._jobs = lambda clients, base, chosen, r: [TrainJob(3, r, 0)] * len(chosen)  # type: ignore[method-assign]
         outcome = _round(many, 0, [3, 3, 3, 3])
@@ -107,9 +108,9 @@ class _Doctored:
         self.pool.close()
 
 
-def test_a_spoilt_update_is_rejected_and_leaves_no_trace(small: LearnerSpec) -> None:
-    spec = replace(small, clients_per_round=9, aggregate="loss-weighted")
-    with speech_learner(spec, 2) as clean, speech_learner(spec, 2) as dirty:
+def test_a_spoilt_update_is_rejected_and_leaves_no_trace(small: Federation) -> None:
+    spec = changed(small, clients_per_round=9, aggregate="loss-weighted")
+    with make_learner(spec, 2) as clean, make_learner(spec, 2) as dirty:
         dirty._pool = _Doctored(dirty._pool, {0: "nan", 2: "loss", 3: "shape"})  # type: ignore[assignment]
         expected = _round(clean, 0, [1, 4])
         outcome = _round(dirty, 0, [0, 1, 2, 3, 4])
@@ -122,21 +123,21 @@ def test_a_spoilt_update_is_rejected_and_leaves_no_trace(small: LearnerSpec) -> 
         assert np.array_equal(clean.weights(), dirty.weights())
 
 
-def test_torchs_global_state_is_left_alone(small: LearnerSpec) -> None:
+def test_torchs_global_state_is_left_alone(small: Federation) -> None:
     torch.manual_seed(1)
     numbers, threads = torch.random.get_rng_state(), torch.get_num_threads()
-    with speech_learner(small, 5) as learner:
+    with make_learner(small, 5) as learner:
         _round(learner, 0, [1])
     assert torch.equal(numbers, torch.random.get_rng_state())
     assert torch.get_num_threads() == threads
 
 
-def test_two_learners_side_by_side_do_not_meet(small: LearnerSpec) -> None:
-    with speech_learner(small, 5) as alone:
+def test_two_learners_side_by_side_do_not_meet(small: Federation) -> None:
+    with make_learner(small, 5) as alone:
         for r in range(2):
             _round(alone, r, [0, 1])
         expected = alone.weights()
-    with speech_learner(small, 5) as one, speech_learner(replace(small, learning_rate=0.1), 6) as other:
+    with make_learner(small, 5) as one, make_learner(changed(small, learning_rate=0.1), 6) as other:
         for r in range(2):
             _round(other, r, [1, 2])
             _round(one, r, [0, 1])
@@ -144,9 +145,9 @@ def test_two_learners_side_by_side_do_not_meet(small: LearnerSpec) -> None:
         assert not np.array_equal(other.weights(), expected)
 
 
-def test_late_updates_start_from_the_model_they_were_sent(small: LearnerSpec) -> None:
-    spec = replace(small, rounds=9, max_staleness=2, clients_per_round=1, aggregate="uniform")
-    with speech_learner(spec, 5) as learner, speech_learner(spec, 5) as plain:
+def test_late_updates_start_from_the_model_they_were_sent(small: Federation) -> None:
+    spec = changed(small, rounds=9, max_staleness=2, clients_per_round=1, aggregate="uniform")
+    with make_learner(spec, 5) as learner, make_learner(spec, 5) as plain:
         versions = [learner.weights()]
         for r in range(3):
             _round(learner, r, [r])
@@ -162,9 +163,9 @@ def test_late_updates_start_from_the_model_they_were_sent(small: LearnerSpec) ->
         assert not _round(learner, 4, [1], base=[1]).accepted.any()  # three rounds late
 
 
-def test_a_resumed_learner_goes_on_with_the_same_bytes(small: LearnerSpec, tmp_path: Path) -> None:
-    spec = replace(small, max_staleness=1, checkpoint_every=1)
-    with speech_learner(spec, 5, 1, tmp_path / "a") as whole:
+def test_a_resumed_learner_goes_on_with_the_same_bytes(small: Federation, tmp_path: Path) -> None:
+    spec = changed(small, max_staleness=1, checkpoint_every=1)
+    with make_learner(spec, 5, 1, tmp_path / "a") as whole:
         whole.initial_metrics()
         for r in range(3):
             _round(whole, r, [0, 1], base=[r, max(0, r - 1)])
@@ -172,7 +173,7 @@ def test_a_resumed_learner_goes_on_with_the_same_bytes(small: LearnerSpec, tmp_p
     for done in (0, 1, 2):
         for later in range(done + 1, 4):
             checkpoint.path(tmp_path / "a", later).unlink(missing_ok=True)
-        with speech_learner(spec, 5, 1, tmp_path / "a") as again:
+        with make_learner(spec, 5, 1, tmp_path / "a") as again:
             assert again.restore(done) == done
             for r in range(done, 3):
                 _round(again, r, [0, 1], base=[r, max(0, r - 1)])
@@ -181,10 +182,10 @@ def test_a_resumed_learner_goes_on_with_the_same_bytes(small: LearnerSpec, tmp_p
 
 
 def test_rounds_without_updates_leave_no_checkpoint_and_resume_all_the_same(
-    small: LearnerSpec, tmp_path: Path
+    small: Federation, tmp_path: Path
 ) -> None:
-    spec = replace(small, rounds=9, max_staleness=1)
-    with speech_learner(spec, 5, 1, tmp_path) as whole:
+    spec = changed(small, rounds=9, max_staleness=1)
+    with make_learner(spec, 5, 1, tmp_path) as whole:
         whole.initial_metrics()
         for r in (0, 3):
             _round(whole, r, [0, 1])
@@ -192,15 +193,15 @@ def test_rounds_without_updates_leave_no_checkpoint_and_resume_all_the_same(
         expected = whole.weights()
     assert checkpoint.available(tmp_path) == [0, 4, 6]
     checkpoint.path(tmp_path, 6).unlink()
-    with speech_learner(spec, 5, 1, tmp_path) as again:
+    with make_learner(spec, 5, 1, tmp_path) as again:
         assert again.restore(5) == 5
         _round(again, 5, [0, 1], base=[5, 4])
         assert np.array_equal(again.weights(), expected)
 
 
-def test_checkpoints_are_named_thinned_and_refused(small: LearnerSpec, tmp_path: Path) -> None:
-    spec = replace(small, rounds=7, evaluate_every=9, checkpoint_every=3, clients_per_round=1)
-    with speech_learner(spec, 5, 1, tmp_path) as learner:
+def test_checkpoints_are_named_thinned_and_refused(small: Federation, tmp_path: Path) -> None:
+    spec = changed(small, rounds=7, evaluate_every=9, checkpoint_every=3, clients_per_round=1)
+    with make_learner(spec, 5, 1, tmp_path) as learner:
         learner.initial_metrics()
         for r in range(5):
             _round(learner, r, [0])
@@ -209,7 +210,7 @@ def test_checkpoints_are_named_thinned_and_refused(small: LearnerSpec, tmp_path:
         assert sorted(flat.tolist()) == sorted(learner.weights().tolist())
     assert checkpoint.available(tmp_path) == [0, 3, 4, 5]
     with (
-        speech_learner(spec, 6, 1, tmp_path) as stranger,
+        make_learner(spec, 6, 1, tmp_path) as stranger,
         pytest.raises(RunError, match="another scenario or seed"),
     ):
         stranger.restore()
@@ -222,27 +223,27 @@ def test_checkpoints_are_named_thinned_and_refused(small: LearnerSpec, tmp_path:
         ({"model.other": np.zeros(3, np.float32)}, "model.other: is not a tensor of this model"),
     ):
         save_file(tensors | wrong, file, held.metadata)
-        with speech_learner(spec, 5, 1, tmp_path) as learner, pytest.raises(RunError, match=said):
+        with make_learner(spec, 5, 1, tmp_path) as learner, pytest.raises(RunError, match=said):
             learner.restore()
     del tensors[first]
     save_file(tensors, file, held.metadata)
     with (
-        speech_learner(spec, 5, 1, tmp_path) as learner,
+        make_learner(spec, 5, 1, tmp_path) as learner,
         pytest.raises(RunError, match=f"{first}: is missing"),
     ):
         learner.restore()
     file.write_bytes(b"torn")
-    with speech_learner(spec, 5, 1, tmp_path) as learner, pytest.raises(RunError, match="cannot be read"):
+    with make_learner(spec, 5, 1, tmp_path) as learner, pytest.raises(RunError, match="cannot be read"):
         learner.restore()
     with (
-        speech_learner(spec, 5, 1, tmp_path / "none") as learner,
+        make_learner(spec, 5, 1, tmp_path / "none") as learner,
         pytest.raises(RunError, match="no checkpoint"),
     ):
         learner.restore(2)
 
 
-def test_a_worker_that_dies_is_one_error_that_names_the_client(small: LearnerSpec) -> None:
-    learner = speech_learner(replace(small, local_steps=400), 5, 2)
+def test_a_worker_that_dies_is_one_error_that_names_the_client(small: Federation) -> None:
+    learner = make_learner(changed(small, local_steps=400), 5, 2)
     pids = [process.pid for process in learner._pool._processes]  # type: ignore[union-attr]
     learner.evaluate()
     original = learner._pool._await  # type: ignore[union-attr]
@@ -263,9 +264,9 @@ def test_a_worker_that_dies_is_one_error_that_names_the_client(small: LearnerSpe
 
 
 def test_a_worker_that_fails_says_what_and_for_whom(
-    small: LearnerSpec, monkeypatch: pytest.MonkeyPatch
+    small: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with speech_learner(small, 5) as learner:
+    with make_learner(small, 5) as learner:
         monkeypatch.setattr(learner._pool._trainer, "partition", None)  # type: ignore[union-attr]
         with pytest.raises(FedsimError, match="training client 1 in round 0 failed: AttributeError"):
             _round(learner, 0, [1])
@@ -285,19 +286,19 @@ def test_a_worker_that_fails_says_what_and_for_whom(
 )
 def test_an_impossible_learner_names_its_key(fields: dict[str, Any], key: str) -> None:
     with pytest.raises(ScenarioError) as caught:
-        LearnerSpec(**fields)
+        federation(**fields)
     assert caught.value.key == key
 
 
-def test_an_unknown_model_and_too_many_parts_are_input_errors(small: LearnerSpec) -> None:
+def test_an_unknown_model_and_too_many_parts_are_input_errors(small: Federation) -> None:
     with pytest.raises(ScenarioError, match="'wav2vec9'; one of"):
-        speech_learner(replace(small, model="wav2vec9"), 5)
+        make_learner(changed(small, model="wav2vec9"), 5)
     with pytest.raises(Exception, match="4 training speakers, too few for 5 parts"):
-        speech_learner(replace(small, parts=5), 5)
+        make_learner(changed(small, parts=5), 5)
 
 
-def test_rounds_do_not_go_back(small: LearnerSpec) -> None:
-    with speech_learner(small, 5) as learner:
+def test_rounds_do_not_go_back(small: Federation) -> None:
+    with make_learner(small, 5) as learner:
         _round(learner, 1, [])
         with pytest.raises(FedsimError, match="round 1 was asked for after 2 rounds"):
             _round(learner, 1, [0])
@@ -306,9 +307,9 @@ def test_rounds_do_not_go_back(small: LearnerSpec) -> None:
 
 
 def test_schedules() -> None:
-    spec = LearnerSpec(rounds=12, learning_rate=1.0, warmup_rounds=3, decay="linear", gumbel_decay=0.5)
+    spec = federation(rounds=12, learning_rate=1.0, warmup_rounds=3, decay="linear", gumbel_decay=0.5)
     assert [spec.rate(r) for r in range(3)] == [0.25, 0.5, 0.75]
     assert spec.rate(3) == 1.0
     assert spec.rate(11) == pytest.approx(0.1)
     assert [spec.gumbel_temperature(r) for r in range(4)] == [2.0, 1.0, 0.5, 0.5]
-    assert [r for r in range(12) if replace(spec, evaluate_every=5).evaluates(r)] == [4, 9, 11]
+    assert [r for r in range(12) if changed(spec, evaluate_every=5).evaluates(r)] == [4, 9, 11]

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from federations import KINDS, RULES, federation
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedsim.learning import LearnerSpec, aggregate
-from fedsim.learning.spec import AGGREGATES, COMPRESSIONS
+from fedsim.learning import Federation, aggregate
 from fedsim.learning.update_validation import UpdateValidation
 
 SIZES = (3, 1, 2)
@@ -21,8 +21,8 @@ LENGTH = sum(SIZES)
 BASE = np.array([0.5, -1.0, 0.0, 2.0, -0.25, 1e-3], np.float32)
 LARGEST = 10.0
 
-rules = st.sampled_from(AGGREGATES)
-compressions = st.sampled_from(COMPRESSIONS)
+rules = st.sampled_from(RULES)
+compressions = st.sampled_from(KINDS)
 honest = st.lists(st.floats(-1.0, 1.0, width=32), min_size=LENGTH, max_size=LENGTH).map(
     lambda step: (BASE + np.array(step, np.float32)).astype(np.float32)
 )
@@ -52,11 +52,11 @@ good = st.tuples(honest, examples, losses, late)
 Update = tuple[NDArray[Any], float, float, int]
 
 
-def _spec(rule: str, compression: str = "none", trim: float = 0.2) -> LearnerSpec:
-    return LearnerSpec(aggregate=rule, compression=compression, compression_share=0.5, trim=trim)
+def _spec(rule: str, compression: str = "none", trim: float = 0.2) -> Federation:
+    return federation(aggregate=rule, compression=compression, compression_share=0.5, trim=trim)
 
 
-def _round(spec: LearnerSpec, updates: list[Update]) -> tuple[NDArray[Any], NDArray[Any], list[bool]]:
+def _round(spec: Federation, updates: list[Update]) -> tuple[NDArray[Any], NDArray[Any], list[bool]]:
     validation = UpdateValidation(spec, SIZES, LENGTH, LARGEST)
     taken = [validation.offer(sent, BASE, count, loss, age) for sent, count, loss, age in updates]
     return *validation.finish(), taken
@@ -130,7 +130,7 @@ def test_a_trimmed_mean_stays_among_the_honest(data: st.DataObject, trim: float,
     assert (step <= np.max(kept, axis=0) + 1e-12).all()
 
 
-@pytest.mark.parametrize("rule", AGGREGATES)
+@pytest.mark.parametrize("rule", RULES)
 def test_memory_does_not_grow_with_updates_but_for_the_trimmed_mean(rule: str) -> None:
     size = 20_000
     spec, base = replace(_spec(rule), compression="none"), np.zeros(size, np.float32)

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from federations import changed
 
 from fedsim.errors import ScenarioError
-from fedsim.learning import LearnerSpec, baselines, checkpoint, model, speech_learner, state
+from fedsim.learning import Federation, baselines, checkpoint, make_learner, state
 from fedsim.learning.local import Trainer, TrainJob
 
 
 def _train(
-    spec: LearnerSpec, rounds: int = 2, folder: Path | None = None, resume_at: int | None = None
+    spec: Federation, rounds: int = 2, folder: Path | None = None, resume_at: int | None = None
 ) -> Any:
-    with speech_learner(spec, 5, 1, folder) as learner:
+    with make_learner(spec, 5, 1, folder) as learner:
         first = 0
         if resume_at is None:
             learner.initial_metrics()
@@ -49,20 +50,20 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_variant_matters_and_resumes_with_the_same_bytes(small: LearnerSpec, tmp_path: Path) -> None:
-    small = replace(small, crop_seconds=0.5, evaluation_seconds=1.0, local_steps=2)
+def test_every_variant_matters_and_resumes_with_the_same_bytes(small: Federation, tmp_path: Path) -> None:
+    small = changed(small, crop_seconds=0.5, evaluation_seconds=1.0, local_steps=2)
     seen = {"plain": _train(small)}
     for name, fields in VARIANTS.items():
-        spec = replace(small, checkpoint_every=1, **fields)
+        spec = changed(small, checkpoint_every=1, **fields)
         seen[name] = _train(spec, folder=tmp_path / name)
         assert np.array_equal(_train(spec, folder=tmp_path / name, resume_at=1), seen[name]), name
     assert len({weights.tobytes() for weights in seen.values()}) == len(seen)
 
 
-def test_no_gradient_reaches_the_convolutions_when_scaled_by_zero(small: LearnerSpec) -> None:
+def test_no_gradient_reaches_the_convolutions_when_scaled_by_zero(small: Federation) -> None:
     def moved(scale: float) -> float:
-        trainer = Trainer(replace(small, feature_gradient_scale=scale), 5)
-        before = model.flatten(trainer.model)
+        trainer = Trainer(changed(small, feature_gradient_scale=scale), 5)
+        before = vector.flatten(trainer.model)
         after = before.copy()
         trainer.train(TrainJob(0, 0, 0), before, after)
         convolutions = sum(p.numel() for p in trainer.model.wav2vec2.feature_extractor.parameters())
@@ -77,13 +78,13 @@ def test_no_gradient_reaches_the_convolutions_when_scaled_by_zero(small: Learner
     assert moved(1.0) > 0.0
 
 
-def test_fedprox_keeps_clients_closer(small: LearnerSpec) -> None:
+def test_fedprox_keeps_clients_closer(small: Federation) -> None:
     def distance(pull: float) -> float:
         spec = replace(
             small, aggregate="fedprox", proximal=pull, local_steps=4, optimizer="sgd", learning_rate=0.02
         )
         trainer = Trainer(spec, 5)
-        before = model.flatten(trainer.model)
+        before = vector.flatten(trainer.model)
         after = before.copy()
         trainer.train(TrainJob(0, 0, 0), before, after)
         return float(np.linalg.norm(after - before))
@@ -91,8 +92,8 @@ def test_fedprox_keeps_clients_closer(small: LearnerSpec) -> None:
     assert distance(40.0) < 0.9 * distance(0.0)
 
 
-def test_the_optimizers_state_makes_the_round_trip(small: LearnerSpec) -> None:
-    spec = replace(small, optimizer_state="averaged")
+def test_the_optimizers_state_makes_the_round_trip(small: Federation) -> None:
+    spec = changed(small, optimizer_state="averaged")
     trainer = Trainer(spec, 5)
     count = trainer.parameters
     assert state.length(count, spec) == 3 * count + 1
@@ -105,15 +106,15 @@ def test_the_optimizers_state_makes_the_round_trip(small: LearnerSpec) -> None:
     assert np.array_equal(vector, out)
 
 
-def test_centralised_carries_everything_from_round_to_round(small: LearnerSpec) -> None:
+def test_centralised_carries_everything_from_round_to_round(small: Federation) -> None:
     """Rounds of one pooled client hand weights, moments and step count on unchanged."""
-    spec = baselines.centralised(replace(small, clients_per_round=2, learning_rate=1e-3))
+    spec = baselines.centralised(changed(small, clients_per_round=2, learning_rate=1e-3))
     assert (spec.clients_per_round, spec.local_steps) == (1, 2)
     federated = _train(spec, rounds=2)
     trainer = Trainer(spec, 5)
     vector = np.zeros(state.length(trainer.parameters, spec), np.float32)
-    model.flatten(trainer.model, vector[: trainer.parameters])
-    with speech_learner(spec, 5) as learner:
+    vector.flatten(trainer.model, vector[: trainer.parameters])
+    with make_learner(spec, 5) as learner:
         picks = [learner._choose(np.arange(4), np.ones(4, bool), r)[0] for r in range(2)]
     for r, client in enumerate(picks):
         out = np.empty_like(vector)
@@ -123,7 +124,7 @@ def test_centralised_carries_everything_from_round_to_round(small: LearnerSpec) 
     assert vector[-1] == 4.0
 
 
-def test_local_only_hears_one_part(small: LearnerSpec) -> None:
+def test_local_only_hears_one_part(small: Federation) -> None:
     spec = baselines.local_only(small, part=1)
     trainer = Trainer(spec, 5)
     assert {trainer.corpus.speaker[u] for c in range(9) for u in trainer.partition.utterances(c)} == {
@@ -132,15 +133,15 @@ def test_local_only_hears_one_part(small: LearnerSpec) -> None:
 
 
 def test_a_gpu_that_is_not_there_is_an_input_error(
-    small: LearnerSpec, monkeypatch: pytest.MonkeyPatch
+    small: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ScenarioError, match="torch finds no GPU"):
-        Trainer(replace(small, device="cuda"), 5)
+        Trainer(changed(small, device="cuda"), 5)
 
 
-def test_a_server_optimizers_state_is_in_the_checkpoint(small: LearnerSpec, tmp_path: Path) -> None:
-    _train(replace(small, aggregate="fedadam"), rounds=1, folder=tmp_path)
+def test_a_server_optimizers_state_is_in_the_checkpoint(small: Federation, tmp_path: Path) -> None:
+    _train(changed(small, aggregate="fedadam"), rounds=1, folder=tmp_path)
     held = checkpoint.read(checkpoint.path(tmp_path, 1))
     assert set(held.group("server")) == {"first", "second"}
     assert np.abs(np.asarray(held.group("server")["first"])).max() > 0

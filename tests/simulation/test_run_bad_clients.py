@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from federations import lies
 
 from fedsim import results
 from fedsim import simulation as run
 from fedsim.errors import InputError
-from fedsim.learning import ByzantineSpec
-from fedsim.learning.byzantine import Byzantine
+from fedsim.learning.byzantine import ByzantineClients
 from fedsim.scenario import load
 
 SCENARIO = """
@@ -38,7 +38,7 @@ def test_rejected_clients_are_counted_everywhere_and_change_no_time(scenario, tm
     timed = results.load(run.run(scenario("learning=null"), tmp_path / "timed"))
     clients = found.clients
     delivered = (timed.clients["outcome"] == "completed").to_numpy()
-    bad = Byzantine(ByzantineSpec(0.4, "inf"), 3, 1).bad(clients["client"].to_numpy()) & delivered
+    bad = ByzantineClients(lies(0.4, "inf"), 3, 1).among(clients["client"].to_numpy()) & delivered
     assert 0 < bad.sum() < delivered.sum()
     assert ((clients["outcome"] == "rejected").to_numpy() == bad).all()
     assert ((clients["outcome"] == "completed").to_numpy() == delivered & ~bad).all()

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from federations import built, changed
 
 from fedsim.errors import CorpusError, RunError, ScenarioError
-from fedsim.learning import CorpusSpec, FinetuneSpec, LearnerSpec, corpus, finetune, model, speech_learner
-from fedsim.learning.transcripts import Vocabulary, frames_needed, normalise
+from fedsim.learning import Federation, make_learner, vector
+from fedsim.tasks.ctc import finetune
+from fedsim.tasks.ctc.finetuning import Finetuning
+from fedsim.tasks.ctc.transcripts import Vocabulary, frames_needed, normalise
+from fedsim.tasks.speech import corpus
+from fedsim.tasks.speech.corpus import Espeak
 
-QUICK = FinetuneSpec(minutes=0.1, steps=2, batch_size=2, head_size=16, test_minutes=0.1)
+QUICK = Finetuning(minutes=0.1, steps=2, batch_size=2, head_size=16, test_minutes=0.1)
 
 
 def test_text_is_normalised() -> None:
@@ -42,10 +47,10 @@ def test_error_rates_by_hand() -> None:
 
 def test_fine_tuning_learns_its_own_sentences() -> None:
     """A few utterances, learnt by heart: the loss must fall far below that of a model that guesses."""
-    spec = FinetuneSpec(minutes=0.05, steps=40, batch_size=1, learning_rate=1e-3, mask_probability=0.0)
-    speech = corpus.load(CorpusSpec(speakers=6, minutes=0.6))
-    weights = model.flatten(model.build_model("wav2vec2-tiny", 0))
-    untrained = finetune.recognise(weights, "wav2vec2-tiny", replace(spec, steps=2), speech, 1)
+    spec = Finetuning(minutes=0.05, steps=40, batch_size=1, learning_rate=1e-3, mask_probability=0.0)
+    speech = corpus.load(Espeak(speakers=6, minutes=0.6))
+    weights = vector.flatten(built("wav2vec2-tiny", 0))
+    untrained = finetune.recognise(weights, "wav2vec2-tiny", changed(spec, steps=2), speech, 1)
     trained = finetune.recognise(weights, "wav2vec2-tiny", spec, speech, 1)
     assert trained.loss < 0.6 * untrained.loss
     speakers = {speech.speaker[u] for u in speech.of_split("test")}
@@ -53,12 +58,12 @@ def test_fine_tuning_learns_its_own_sentences() -> None:
     assert len(trained.pairs) >= 1
     assert all(said == normalise(said) for said, _ in trained.pairs)
     np.random.seed(3)  # whatever the global state is
-    assert finetune.recognise(weights, "wav2vec2-tiny", replace(spec, steps=2), speech, 1) == untrained
+    assert finetune.recognise(weights, "wav2vec2-tiny", changed(spec, steps=2), speech, 1) == untrained
 
 
-def test_within_a_run_and_from_its_checkpoint(small: LearnerSpec, tmp_path: Path) -> None:
-    spec = replace(small, rounds=2, downstream=QUICK)
-    with speech_learner(spec, 5, 1, tmp_path) as learner:
+def test_within_a_run_and_from_its_checkpoint(small: Federation, tmp_path: Path) -> None:
+    spec = changed(small, rounds=2, downstream=QUICK)
+    with make_learner(spec, 5, 1, tmp_path) as learner:
         learner.initial_metrics()
         rounds = [learner.train(r, np.arange(2), np.full(2, r), np.ones(2)) for r in range(2)]
     names = [{(m, s) for m, s, _ in r.metrics} for r in rounds]
@@ -72,13 +77,13 @@ def test_within_a_run_and_from_its_checkpoint(small: LearnerSpec, tmp_path: Path
 
 
 def test_speech_without_transcripts_is_an_input_error() -> None:
-    speech = corpus.load(CorpusSpec(speakers=6, minutes=0.6))
+    speech = corpus.load(Espeak(speakers=6, minutes=0.6))
     silent = replace(speech, text=("...",) * len(speech))
-    weights = model.flatten(model.build_model("wav2vec2-tiny", 0))
+    weights = vector.flatten(built("wav2vec2-tiny", 0))
     with pytest.raises(CorpusError, match="no transcribed speech in the test split"):
         finetune.recognise(weights, "wav2vec2-tiny", QUICK, silent, 1)
     with pytest.raises(ScenarioError, match="at least 1"):
-        FinetuneSpec(steps=0)
+        Finetuning(steps=0)
 
 
 def test_batches_of_a_bucket_are_alike_in_length_and_hold_every_utterance() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from federations import changed, federation
 
 from fedsim.errors import CorpusError
-from fedsim.learning import CorpusSpec, LearnerSpec, batches, corpus, model, partition
+from fedsim.learning.passes import passes
+from fedsim.tasks.speech import batches, corpus, models, partition
+from fedsim.tasks.speech.corpus import Espeak
 
-SMALL_CORPUS = CorpusSpec(speakers=6, minutes=0.6)
+SMALL_CORPUS = Espeak(speakers=6, minutes=0.6)
 
 
 def test_lengths_are_rounded_up_to_half_a_second() -> None:
@@ -27,8 +28,8 @@ def test_waveforms_are_normalised_and_silence_stays_silent() -> None:
 
 def test_a_batch_is_padded_cropped_and_masked_in_speech_only() -> None:
     speech = corpus.load(SMALL_CORPUS)
-    config = model.configuration("wav2vec2-tiny")
-    masking = batches.Masking.of(LearnerSpec(), config)
+    config = models.configuration("wav2vec2-tiny")
+    masking = batches.Masking.of(federation(), config)
     chosen = speech.of_split("train")[:6]
     crop = batches.grain(2.5)
     made = batches.make(speech, chosen, crop, config, masking, np.random.default_rng(1))
@@ -36,7 +37,7 @@ def test_a_batch_is_padded_cropped_and_masked_in_speech_only() -> None:
     assert made.waves.shape == (6, batches.grain(lengths.max() / 16_000))
     for wave, masked, length in zip(made.waves, made.masked, lengths, strict=True):
         assert not wave[length:].any()
-        assert not masked[model.frames(config, int(length)) :].any()
+        assert not masked[models.frames(config, int(length)) :].any()
     assert made.negatives.shape == (made.masked.sum(), 30)
     again = batches.make(speech, chosen, crop, config, masking, np.random.default_rng(1))
     assert np.array_equal(made.waves, again.waves)
@@ -44,25 +45,25 @@ def test_a_batch_is_padded_cropped_and_masked_in_speech_only() -> None:
 
 
 def test_frames_follow_the_convolutions() -> None:
-    config = model.configuration("wav2vec2-tiny")
-    assert [model.frames(config, n) for n in (399, 400, 16_000, 32_000)] == [0, 1, 49, 99]
+    config = models.configuration("wav2vec2-tiny")
+    assert [models.frames(config, n) for n in (399, 400, 16_000, 32_000)] == [0, 1, 49, 99]
 
 
 def test_epochs_see_every_utterance_once_and_steps_go_round() -> None:
     mine = np.arange(10, 17)
     draw = np.random.default_rng(0)
-    epochs = LearnerSpec(batch_size=3, local_epochs=2.0)
-    seen = list(batches.order(mine, epochs, draw))
+    epochs = federation(batch_size=3, local_epochs=2.0)
+    seen = list(passes(mine, epochs, draw))
     assert [len(step) for step in seen] == [3, 3, 3, 3, 2]
     assert sorted(np.concatenate(seen).tolist()) == sorted([*mine, *mine])
-    steps = list(batches.order(mine, LearnerSpec(batch_size=4, local_steps=5), draw))
+    steps = list(passes(mine, federation(batch_size=4, local_steps=5), draw))
     assert [len(step) for step in steps] == [4] * 5
     assert set(np.concatenate(steps)[:7]) == set(mine)
 
 
 def test_parts_share_no_speaker_and_hold_no_held_out_one() -> None:
     speech = corpus.load(SMALL_CORPUS)
-    divided = partition.divide(speech, LearnerSpec(parts=2), 3)
+    divided = partition.divide(speech, federation(parts=2), 3)
     owners = [{speech.speaker[u] for u in part} for part in divided.parts]
     assert owners[0].isdisjoint(owners[1])
     assert sorted(np.concatenate(divided.parts).tolist()) == speech.of_split("train").tolist()
@@ -72,23 +73,23 @@ def test_parts_share_no_speaker_and_hold_no_held_out_one() -> None:
 
 def test_a_clients_part_is_a_pure_function_of_its_number() -> None:
     speech = corpus.load(SMALL_CORPUS)
-    divided = partition.divide(speech, LearnerSpec(), 3)
+    divided = partition.divide(speech, federation(), 3)
     assert len(divided.parts) == 4
     assert sorted(divided.part_of(range(4))) == [0, 1, 2, 3]
     assert divided.part_of([5, 2]).tolist() == divided.part_of(np.arange(9))[[5, 2]].tolist()
     assert np.array_equal(divided.utterances(6), divided.utterances(2))
-    assert not np.array_equal(divided.order, partition.divide(speech, LearnerSpec(), 12).order)
+    assert not np.array_equal(divided.order, partition.divide(speech, federation(), 12).order)
     with pytest.raises(CorpusError, match="too few for 9 parts"):
-        partition.divide(speech, LearnerSpec(parts=9), 3)
+        partition.divide(speech, federation(parts=9), 3)
 
 
 def test_held_out_batches_are_the_same_for_every_run() -> None:
     speech = corpus.load(SMALL_CORPUS)
-    spec = LearnerSpec(corpus=SMALL_CORPUS, evaluation_seconds=3.0, crop_seconds=2.0)
+    spec = federation(corpus=SMALL_CORPUS, evaluation_seconds=3.0, crop_seconds=2.0)
     one = np.concatenate(batches.held_out(speech, "validation", spec))
     assert set(one) <= set(speech.of_split("validation"))
     lengths = np.minimum(speech.samples[one], 32_000)
     assert 3.0 <= lengths.sum() / 16_000 < 5.0
     assert (np.diff(lengths) <= 0).all()
-    everything = batches.held_out(speech, "test", replace(spec, evaluation_seconds=1e6))
+    everything = batches.held_out(speech, "test", changed(spec, evaluation_seconds=1e6))
     assert sorted(np.concatenate(everything)) == speech.of_split("test").tolist()

@@ -12,11 +12,11 @@ import pytest
 
 from fedsim import paths
 from fedsim.errors import CorpusError, ScenarioError
-from fedsim.learning import CorpusSpec, corpus
-from fedsim.tasks.speech.corpus import espeak, italian, store
+from fedsim.tasks.speech import corpus
+from fedsim.tasks.speech.corpus import Espeak, espeak, italian, store
 from fedsim.tasks.speech.corpus.voices import VARIANTS, speaker
 
-SPEC = CorpusSpec(speakers=4, minutes=0.2)
+SPEC = Espeak(speakers=4, minutes=0.2)
 
 
 def _bytes_by_speaker(made: store.Corpus) -> dict[str, str]:
@@ -41,13 +41,13 @@ def test_same_parameters_give_same_bytes_in_another_cache(
 
 def test_a_speaker_says_the_same_whoever_else_speaks() -> None:
     few = _bytes_by_speaker(corpus.load(SPEC))
-    more = _bytes_by_speaker(corpus.load(CorpusSpec(speakers=5, minutes=0.25)))
+    more = _bytes_by_speaker(corpus.load(Espeak(speakers=5, minutes=0.25)))
     assert few == {name: more[name] for name in few}
     assert len(set(more.values())) == 5
 
 
 def test_another_seed_speaks_otherwise() -> None:
-    one, other = corpus.load(SPEC), corpus.load(CorpusSpec(speakers=4, minutes=0.2, seed=1))
+    one, other = corpus.load(SPEC), corpus.load(Espeak(speakers=4, minutes=0.2, seed=1))
     assert set(_bytes_by_speaker(one).values()).isdisjoint(_bytes_by_speaker(other).values())
 
 
@@ -73,14 +73,14 @@ def test_a_larger_corpus_keeps_speakers_and_their_splits() -> None:
 
 
 def test_no_process_and_no_temporary_folder_stay_behind() -> None:
-    made = corpus.load(CorpusSpec(speakers=3, minutes=0.1, seed=5))
+    made = corpus.load(Espeak(speakers=3, minutes=0.1, seed=5))
     assert multiprocessing.active_children() == []
     assert [c for c in psutil.Process().children() if "synth" in " ".join(c.cmdline())] == []
     assert [entry.name for entry in made.folder.parent.iterdir() if entry.name.startswith(".")] == []
 
 
 def test_a_damaged_cache_is_made_again() -> None:
-    spec = CorpusSpec(speakers=3, minutes=0.1, seed=6)
+    spec = Espeak(speakers=3, minutes=0.1, seed=6)
     made = corpus.load(spec)
     before = np.array(made.audio)
     (made.folder / "audio.i16").write_bytes(b"1234")
@@ -124,7 +124,7 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(
 )
 def test_an_impossible_corpus_names_its_key(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ScenarioError, match=message) as caught:
-        CorpusSpec(**fields)  # type: ignore[arg-type]
+        Espeak(**fields)  # type: ignore[arg-type]
     assert (caught.value.key or "").startswith("learning.corpus.")
 
 

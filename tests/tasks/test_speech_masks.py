@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim.learning import masks
+from fedsim.tasks.speech import masks
 
 
 @settings(max_examples=60, deadline=None)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from federations import changed
 
 from fedsim.errors import CorpusError, ScenarioError
-from fedsim.learning import CorpusSpec, corpus
-from fedsim.tasks.speech.corpus import common_voice, decode, listing
+from fedsim.tasks.speech import corpus
+from fedsim.tasks.speech.corpus import CommonVoice, Manifest, common_voice, decode, listing
 
 Row = Sequence[str]
 
@@ -30,11 +30,11 @@ def tone(
     return file
 
 
-def manifest(folder: Path, rows: list[Row], header: Row = ("path", "speaker", "text", "split")) -> CorpusSpec:
+def manifest(folder: Path, rows: list[Row], header: Row = ("path", "speaker", "text", "split")) -> Corpus:
     folder.mkdir(exist_ok=True)
     with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as out:
         csv.writer(out).writerows([header, *rows])
-    return CorpusSpec(kind="manifest", path=str(folder / "manifest.csv"))
+    return Manifest(path=str(folder / "manifest.csv"))
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_minutes_limit_a_corpus_and_a_longer_one_holds_the_shorter(tmp_path: Pat
         tone(tmp_path / f"{number}.wav", 0.5, hertz=200.0 + number)
         rows.append((f"{number}.wav", f"s{number}", f"t{number}", "train" if number < 10 else "test"))
     spec = manifest(tmp_path, rows)
-    short = corpus.load(replace(spec, minutes=1.2 / 60))
-    longer = corpus.load(replace(spec, minutes=2.2 / 60))
+    short = corpus.load(changed(spec, minutes=1.2 / 60))
+    longer = corpus.load(changed(spec, minutes=2.2 / 60))
     trains = [{c.text[i] for i in c.of_split("train")} for c in (short, longer)]
     assert [len(t) for t in trains] == [3, 5]  # the first that reaches 1.2 s is the third of 0.5 s
     assert trains[0] < trains[1]
@@ -191,7 +191,7 @@ def test_a_link_may_not_lead_outside_unless_allowed(tmp_path: Path) -> None:
     spec = manifest(inside, [("a.wav", "anna", "ciao", "train")])
     with pytest.raises(CorpusError, match="outside the manifest's folder"):
         corpus.load(spec)
-    assert len(corpus.load(replace(spec, outside=True))) == 1
+    assert len(corpus.load(changed(spec, outside=True))) == 1
 
 
 def test_a_manifest_of_several_languages(tmp_path: Path) -> None:
@@ -201,20 +201,20 @@ def test_a_manifest_of_several_languages(tmp_path: Path) -> None:
     rows = [("a.wav", "anna", "ciao", "train", "it"), ("b.wav", "bob", "hello", "train", "en")]
     spec = manifest(tmp_path, rows, header)
     assert corpus.load(spec).text == ("ciao", "hello")
-    assert corpus.load(replace(spec, language="it")).text == ("ciao",)
+    assert corpus.load(changed(spec, language="it")).text == ("ciao",)
     with pytest.raises(CorpusError, match="no recordings in 'fr'"):
-        corpus.load(replace(spec, language="fr"))
+        corpus.load(changed(spec, language="fr"))
 
 
 def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:
     for content, message in ((b"\xff\xfe\x00path", "not UTF-8"), (b'path,speaker,text\n"a', "CSV")):
         (tmp_path / "m.csv").write_bytes(content)
         with pytest.raises(CorpusError, match=message):
-            corpus.load(CorpusSpec(kind="manifest", path=str(tmp_path / "m.csv")))
+            corpus.load(Manifest(path=str(tmp_path / "m.csv")))
     with pytest.raises(CorpusError, match="cannot be read: No such file"):
-        corpus.load(CorpusSpec(kind="manifest", path=str(tmp_path / "none.csv")))
+        corpus.load(Manifest(path=str(tmp_path / "none.csv")))
     with pytest.raises(ScenarioError, match="manifest needs it"):
-        CorpusSpec(kind="manifest")
+        Espeak(kind="manifest")
 
 
 COLUMNS = (
@@ -260,7 +260,7 @@ def _common_voice(root: Path, columns: Row = COLUMNS, held_out: bool = True) -> 
 @pytest.mark.parametrize("inner", [True, False])
 def test_common_voice(tmp_path: Path, inner: bool) -> None:
     folder = _common_voice(tmp_path)
-    spec = CorpusSpec(kind="common-voice", path=str(folder if inner else tmp_path), language="it")
+    spec = CommonVoice(path=str(folder if inner else tmp_path), language="it")
     made = corpus.load(spec)
     assert list(zip(made.speaker, made.text, made.split, strict=True)) == [
         ("s1", 'disse "ciao', "train"),
@@ -286,9 +286,9 @@ def test_common_voice_columns_come_in_any_order_and_paths_may_lack_the_suffix(tm
 
 def test_faulty_common_voice_folders(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no clips folder"):
-        corpus.load(CorpusSpec(kind="common-voice", path=str(tmp_path)))
+        corpus.load(CommonVoice(path=str(tmp_path)))
     folder = _common_voice(tmp_path)
-    spec = CorpusSpec(kind="common-voice", path=str(folder))
+    spec = CommonVoice(path=str(folder))
     (folder / "dev.tsv").write_text("client_id\tpath\tsentence\nx\t../../secret\tciao\n")
     with pytest.raises(CorpusError, match="no usable client_id and path"):
         corpus.load(spec)

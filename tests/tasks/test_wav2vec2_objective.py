@@ -7,8 +7,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from federations import built
 
-from fedsim.learning import masks, model, objective
+from fedsim.tasks.determinism import seeded
+from fedsim.tasks.speech import masks, models
+from fedsim.tasks.wav2vec2 import objective
 
 
 def _reference(
@@ -71,14 +74,14 @@ def test_perplexity_counts_the_codes_in_use() -> None:
 
 @pytest.mark.parametrize("padded", [False, True])
 def test_agrees_with_transformers(padded: bool) -> None:
-    tiny = model.build_model("wav2vec2-tiny", 3).eval()
+    tiny = built("wav2vec2-tiny", 3).eval()
     draw = np.random.default_rng(4)
     waves = torch.from_numpy(draw.normal(size=(3, 16_000)).astype(np.float32))
     samples = np.array([16_000, 12_000, 9_000]) if padded else np.full(3, 16_000)
     for row, count in zip(waves, samples, strict=True):
         row[count:] = 0
-    valid = np.array([model.frames(tiny.config, int(count)) for count in samples])
-    frames = model.frames(tiny.config, 16_000)
+    valid = np.array([models.frames(tiny.config, int(count)) for count in samples])
+    frames = models.frames(tiny.config, 16_000)
     masked = masks.spans(valid, frames, 0.5, 6, draw)
     listed = masks.negatives(masked, 30, draw)
     flat = np.flatnonzero(masked)
@@ -108,12 +111,12 @@ def test_agrees_with_transformers(padded: bool) -> None:
 
 
 def test_sampling_agrees_with_transformers_quantizer() -> None:
-    quantizer = model.build_model("wav2vec2-tiny", 3).quantizer.train()
+    quantizer = built("wav2vec2-tiny", 3).quantizer.train()
     features = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32))
     quantizer.temperature = 0.7
-    with torch.no_grad(), model.seeded(11):
+    with torch.no_grad(), seeded(11):
         vectors, spread, _ = objective.quantize(quantizer, features, 0.7, sample=True)
-    with torch.no_grad(), model.seeded(11):
+    with torch.no_grad(), seeded(11):
         theirs, perplexity = quantizer(features[None])
     assert torch.allclose(vectors, theirs[0], atol=1e-6)
     assert float(spread) == pytest.approx(float(perplexity), rel=1e-5)

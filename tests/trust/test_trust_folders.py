@@ -10,11 +10,10 @@ import pytest
 
 from fedsim import hardware, yamlfile
 from fedsim.errors import CorpusError, HardwareError, RunError, ScenarioError
-from fedsim.learning import CorpusSpec
-from fedsim.tasks.speech.corpus import common_voice, manifest
 from fedsim.scenario import file_access, load
 from fedsim.scenario.file_access import ALLOWED
 from fedsim.simulation import execute
+from fedsim.tasks.speech.corpus import Manifest, common_voice, manifest
 
 DEVICE = yamlfile.load(Path(hardware.load_device("raspberry-pi-4").file))
 SCENARIO = {
@@ -126,7 +125,7 @@ def test_links_do_not_lead_out_of_a_corpus(house):
     secret.write_bytes(b"RIFF")
     theirs = house / "theirs"
     (theirs / "a.wav").symlink_to(secret)
-    spec = CorpusSpec(kind="manifest", path=str(theirs / "speech.csv"))
+    spec = Manifest(path=str(theirs / "speech.csv"))
     with pytest.raises(CorpusError, match=r"line 2: has the path 'a\.wav' outside"):
         manifest.read(theirs / "speech.csv", spec)
     (theirs / "clips").mkdir()

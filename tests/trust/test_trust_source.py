@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fedsim.errors import InputError
+from fedsim.tasks.speech.corpus import Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN = {
@@ -78,11 +79,11 @@ def test_the_bomb_works(tmp_path):
 def test_pickles_in_place_of_files_are_refused(bomb, tmp_path):
     from fedsim import hardware
     from fedsim.fleet import availability
-    from fedsim.learning import CorpusSpec, checkpoint
-    from fedsim.tasks.speech.corpus import manifest
+    from fedsim.learning import checkpoint
     from fedsim.pricing import load_trace
     from fedsim.scenario import load
     from fedsim.simulation import state
+    from fedsim.tasks.speech.corpus import manifest
 
     def planted(name: str) -> str:
         (tmp_path / name).write_bytes(bomb)
@@ -94,7 +95,7 @@ def test_pickles_in_place_of_files_are_refused(bomb, tmp_path):
         (load_trace, "trace.json"),
         (availability.Replay.load, "online.csv"),
         (availability.Replay.load, "online.parquet"),
-        (lambda name: manifest.read(Path(name), CorpusSpec(kind="manifest", path=name)), "speech.csv"),
+        (lambda name: manifest.read(Path(name), Manifest(path=name)), "speech.csv"),
         (lambda name: checkpoint.read(Path(name)), "round-00001.safetensors"),
         (lambda name: state.read(Path(name).parent, 1, "name: x"), "engine-00001.json"),
     ]

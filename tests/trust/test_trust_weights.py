@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from federations import built, changed
 from safetensors.numpy import save_file
 
 from fedsim.errors import RunError
 from fedsim.learning import checkpoint
 from fedsim.learning.checkpoint import Kind
+from fedsim.tasks.speech.corpus import Manifest
 
 EXPECTED = {"model.a": Kind((2, 3)), "model.b": Kind((4,)), "optimizer": Kind((0,))}
 
@@ -65,13 +67,14 @@ def test_foreign_and_broken_files_are_refused(tmp_path):
 
 
 def test_fine_tuning_holds_a_checkpoint_against_its_preset(tmp_path):
-    from fedsim.learning import CorpusSpec, FinetuneSpec, model
     from fedsim.learning.finetune import finetune
 
-    net = model.build_model("wav2vec2-tiny", 1)
+    from fedsim.tasks.ctc.finetuning import Finetuning
+
+    net = built("wav2vec2-tiny", 1)
     tensors = {f"model.{name}": p.detach().numpy().copy() for name, p in net.named_parameters()}
     first = next(iter(tensors))
-    nowhere = CorpusSpec(kind="manifest", path=str(tmp_path / "nowhere.csv"))
+    nowhere = Manifest(path=str(tmp_path / "nowhere.csv"))
     for wrong in (
         tensors[first][:1],
         tensors[first].astype(np.float64),
@@ -79,4 +82,4 @@ def test_fine_tuning_holds_a_checkpoint_against_its_preset(tmp_path):
     ):
         file = checkpoint.save(tmp_path, 1, {**tensors, first: wrong})
         with pytest.raises(RunError, match=first.replace(".", r"\.")):
-            finetune(file, "wav2vec2-tiny", FinetuneSpec(), nowhere, 1)
+            finetune(file, "wav2vec2-tiny", Finetuning(), nowhere, 1)
