@@ -20,7 +20,7 @@ from fedsim.learning import Federation, Learning, RoundLearning, make_learner
 from fedsim.learning.accumulator import Accumulator
 from fedsim.learning.byzantine import ByzantineClients
 from fedsim.learning.learner import FederatedLearner
-from fedsim.learning.local import TrainJob
+from fedsim.learning.local import Trained, TrainJob
 from fedsim.learning.update_validation import UpdateValidation
 from fedsim.tasks.speech.corpus import Espeak
 
@@ -133,10 +133,13 @@ class _Instant:
     def __init__(self, versions: int, size: int) -> None:
         self.versions = np.zeros((versions, size), np.float32)
 
-    def run(self, jobs: list[TrainJob]) -> Iterator[tuple[Accumulator, NDArray[np.float32]]]:
+    def run(self, jobs: list[TrainJob]) -> Iterator[tuple[Trained, NDArray[np.float32]]]:
         for job in jobs:
-            accumulator = Accumulator(1.0 + job.client, 1, 1, np.ones((2, 64)))
-            yield accumulator, self.versions[job.version]
+            report = Trained(
+                Accumulator({"loss": 1.0 + job.client, "count": 1, "correct": 1, "codes": np.ones((2, 64))}),
+                {},
+            )
+            yield report, self.versions[job.version]
 
     def close(self) -> None:
         """Nothing to end."""
@@ -172,7 +175,6 @@ FIVE = federation(
     warmup_rounds=2,
     crop_seconds=1.0,
     evaluation_seconds=20.0,
-    trim=0.2,
 )
 LIES = lies(0.2, "noise", 10.0)
 ONE_LIAR = 10  # a seed with which one of the five clients draws the lot of a bad one
@@ -181,23 +183,23 @@ ONE_LIAR = 10  # a seed with which one of the five clients draws the lot of a ba
 def _trained(spec: Federation) -> tuple[NDArray[np.float64], list[dict[str, float]]]:
     """What all rounds of five clients change in the model, and the validation metrics on the way."""
     with make_learner(spec, ONE_LIAR) as learner:
-        assert learner._byzantine.among(np.arange(5)).sum() == (spec.byzantine is not None)
+        assert learner._byzantine.among(np.arange(5)).sum() == (spec.learning.byzantine is not None)
         begin, course = learner.weights().astype(np.float64), [learner.initial_metrics()]
         for r in range(spec.rounds):
             outcome = _round(learner, r, list(range(spec.clients)))
             assert outcome.accepted.all()
             course.append(outcome.metrics)
-        changed = learner.weights() - begin
-    assert np.isfinite(changed).all()
+        moved = learner.weights() - begin
+    assert np.isfinite(moved).all()
     found = [{name: value for name, split, value in one if split == "validation"} for one in course]
-    return changed, [one for one in found if one]
+    return moved, [one for one in found if one]
 
 
 def test_one_round_with_a_liar_throws_a_mean_far_off_and_a_trimmed_mean_little() -> None:
     few = changed(FIVE, rounds=1, local_steps=2, batch_size=2, corpus=Espeak(speakers=9, minutes=2))
     honest, _ = _trained(few)
     mean, _ = _trained(changed(few, byzantine=LIES))
-    trimmed, _ = _trained(changed(few, byzantine=LIES, aggregate="trimmed-mean"))
+    trimmed, _ = _trained(changed(few, byzantine=LIES, aggregate="trimmed-mean", trim=0.2))
     length = np.linalg.norm(honest)
     # a fifth of noise that is ten times as long as an update, which is longer than a mean of updates
     assert np.linalg.norm(mean - honest) > 1.5 * length
@@ -208,12 +210,11 @@ def test_one_round_with_a_liar_throws_a_mean_far_off_and_a_trimmed_mean_little()
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_trimmed_mean_learns_among_liars_and_a_mean_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+    robust = changed(FIVE, byzantine=LIES, aggregate="trimmed-mean", trim=0.2)
     course = {
         "honest, fedavg": _trained(FIVE)[1],
         "one liar of five, fedavg": _trained(changed(FIVE, byzantine=LIES))[1],
-        "one liar of five, trimmed-mean": _trained(changed(FIVE, byzantine=LIES, aggregate="trimmed-mean"))[
-            1
-        ],
+        "one liar of five, trimmed-mean": _trained(robust)[1],
     }
     with capsys.disabled():
         print("\n\nValidation loss every four rounds")

@@ -13,12 +13,14 @@ from fedsim import results
 from fedsim import simulation as run
 from fedsim.errors import InputError
 from fedsim.learning import Federation, baselines, checkpoint
+from fedsim.learning.holdings import Holdings
+from fedsim.learning.restore import model_of
 from fedsim.report import build
 from fedsim.scenario import Loaded, load
 from fedsim.simulation.progress import Silent
-from fedsim.tasks.ctc import finetune
+from fedsim.tasks import Wav2Vec2
 from fedsim.tasks.ctc.finetuning import Finetuning
-from fedsim.tasks.speech import corpus, partition
+from fedsim.tasks.speech.corpus import Espeak
 
 TEXT = """
 seed: 3
@@ -54,8 +56,9 @@ def scenario(folder: Path, *overrides: str) -> Loaded:
 
 
 def test_none_and_no_pretraining_leave_the_federation_as_it_is(small: Federation) -> None:
-    assert baselines.of(None, small, 2, 0) is small
-    assert baselines.of("no-pretraining", small, 2, 0) is small
+    assert baselines.of(small, 2, 0) is small
+    none = changed(small, baseline="no-pretraining", downstream=Finetuning())
+    assert baselines.of(none, 2, 0) is none
 
 
 @pytest.mark.parametrize(("trained", "cohort", "steps"), [(3, 20, 12), (20, 2, 8), (20, 20, 24)])
@@ -63,24 +66,24 @@ def test_centralised_takes_as_many_steps_as_those_who_train(
     small: Federation, trained: int, cohort: int, steps: int
 ) -> None:
     """The fewest of those trained for real, the cohort, and the six clients there are; 4 steps each."""
-    spec = changed(small, clients_per_round=trained, local_steps=4)
-    central = baselines.of("centralised", spec, cohort, 0)
-    assert (central.clients, central.clients_per_round, central.local_steps) == (1, 1, steps)
+    spec = changed(small, clients_per_round=trained, local_steps=4, baseline="centralised")
+    central = baselines.of(spec, cohort, 0)
+    assert (central.clients, central.learning.clients_per_round) == (1, 1)
+    assert central.learning.local_steps == steps
     assert central.pooled
 
 
 def test_centralised_epochs_are_those_of_the_clients_share(small: Federation) -> None:
     """Three of ten parts, twice each: six tenths of a pass over everything."""
     spec = changed(small, clients=10, parts=10, clients_per_round=3, local_epochs=2.0)
-    assert baselines.centralised(spec).local_epochs == pytest.approx(0.6)
+    assert baselines.centralised(spec).learning.local_epochs == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("client", [0, 4])
 def test_local_only_hears_what_that_client_holds(small: Federation, client: int) -> None:
-    speech = corpus.load(small.corpus)
-    federated = partition.divide(speech, small, 9)
-    alone = partition.divide(speech, baselines.of("local-only", small, 3, 9, client), 9)
-    assert np.array_equal(alone.utterances(0), federated.utterances(client))
+    parts = small.task.data(9).parts
+    alone = baselines.of(changed(small, baseline="local-only", alone=client), 3, 9)
+    assert np.array_equal(Holdings(parts, alone, 9).of(0), Holdings(parts, small, 9).of(client))
 
 
 def test_a_centralised_run_is_on_the_servers_clock(tmp_path: Path) -> None:
@@ -110,13 +113,12 @@ def test_without_pretraining_there_is_only_the_downstream_task(tmp_path: Path) -
     table = none.convergence.set_index(["metric", "split"])
     assert (table["round"] == -1).all()
     assert (table["time_s"] == 0.0).all()
-    expected = finetune.finetune(  # the federation begins with the same weights
-        checkpoint.path(tmp_path / "federated" / "checkpoints", 0),
-        "wav2vec2-tiny",
-        Finetuning(steps=2, batch_size=1, minutes=0.05, test_minutes=0.05),
-        Espeak(speakers=6, minutes=0.6),
-        3,
+    task = Wav2Vec2(
+        corpus=Espeak(speakers=6, minutes=0.6),
+        downstream=Finetuning(steps=2, batch_size=1, minutes=0.05, test_minutes=0.05),
     )
+    begin = checkpoint.path(tmp_path / "federated" / "checkpoints", 0)  # the same weights
+    expected = task.finetune(model_of(task, begin, 3), task.data(3), 3, "cpu")
     assert table.loc[("wer", "test"), "value"] == expected.wer
     assert table.loc[("cer", "test"), "value"] == expected.cer
     assert build.write(tmp_path / "none").html.is_file()

@@ -16,10 +16,12 @@ from federations import changed, federation
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from fedsim import checks
 from fedsim.errors import FedsimError, RunError, ScenarioError
-from fedsim.learning import Federation, RoundLearning, checkpoint, make_learner
+from fedsim.learning import Federation, Learning, RoundLearning, checkpoint, make_learner
+from fedsim.learning.accumulator import Accumulator
 from fedsim.learning.learner import FederatedLearner
-from fedsim.learning.local import Accumulator, TrainJob
+from fedsim.learning.local import TrainJob
 
 
 def _round(
@@ -55,7 +57,7 @@ def test_what_a_round_reports(small: Federation) -> None:
         third = _round(learner, 2, [])
         assert not np.array_equal(before, learner.weights())
     trained = np.isfinite(first.loss)
-    assert trained.sum() == small.clients_per_round
+    assert trained.sum() == small.learning.clients_per_round
     assert first.accepted.all()
     assert first.weight.sum() == pytest.approx(1.0, abs=1e-15)
     assert ((first.weight > 0) == trained).all()
@@ -95,14 +97,14 @@ class _Doctored:
     def __init__(self, pool: Any, spoil: dict[int, str]) -> None:
         self.pool, self.spoil, self.versions = pool, spoil, pool.versions
 
-    def run(self, jobs: list[Any]) -> Iterator[tuple[Accumulator, NDArray[np.float32]]]:
-        for job, (accumulator, weights) in zip(jobs, self.pool.run(jobs), strict=True):
+    def run(self, jobs: list[Any]) -> Iterator[tuple[Any, NDArray[np.float32]]]:
+        for job, (report, weights) in zip(jobs, self.pool.run(jobs), strict=True):
             fault = self.spoil.get(getattr(job, "client", -1))
             if fault == "nan":
                 weights[7] = np.nan
             elif fault == "loss":
-                accumulator = replace(accumulator, loss=math.inf)
-            yield accumulator, weights[:-1] if fault == "shape" else weights
+                report = replace(report, sums=Accumulator({**report.sums.sums, "loss": math.inf}))
+            yield report, weights[:-1] if fault == "shape" else weights
 
     def close(self) -> None:
         self.pool.close()
@@ -267,7 +269,7 @@ def test_a_worker_that_fails_says_what_and_for_whom(
     small: Federation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with make_learner(small, 5) as learner:
-        monkeypatch.setattr(learner._pool._trainer, "partition", None)  # type: ignore[union-attr]
+        monkeypatch.setattr(learner._pool._trainer, "holdings", None)  # type: ignore[union-attr]
         with pytest.raises(FedsimError, match="training client 1 in round 0 failed: AttributeError"):
             _round(learner, 0, [1])
 
@@ -275,18 +277,16 @@ def test_a_worker_that_fails_says_what_and_for_whom(
 @pytest.mark.parametrize(
     ("fields", "key"),
     [
-        ({"aggregate": "median"}, "learning.aggregate"),
         ({"learning_rate": 0.0}, "learning.learning_rate"),
         ({"learning_rate": math.nan}, "learning.learning_rate"),
         ({"clients_per_round": 0}, "learning.clients_per_round"),
         ({"crop_seconds": 0.1}, "learning.crop_seconds"),
         ({"local_epochs": -1.0}, "learning.local_epochs"),
-        ({"splits": ("train",)}, "learning.splits"),
     ],
 )
 def test_an_impossible_learner_names_its_key(fields: dict[str, Any], key: str) -> None:
     with pytest.raises(ScenarioError) as caught:
-        federation(**fields)
+        checks.check(Learning, fields, key="learning", error=ScenarioError)
     assert caught.value.key == key
 
 
@@ -311,5 +311,5 @@ def test_schedules() -> None:
     assert [spec.rate(r) for r in range(3)] == [0.25, 0.5, 0.75]
     assert spec.rate(3) == 1.0
     assert spec.rate(11) == pytest.approx(0.1)
-    assert [spec.gumbel_temperature(r) for r in range(4)] == [2.0, 1.0, 0.5, 0.5]
+    assert [spec.task.temperature(r) for r in range(4)] == [2.0, 1.0, 0.5, 0.5]
     assert [r for r in range(12) if changed(spec, evaluate_every=5).evaluates(r)] == [4, 9, 11]

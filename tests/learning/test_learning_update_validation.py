@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fedsim.learning import Federation, aggregate
+from fedsim.learning import Federation
 from fedsim.learning.update_validation import UpdateValidation
 
 SIZES = (3, 1, 2)
@@ -91,7 +90,7 @@ def test_the_model_stays_finite_and_within_its_bound(
     rule: str, compression: str, rounds: list[list[Update]]
 ) -> None:
     spec = _spec(rule, compression)
-    server = aggregate.make_server(rule, LENGTH, spec.server_rate)
+    server = spec.aggregate.server(LENGTH)
     model = BASE.copy()
     for updates in rounds:
         validation = UpdateValidation(spec, SIZES, LENGTH, LARGEST)
@@ -133,7 +132,7 @@ def test_a_trimmed_mean_stays_among_the_honest(data: st.DataObject, trim: float,
 @pytest.mark.parametrize("rule", RULES)
 def test_memory_does_not_grow_with_updates_but_for_the_trimmed_mean(rule: str) -> None:
     size = 20_000
-    spec, base = replace(_spec(rule), compression="none"), np.zeros(size, np.float32)
+    spec, base = _spec(rule), np.zeros(size, np.float32)
 
     def peak_bytes(updates: int) -> int:
         tracemalloc.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from federations import changed
 
 from fedsim.errors import ScenarioError
-from fedsim.learning import Federation, baselines, checkpoint, make_learner, state
+from fedsim.learning import Federation, baselines, checkpoint, make_learner, state, vector
 from fedsim.learning.local import Trainer, TrainJob
 
 
@@ -80,7 +79,7 @@ def test_no_gradient_reaches_the_convolutions_when_scaled_by_zero(small: Federat
 
 def test_fedprox_keeps_clients_closer(small: Federation) -> None:
     def distance(pull: float) -> float:
-        spec = replace(
+        spec = changed(
             small, aggregate="fedprox", proximal=pull, local_steps=4, optimizer="sgd", learning_rate=0.02
         )
         trainer = Trainer(spec, 5)
@@ -96,39 +95,40 @@ def test_the_optimizers_state_makes_the_round_trip(small: Federation) -> None:
     spec = changed(small, optimizer_state="averaged")
     trainer = Trainer(spec, 5)
     count = trainer.parameters
-    assert state.length(count, spec) == 3 * count + 1
-    vector = np.random.default_rng(0).normal(size=3 * count + 1).astype(np.float32)
-    vector[2 * count :] = np.abs(vector[2 * count :])
-    optimizer = state.make_optimizer(trainer.model, spec, 1e-3)
-    out = np.zeros_like(vector)
-    state.put(vector, trainer.model, optimizer, spec)
-    state.take(trainer.model, optimizer, spec, out)
-    assert np.array_equal(vector, out)
+    assert state.length(count, spec.learning) == 3 * count + 1
+    sent = np.random.default_rng(0).normal(size=3 * count + 1).astype(np.float32)
+    sent[2 * count :] = np.abs(sent[2 * count :])
+    optimizer = state.make_optimizer(trainer.model, spec.learning, 1e-3)
+    out = np.zeros_like(sent)
+    state.put(sent, trainer.model, optimizer, spec.learning)
+    state.take(trainer.model, optimizer, spec.learning, out)
+    assert np.array_equal(sent, out)
 
 
 def test_centralised_carries_everything_from_round_to_round(small: Federation) -> None:
     """Rounds of one pooled client hand weights, moments and step count on unchanged."""
     spec = baselines.centralised(changed(small, clients_per_round=2, learning_rate=1e-3))
-    assert (spec.clients_per_round, spec.local_steps) == (1, 2)
+    assert (spec.learning.clients_per_round, spec.learning.local_steps) == (1, 2)
     federated = _train(spec, rounds=2)
     trainer = Trainer(spec, 5)
-    vector = np.zeros(state.length(trainer.parameters, spec), np.float32)
-    vector.flatten(trainer.model, vector[: trainer.parameters])
+    sent = np.zeros(state.length(trainer.parameters, spec.learning), np.float32)
+    vector.flatten(trainer.model, sent[: trainer.parameters])
     with make_learner(spec, 5) as learner:
         picks = [learner._choose(np.arange(4), np.ones(4, bool), r)[0] for r in range(2)]
     for r, client in enumerate(picks):
-        out = np.empty_like(vector)
-        trainer.train(TrainJob(client, r, 0), vector, out)
-        vector = out
-    assert np.abs(vector[: trainer.parameters] - federated).max() < 1e-7
-    assert vector[-1] == 4.0
+        out = np.empty_like(sent)
+        trainer.train(TrainJob(client, r, 0), sent, out)
+        sent = out
+    assert np.abs(sent[: trainer.parameters] - federated).max() < 1e-7
+    assert sent[-1] == 4.0
 
 
 def test_local_only_hears_one_part(small: Federation) -> None:
     spec = baselines.local_only(small, part=1)
     trainer = Trainer(spec, 5)
-    assert {trainer.corpus.speaker[u] for c in range(9) for u in trainer.partition.utterances(c)} == {
-        trainer.corpus.speaker[trainer.partition.parts[1][0]]
+    speaker = trainer.data.corpus.speaker
+    assert {speaker[u] for c in range(9) for u in trainer.holdings.of(c)} == {
+        speaker[trainer.data.parts[1][0]]
     }
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from federations import built, changed
 
+from fedsim import checks
 from fedsim.errors import CorpusError, RunError, ScenarioError
-from fedsim.learning import Federation, make_learner, vector
+from fedsim.learning import Federation, make_learner
+from fedsim.learning.restore import model_of
 from fedsim.tasks.ctc import finetune
 from fedsim.tasks.ctc.finetuning import Finetuning
 from fedsim.tasks.ctc.transcripts import Vocabulary, frames_needed, normalise
@@ -49,16 +51,18 @@ def test_fine_tuning_learns_its_own_sentences() -> None:
     """A few utterances, learnt by heart: the loss must fall far below that of a model that guesses."""
     spec = Finetuning(minutes=0.05, steps=40, batch_size=1, learning_rate=1e-3, mask_probability=0.0)
     speech = corpus.load(Espeak(speakers=6, minutes=0.6))
-    weights = vector.flatten(built("wav2vec2-tiny", 0))
-    untrained = finetune.recognise(weights, "wav2vec2-tiny", changed(spec, steps=2), speech, 1)
-    trained = finetune.recognise(weights, "wav2vec2-tiny", spec, speech, 1)
+
+    def recognise(spec: Finetuning) -> finetune.Recognition:
+        return finetune.recognise(built("wav2vec2-tiny", 0).wav2vec2, spec, speech, 1)
+
+    untrained, trained = recognise(replace(spec, steps=2)), recognise(spec)
     assert trained.loss < 0.6 * untrained.loss
     speakers = {speech.speaker[u] for u in speech.of_split("test")}
     assert speakers.isdisjoint(speech.speaker[u] for u in speech.of_split("train"))
     assert len(trained.pairs) >= 1
     assert all(said == normalise(said) for said, _ in trained.pairs)
     np.random.seed(3)  # whatever the global state is
-    assert finetune.recognise(weights, "wav2vec2-tiny", changed(spec, steps=2), speech, 1) == untrained
+    assert recognise(replace(spec, steps=2)) == untrained
 
 
 def test_within_a_run_and_from_its_checkpoint(small: Federation, tmp_path: Path) -> None:
@@ -70,20 +74,21 @@ def test_within_a_run_and_from_its_checkpoint(small: Federation, tmp_path: Path)
     assert ("wer", "test") not in names[0]
     assert {("wer", "test"), ("cer", "test")} < names[1]
     file = tmp_path / "round-00002.safetensors"
-    again = finetune.finetune(file, spec.model, QUICK, spec.corpus, 5)
+    task = spec.task
+    again = task.finetune(model_of(task, file, 5), task.data(5), 5, "cpu")
     assert ("wer", "test", again.wer) in rounds[1].metrics
     with pytest.raises(RunError, match="cannot be read"):
-        finetune.finetune(tmp_path / "round-00009.safetensors", spec.model, QUICK, spec.corpus, 5)
+        model_of(task, tmp_path / "round-00009.safetensors", 5)
 
 
 def test_speech_without_transcripts_is_an_input_error() -> None:
     speech = corpus.load(Espeak(speakers=6, minutes=0.6))
     silent = replace(speech, text=("...",) * len(speech))
-    weights = vector.flatten(built("wav2vec2-tiny", 0))
+    encoder = built("wav2vec2-tiny", 0).wav2vec2
     with pytest.raises(CorpusError, match="no transcribed speech in the test split"):
-        finetune.recognise(weights, "wav2vec2-tiny", QUICK, silent, 1)
+        finetune.recognise(encoder, QUICK, silent, 1)
     with pytest.raises(ScenarioError, match="at least 1"):
-        Finetuning(steps=0)
+        checks.check(Finetuning, {"steps": 0}, error=ScenarioError)
 
 
 def test_batches_of_a_bucket_are_alike_in_length_and_hold_every_utterance() -> None:

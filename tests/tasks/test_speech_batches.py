@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from federations import changed, federation
+from federations import federation
 
 from fedsim.errors import CorpusError
+from fedsim.learning import Learning
+from fedsim.learning.holdings import Holdings
 from fedsim.learning.passes import passes
+from fedsim.tasks import Wav2Vec2
 from fedsim.tasks.speech import batches, corpus, models, partition
 from fedsim.tasks.speech.corpus import Espeak
 
@@ -27,19 +30,18 @@ def test_waveforms_are_normalised_and_silence_stays_silent() -> None:
 
 
 def test_a_batch_is_padded_cropped_and_masked_in_speech_only() -> None:
-    speech = corpus.load(SMALL_CORPUS)
-    config = models.configuration("wav2vec2-tiny")
-    masking = batches.Masking.of(federation(), config)
+    task = Wav2Vec2(corpus=SMALL_CORPUS, crop_seconds=2.5)
+    data, config = task.data(0), models.configuration("wav2vec2-tiny")
+    speech, crop = data.corpus, batches.grain(2.5)
     chosen = speech.of_split("train")[:6]
-    crop = batches.grain(2.5)
-    made = batches.make(speech, chosen, crop, config, masking, np.random.default_rng(1))
+    made = task.batch(data, chosen, np.random.default_rng(1), True)
     lengths = np.minimum(speech.samples[chosen], crop)
     assert made.waves.shape == (6, batches.grain(lengths.max() / 16_000))
     for wave, masked, length in zip(made.waves, made.masked, lengths, strict=True):
         assert not wave[length:].any()
         assert not masked[models.frames(config, int(length)) :].any()
     assert made.negatives.shape == (made.masked.sum(), 30)
-    again = batches.make(speech, chosen, crop, config, masking, np.random.default_rng(1))
+    again = task.batch(data, chosen, np.random.default_rng(1), True)
     assert np.array_equal(made.waves, again.waves)
     assert np.array_equal(made.negatives, again.negatives)
 
@@ -52,18 +54,18 @@ def test_frames_follow_the_convolutions() -> None:
 def test_epochs_see_every_utterance_once_and_steps_go_round() -> None:
     mine = np.arange(10, 17)
     draw = np.random.default_rng(0)
-    epochs = federation(batch_size=3, local_epochs=2.0)
+    epochs = Learning(batch_size=3, local_epochs=2.0)
     seen = list(passes(mine, epochs, draw))
     assert [len(step) for step in seen] == [3, 3, 3, 3, 2]
     assert sorted(np.concatenate(seen).tolist()) == sorted([*mine, *mine])
-    steps = list(passes(mine, federation(batch_size=4, local_steps=5), draw))
+    steps = list(passes(mine, Learning(batch_size=4, local_steps=5), draw))
     assert [len(step) for step in steps] == [4] * 5
     assert set(np.concatenate(steps)[:7]) == set(mine)
 
 
 def test_parts_share_no_speaker_and_hold_no_held_out_one() -> None:
     speech = corpus.load(SMALL_CORPUS)
-    divided = partition.divide(speech, federation(parts=2), 3)
+    divided = partition.divide(speech, Wav2Vec2(parts=2), 3)
     owners = [{speech.speaker[u] for u in part} for part in divided.parts]
     assert owners[0].isdisjoint(owners[1])
     assert sorted(np.concatenate(divided.parts).tolist()) == speech.of_split("train").tolist()
@@ -73,23 +75,23 @@ def test_parts_share_no_speaker_and_hold_no_held_out_one() -> None:
 
 def test_a_clients_part_is_a_pure_function_of_its_number() -> None:
     speech = corpus.load(SMALL_CORPUS)
-    divided = partition.divide(speech, federation(), 3)
+    parts = partition.divide(speech, Wav2Vec2(), 3).parts
+    divided = Holdings(parts, federation(), 3)
     assert len(divided.parts) == 4
     assert sorted(divided.part_of(range(4))) == [0, 1, 2, 3]
     assert divided.part_of([5, 2]).tolist() == divided.part_of(np.arange(9))[[5, 2]].tolist()
-    assert np.array_equal(divided.utterances(6), divided.utterances(2))
-    assert not np.array_equal(divided.order, partition.divide(speech, federation(), 12).order)
+    assert np.array_equal(divided.of(6), divided.of(2))
+    assert not np.array_equal(divided.order, Holdings(parts, federation(), 12).order)
     with pytest.raises(CorpusError, match="too few for 9 parts"):
-        partition.divide(speech, federation(parts=9), 3)
+        partition.divide(speech, Wav2Vec2(parts=9), 3)
 
 
 def test_held_out_batches_are_the_same_for_every_run() -> None:
     speech = corpus.load(SMALL_CORPUS)
-    spec = federation(corpus=SMALL_CORPUS, evaluation_seconds=3.0, crop_seconds=2.0)
-    one = np.concatenate(batches.held_out(speech, "validation", spec))
+    one = np.concatenate(batches.held_out(speech, "validation", 3.0, 2.0))
     assert set(one) <= set(speech.of_split("validation"))
     lengths = np.minimum(speech.samples[one], 32_000)
     assert 3.0 <= lengths.sum() / 16_000 < 5.0
     assert (np.diff(lengths) <= 0).all()
-    everything = batches.held_out(speech, "test", changed(spec, evaluation_seconds=1e6))
+    everything = batches.held_out(speech, "test", 1e6, 2.0)
     assert sorted(np.concatenate(everything)) == speech.of_split("test").tolist()

@@ -10,8 +10,9 @@ import numpy as np
 import psutil
 import pytest
 
-from fedsim import paths
+from fedsim import checks, paths
 from fedsim.errors import CorpusError, ScenarioError
+from fedsim.learning import Learning
 from fedsim.tasks.speech import corpus
 from fedsim.tasks.speech.corpus import Espeak, espeak, italian, store
 from fedsim.tasks.speech.corpus.voices import VARIANTS, speaker
@@ -116,16 +117,16 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"speakers": 2}, "3 to 10000"),
+        ({"speakers": 2}, "2 is not at least 3"),
         ({"minutes": 0.01}, "at least a second"),
-        ({"language": "tlh"}, "'tlh'; one of it"),
-        ({"kind": "tape"}, "'tape'; one of espeak"),
+        ({"language": "tlh"}, "for 'it' only, not for 'tlh'"),
+        ({"kind": "tape"}, "'tape' is not one of 'espeak'"),
     ],
 )
 def test_an_impossible_corpus_names_its_key(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ScenarioError, match=message) as caught:
-        Espeak(**fields)  # type: ignore[arg-type]
-    assert (caught.value.key or "").startswith("learning.corpus.")
+        checks.check(Learning, {"corpus": fields}, key="learning", error=ScenarioError)
+    assert (caught.value.key or "").startswith("learning.corpus")
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from federations import changed
 
+from fedsim import checks
 from fedsim.errors import CorpusError, ScenarioError
+from fedsim.learning import Learning
 from fedsim.tasks.speech import corpus
 from fedsim.tasks.speech.corpus import CommonVoice, Manifest, common_voice, decode, listing
 
@@ -30,7 +32,7 @@ def tone(
     return file
 
 
-def manifest(folder: Path, rows: list[Row], header: Row = ("path", "speaker", "text", "split")) -> Corpus:
+def manifest(folder: Path, rows: list[Row], header: Row = ("path", "speaker", "text", "split")) -> Manifest:
     folder.mkdir(exist_ok=True)
     with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as out:
         csv.writer(out).writerows([header, *rows])
@@ -140,8 +142,8 @@ def test_minutes_limit_a_corpus_and_a_longer_one_holds_the_shorter(tmp_path: Pat
         tone(tmp_path / f"{number}.wav", 0.5, hertz=200.0 + number)
         rows.append((f"{number}.wav", f"s{number}", f"t{number}", "train" if number < 10 else "test"))
     spec = manifest(tmp_path, rows)
-    short = corpus.load(changed(spec, minutes=1.2 / 60))
-    longer = corpus.load(changed(spec, minutes=2.2 / 60))
+    short = corpus.load(replace(spec, minutes=1.2 / 60))
+    longer = corpus.load(replace(spec, minutes=2.2 / 60))
     trains = [{c.text[i] for i in c.of_split("train")} for c in (short, longer)]
     assert [len(t) for t in trains] == [3, 5]  # the first that reaches 1.2 s is the third of 0.5 s
     assert trains[0] < trains[1]
@@ -191,7 +193,7 @@ def test_a_link_may_not_lead_outside_unless_allowed(tmp_path: Path) -> None:
     spec = manifest(inside, [("a.wav", "anna", "ciao", "train")])
     with pytest.raises(CorpusError, match="outside the manifest's folder"):
         corpus.load(spec)
-    assert len(corpus.load(changed(spec, outside=True))) == 1
+    assert len(corpus.load(replace(spec, outside=True))) == 1
 
 
 def test_a_manifest_of_several_languages(tmp_path: Path) -> None:
@@ -201,9 +203,9 @@ def test_a_manifest_of_several_languages(tmp_path: Path) -> None:
     rows = [("a.wav", "anna", "ciao", "train", "it"), ("b.wav", "bob", "hello", "train", "en")]
     spec = manifest(tmp_path, rows, header)
     assert corpus.load(spec).text == ("ciao", "hello")
-    assert corpus.load(changed(spec, language="it")).text == ("ciao",)
+    assert corpus.load(replace(spec, language="it")).text == ("ciao",)
     with pytest.raises(CorpusError, match="no recordings in 'fr'"):
-        corpus.load(changed(spec, language="fr"))
+        corpus.load(replace(spec, language="fr"))
 
 
 def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:
@@ -213,8 +215,8 @@ def test_manifests_that_cannot_be_read(tmp_path: Path) -> None:
             corpus.load(Manifest(path=str(tmp_path / "m.csv")))
     with pytest.raises(CorpusError, match="cannot be read: No such file"):
         corpus.load(Manifest(path=str(tmp_path / "none.csv")))
-    with pytest.raises(ScenarioError, match="manifest needs it"):
-        Espeak(kind="manifest")
+    with pytest.raises(ScenarioError, match=r"learning.corpus: 'manifest' needs the key 'path' beside it"):
+        checks.check(Learning, {"corpus": "manifest"}, key="learning", error=ScenarioError)
 
 
 COLUMNS = (

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from federations import built, changed
+from federations import built
 from safetensors.numpy import save_file
 
 from fedsim.errors import RunError
 from fedsim.learning import checkpoint
 from fedsim.learning.checkpoint import Kind
-from fedsim.tasks.speech.corpus import Manifest
 
 EXPECTED = {"model.a": Kind((2, 3)), "model.b": Kind((4,)), "optimizer": Kind((0,))}
 
@@ -67,19 +66,17 @@ def test_foreign_and_broken_files_are_refused(tmp_path):
 
 
 def test_fine_tuning_holds_a_checkpoint_against_its_preset(tmp_path):
-    from fedsim.learning.finetune import finetune
-
-    from fedsim.tasks.ctc.finetuning import Finetuning
+    from fedsim.learning.restore import model_of
+    from fedsim.tasks import Wav2Vec2
 
     net = built("wav2vec2-tiny", 1)
     tensors = {f"model.{name}": p.detach().numpy().copy() for name, p in net.named_parameters()}
     first = next(iter(tensors))
-    nowhere = Manifest(path=str(tmp_path / "nowhere.csv"))
     for wrong in (
         tensors[first][:1],
         tensors[first].astype(np.float64),
         np.full_like(tensors[first], np.nan),
     ):
-        file = checkpoint.save(tmp_path, 1, {**tensors, first: wrong})
+        file = checkpoint.save(tmp_path, 1, {**tensors, first: wrong}, model="wav2vec2-tiny")
         with pytest.raises(RunError, match=first.replace(".", r"\.")):
-            finetune(file, "wav2vec2-tiny", Finetuning(), nowhere, 1)
+            model_of(Wav2Vec2(), file, 1)
