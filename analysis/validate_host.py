@@ -73,8 +73,8 @@ def real_steps(
     from transformers import Wav2Vec2ForPreTraining
     from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
 
+    from fedsim.tasks.speech.models import frames
     from fedsim.tracing import configs
-    from fedsim.tracing.objective import frames
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -87,7 +87,7 @@ def real_steps(
     mixed = precision == "mixed"
     scaler = torch.amp.GradScaler(device, init_scale=128.0, enabled=mixed)  # so low that no step is skipped
     samples = round(seconds * 16_000)
-    shape = (batch, frames(config, samples)[-1])
+    shape = (batch, frames(config, samples))
     masked = _compute_mask_indices(shape, config.mask_time_prob, config.mask_time_length)
     negatives = _sample_negative_indices(shape, config.num_negatives, masked)
     inputs = {

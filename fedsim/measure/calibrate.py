@@ -26,7 +26,7 @@ from fedsim.measure.replay import Replayer
 from fedsim.measure.stopwatch import stopwatch
 from fedsim.measure.timing import Job, Setting, Timed, time_jobs
 from fedsim.tracing import configs
-from fedsim.tracing.objective import Step, Variant
+from fedsim.tracing.step import Step, Variant
 
 MODEL = "wav2vec2-base"
 SETTINGS = (Setting(1, 4.0), Setting(2, 7.0), Setting(4, 3.5))

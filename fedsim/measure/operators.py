@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from fedsim.tracing.objective import Step
 from fedsim.tracing.operators import Cost
+from fedsim.tracing.step import Step
 
 STREAM = "stream"
 """The kind of operators that only move memory; the others are named after their arithmetic."""

@@ -7,8 +7,7 @@ class there and are stated here, on transformers' encoders:
   with 504 cluster embeddings; cross-entropy over the masked frames (Hsu et al., HuBERT, 2021).
 - masked regression (data2vec): a linear head predicts the teacher's averaged layers, squared error
   (Baevski et al., data2vec, 2022). The teacher's own forward pass is not part of the trace.
-- recognition: three linear layers on the encoder and CTC over characters, as in the paper's section
-  4.2, for sentences of 80 characters (5.5 s of Italian).
+- recognition: the task ``ctc``, for sentences of 80 characters (5.5 s of Italian).
 """
 
 from __future__ import annotations
@@ -19,11 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fedsim.tasks.ctc.batch import fake_loss
+from fedsim.tasks.ctc.recogniser import Recogniser
+
 CLUSTERS = 504
 PROJECTED = 256
 TEMPERATURE = 0.1
-HEAD_WIDTH = 1024
-CHARACTERS = 80
 
 
 class _Headed(nn.Module):
@@ -78,27 +78,17 @@ class MaskedRegression(_Headed):
         return torch.where(masked.unsqueeze(-1), error, torch.zeros_like(error)).sum()
 
 
-class Recognition(_Headed):
-    """CTC on three linear layers."""
+class Recognition(Recogniser):
+    """The recogniser that is trained, on an encoder by its configuration, with its loss."""
 
-    def __init__(self, config: Any):
-        super().__init__(config)
-        self.head = nn.Sequential(
-            nn.Linear(config.hidden_size, HEAD_WIDTH),
-            nn.LeakyReLU(),
-            nn.Dropout(config.final_dropout),
-            nn.Linear(HEAD_WIDTH, HEAD_WIDTH),
-            nn.LeakyReLU(),
-            nn.Linear(HEAD_WIDTH, config.vocab_size),
-        )
+    def __init__(self, config: Any, width: int, characters: int):
+        from transformers import AutoModel
 
-    def forward(self, waveforms: torch.Tensor, masked: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-        """The loss for (batch, samples) waveforms and (batch, characters) of text."""
-        scores = self.head(self.base(waveforms, mask_time_indices=masked).last_hidden_state)
-        likely = F.log_softmax(scores, dim=-1, dtype=torch.float32).transpose(0, 1)
-        batch, frames = masked.shape
-        ctc_loss: Any = F.ctc_loss
-        loss: torch.Tensor = ctc_loss(
-            likely, text, [frames] * batch, [text.shape[1]] * batch, reduction="sum"
-        )
-        return loss
+        make: Any = AutoModel.from_config
+        super().__init__(make(config, attn_implementation=config._attn_implementation), width, characters)
+
+    def forward(  # type: ignore[override]
+        self, waves: torch.Tensor, masked: torch.Tensor, text: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss for (batch, samples) waveforms, (batch, frames) masks and (batch, characters) of text."""
+        return fake_loss(super().forward(waves, None, masked), masked, text)

@@ -13,15 +13,14 @@ from typing import Any
 
 from fedsim.errors import FedsimError
 from fedsim.pricing.layers import COUNTS, WORKSPACES
-from fedsim.pricing.polynomial import Axis, Monomial, Polynomial, largest, lengths
-from fedsim.tracing.interpolation import Point, fit, monomials, spans
+from fedsim.pricing.polynomial import Axis, Polynomial, largest, lengths
+from fedsim.tracing.interpolation import Point, fit, monomials
 from fedsim.tracing.layers import Identity, Key, identify, keyed
-from fedsim.tracing.objective import Step, Variant
 from fedsim.tracing.recorder import Layer, Recorder
+from fedsim.tracing.step import Step, Variant
+from fedsim.tracing.subject import Subject
 
 SHALLOW = 3
-ALIGNMENT = 32
-"""Memory-efficient attention on CUDA rounds its log-sum-exp up to 32 frames."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ class Measurement:
     axes: tuple[Axis, ...]
     depth: int
     prefix: str
+    last: int
     tables: dict[str, dict[Key, Measured]] = field(default_factory=dict)
     identities: dict[Key, Identity] = field(default_factory=dict)
     arithmetic: dict[Key, str] = field(default_factory=dict)
@@ -69,11 +69,6 @@ class Measurement:
     parameters: dict[Key, tuple[int, int, int]] = field(default_factory=dict)
     """By layer: numbers in its parameters, tensors, and numbers in their rows and columns."""
     input_bytes: Polynomial = field(default_factory=Polynomial)
-
-    @property
-    def last(self) -> int:
-        """The axis of the frames that the transformer sees."""
-        return len(self.axes) - 2
 
     def point(self, batch: int, samples: int) -> Point:
         """A batch, and the length of every axis."""
@@ -96,15 +91,6 @@ def merge(parts: Sequence[Measurement]) -> Measurement:
     return whole
 
 
-def axes_of(config: Any) -> tuple[Axis, ...]:
-    """Samples, the frames after each convolution, and the last of them rounded up."""
-    axes = [Axis("samples")]
-    for index, (kernel, stride) in enumerate(zip(config.conv_kernel, config.conv_stride, strict=True)):
-        axes.append(Axis(f"frames_{index + 1}", of=index, kernel=kernel, stride=stride))
-    last = len(axes) - 1
-    return (*axes, Axis(f"frames_{last}_by_{ALIGNMENT}", of=last, multiple=ALIGNMENT))
-
-
 def table(layers: list[Layer]) -> dict[Key, dict[str, Any]]:
     """The metrics of every layer that does something, from one recorded step, as plain numbers.
 
@@ -124,27 +110,31 @@ def table(layers: list[Layer]) -> dict[Key, dict[str, Any]]:
     return rows
 
 
-def measure(config: Any, variant: Variant) -> tuple[Measurement, Step]:
-    """Trace and fit a configuration with at most :data:`SHALLOW` transformer layers.
+def measure(subject: Subject, variant: Variant) -> tuple[Measurement, Step]:
+    """Trace and fit a subject with at most :data:`SHALLOW` of its layers that are alike.
 
     Raises:
-        FitError: a count is not polynomial in batch and frames.
+        FitError: a count is not polynomial in batch and sizes.
     """
-    depth = min(int(config.num_hidden_layers), SHALLOW)
-    step = Step(config, variant, depth)
-    found = Measurement(axes_of(config), depth, str(step.model.base_model_prefix))
-    samples = choose_lengths(found.axes)
+    depth = min(subject.depth, SHALLOW)
+    step = Step(subject, variant, depth)
+    found = Measurement(subject.axes, depth, str(step.model.base_model_prefix), subject.last)
+    samples = subject.sizes()
     where = [*((2, s) for s in samples), *((3, s) for s in samples[:-1])]
     points = [found.point(b, s) for b, s in where]
     recorders = [step.record(b, s, quickly=True) for b, s in where]
     _learn(found, recorders[0])
-    fitted = _fit([table(r.layers) for r in recorders], points, found.last, batched=True)
+    fitted = _fit([table(r.layers) for r in recorders], points, subject, batched=True)
     found.tables[str(variant)] = fitted
     blocks = list(recorders[0].blocks)
     inputs = fit(
         points,
         [[x for b in blocks for x in r.blocks[b].numbers()] + [r.input_bytes] for r in recorders],
-        [*(monomials({a: 1}) for a in range(found.last + 1)), monomials({0: 1, found.last: 1})],
+        [
+            *subject.candidates("", True)[:1],
+            *(monomials({a: 1}) for a in range(found.last + 1)),
+            monomials({0: 1, found.last: 1}),
+        ],
     )
     keys = list(keyed(recorders[0].layers))
     for index, block in enumerate(blocks):
@@ -158,39 +148,12 @@ def measure(config: Any, variant: Variant) -> tuple[Measurement, Step]:
     if not _explained(single, fitted, found.point(1, samples[0])):
         alone = [single, *(table(step.trace(1, s, quickly=True)) for s in samples[1:])]
         points = [found.point(1, s) for s in samples]
-        found.tables[f"{variant}@1"] = _fit(alone, points, found.last, batched=False)
+        found.tables[f"{variant}@1"] = _fit(alone, points, subject, batched=False)
     return found, step
 
 
-def choose_lengths(axes: tuple[Axis, ...], count: int = 4) -> list[int]:
-    """Waveform lengths at which every basis is determined, even without the last, which checks."""
-    last = len(axes) - 2
-    shortest = 1
-    while int(lengths(axes, shortest)[last]) < 2 * ALIGNMENT - 5:
-        shortest += 1 + shortest // 7
-    modules = [*(f"conv_layers.{k}" for k in range(last)), "encoder"]
-    bases = [basis for module in modules for basis in _candidates(module, last, batched=False)]
-    for step in range(500):
-        spacing = shortest // 2 + 337 + 97 * step
-        chosen = [shortest + step * 211 + i * spacing + i * i * (61 + step) for i in range(count)]
-        points = [(1, tuple(int(n) for n in lengths(axes, s))) for s in chosen]
-        if all(spans(points, basis) and spans(points[:-1], basis, spare=0) for basis in bases):
-            return chosen
-    raise FedsimError("no lengths determine the frame counts of these convolutions")
-
-
-def _candidates(module: str, last: int, batched: bool) -> list[tuple[Monomial, ...]]:
-    """The bases that a layer's counts are tried with, simplest first."""
-    if "conv_layers." in module:
-        k = int(module.split("conv_layers.")[1].split(".")[0]) + 1
-        bases = [{k: 1}, {k - 1: 1, k: 1}] + ([{k: 1, k + 1: 1}] if k < last else [])
-    else:
-        bases = [{last: 1}, {last: 2}, {last: 1, last + 1: 1}, {last - 1: 1, last: 1}]
-    return [monomials(axes, batched) for axes in bases]
-
-
 def _fit(
-    rows: list[dict[Key, dict[str, Any]]], points: list[Point], last: int, batched: bool
+    rows: list[dict[Key, dict[str, Any]]], points: list[Point], subject: Subject, batched: bool
 ) -> dict[Key, Measured]:
     keys = list(rows[0])
     if any(list(r) != keys for r in rows):
@@ -198,7 +161,7 @@ def _fit(
     found: dict[Key, Measured] = {}
     for key in keys:
         flat = [[row[key][m] for m in COUNTS] + [x for m in WORKSPACES for x in row[key][m]] for row in rows]
-        fitted = fit(points, flat, _candidates(key[0], last, batched))
+        fitted = fit(points, flat, subject.candidates(key[0], batched))
         start = len(COUNTS)
         workspaces = {}
         for metric in WORKSPACES:

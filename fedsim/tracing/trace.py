@@ -20,31 +20,33 @@ from fedsim.pricing.layers import COUNTS, WORKSPACES, LayerTrace
 from fedsim.pricing.trace import parse_trace
 from fedsim.tracing.assemble import assemble
 from fedsim.tracing.fake import forget
-from fedsim.tracing.measure import Measurement, choose_lengths, measure, merge, table
-from fedsim.tracing.objective import VARIANTS, Step, Variant, objective_of
+from fedsim.tracing.measure import Measurement, measure, merge, table
+from fedsim.tracing.step import VARIANTS, Step, Variant
+from fedsim.tracing.subject import Subject, subject_of
 
 
 class VerificationError(FedsimError):
     """A trace does not equal the model it was taken from."""
 
 
-def trace(config: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers: int = 1) -> dict[str, Any]:
-    """The verified content of a trace file for a transformers configuration.
+def trace(thing: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers: int = 1) -> dict[str, Any]:
+    """The verified content of a trace file for a task, or for a transformers configuration.
 
     Args:
-        config: a configuration of a speech model.
+        thing: a task, or a configuration of a speech model.
         name: what the trace is called.
         variants: those to trace; all by default.
         workers: processes that share the variants; they are forked.
 
     Raises:
-        TraceError: transformers cannot build the model.
-        FitError: a count is not polynomial in batch and frames.
+        TraceError: the model cannot be built.
+        FitError: a count is not polynomial in batch and sizes.
         VerificationError: the finished trace differs from a direct one.
     """
-    _try_to_build(config, name)
-    details = {"objective": objective_of(config).name, "config": _essential(config)}
-    one = partial(_one, config, name, details)
+    subject = subject_of(thing)
+    _try_to_build(subject, name)
+    details = {"objective": subject.objective, "config": subject.config}
+    one = partial(_one, subject, name, details)
     if workers > 1:
         with children.pool(workers, "fork") as pool:
             with children.deaf():
@@ -53,38 +55,39 @@ def trace(config: Any, name: str, variants: Iterable[Variant] = VARIANTS, worker
     else:
         parts = [one(variant) for variant in variants]
         forget()
-    return assemble(merge(parts), int(config.num_hidden_layers), name, details)
+    return assemble(merge(parts), subject.depth, name, details)
 
 
-def _try_to_build(config: Any, name: str) -> None:
+def _try_to_build(subject: Subject, name: str) -> None:
     try:
-        Step(config, Variant("cpu", "eager", "fp32"), layers=1)
+        Step(subject, Variant("cpu", "eager", "fp32"), layers=1)
     except Exception as error:  # whatever transformers raises
         why = " ".join(str(error).split())
-        raise TraceError(f"transformers cannot build {name}: {why}") from error
+        raise TraceError(f"{name} cannot be built: {why}") from error
 
 
-def _one(config: Any, name: str, details: dict[str, Any], variant: Variant) -> Measurement:
+def _one(subject: Subject, name: str, details: dict[str, Any], variant: Variant) -> Measurement:
     """One variant, measured and verified; without garbage collection, which would take most of it."""
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _measured_and_verified(config, name, details, variant)
+        return _measured_and_verified(subject, name, details, variant)
     finally:
         if collecting:
             gc.enable()
 
 
-def _measured_and_verified(config: Any, name: str, details: dict[str, Any], variant: Variant) -> Measurement:
-    found, step = measure(config, variant)
-    fitted = choose_lengths(found.axes)
-    unseen = fitted[1] + 1234 + (fitted[3] - fitted[1]) // 5
+def _measured_and_verified(
+    subject: Subject, name: str, details: dict[str, Any], variant: Variant
+) -> Measurement:
+    found, step = measure(subject, variant)
+    unseen, another = subject.unseen(subject.sizes())
     shallow = parse_trace(assemble(found, found.depth, name, details))
     verify(shallow, variant, step, 4, unseen)
-    depth = int(config.num_hidden_layers)
+    depth = subject.depth
     if depth != found.depth and (variant.attention == "eager") == (variant.precision == "fp32"):
         whole = parse_trace(assemble(found, depth, name, details))
-        verify(whole, variant, Step(config, variant), 5, fitted[2] + 77, quickly=True)
+        verify(whole, variant, Step(subject, variant), 5, another, quickly=True)
     return found
 
 
@@ -177,9 +180,3 @@ def _joined(lines: Iterable[str]) -> list[str]:
 
 def _compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
-
-
-def _essential(config: Any) -> dict[str, Any]:
-    """The configuration as transformers would write it: what differs from the defaults."""
-    content: dict[str, Any] = config.to_diff_dict()
-    return {k: v for k, v in content.items() if k not in ("transformers_version", "dtype")}

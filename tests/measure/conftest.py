@@ -4,8 +4,8 @@ import torch
 from fedsim.measure.operators import Operator, TensorSpec
 from fedsim.measure.timing import Setting, Timed
 from fedsim.tracing import configs
-from fedsim.tracing.objective import Step, Variant
 from fedsim.tracing.operators import Cost
+from fedsim.tracing.step import Step, Variant
 
 FORWARD, BACKWARD = False, True
 

@@ -8,7 +8,7 @@ from fedsim.measure.replay import Replayer
 from fedsim.pricing import FEATURES, Technique, load_trace
 from fedsim.pricing.step_time import StepWork
 from fedsim.tracing import configs
-from fedsim.tracing.objective import Step, Variant
+from fedsim.tracing.step import Step, Variant
 
 
 @pytest.mark.parametrize(("batch", "samples"), [(1, 11_000), (3, 9_500)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedsim.pricing.trace import parse_trace
-from fedsim.tracing.objective import Variant
+from fedsim.tracing.step import Variant
 from fedsim.tracing.trace import trace
 
 SMALL = {

@@ -13,7 +13,7 @@ from fedsim.errors import FedsimError
 from fedsim.pricing.trace import load_trace, parse_trace
 from fedsim.tracing import configs
 from fedsim.tracing.interpolation import FitError, fit, monomials
-from fedsim.tracing.objective import VARIANTS, Step, Variant
+from fedsim.tracing.step import VARIANTS, Step, Variant
 from fedsim.tracing.trace import VerificationError, dumps, verify
 
 

@@ -9,7 +9,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from fedsim.pricing.rates import FEATURES
 from fedsim.pricing.technique import Technique
 from fedsim.pricing.work import collect
-from fedsim.tracing.objective import Step, Variant
+from fedsim.tracing.step import Step, Variant
 
 BATCH, SAMPLES = 3, 22_000
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fedsim.tasks.speech import batches, masks
@@ -62,3 +63,13 @@ def make(
 
 def _choose(value: Any, default: Any) -> Any:
     return default if value is None else value
+
+
+def fake(config: Any, batch: int, samples: int) -> dict[str, torch.Tensor]:
+    """Tensors of the shapes that transformers' own forward pass takes, without numbers."""
+    count = frames(config, samples)
+    return {
+        "input_values": torch.empty(batch, samples),
+        "mask_time_indices": torch.empty(batch, count, dtype=torch.bool),
+        "sampled_negative_indices": torch.empty(batch, count, config.num_negatives, dtype=torch.int64),
+    }

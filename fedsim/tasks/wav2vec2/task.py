@@ -118,17 +118,10 @@ class Wav2Vec2(SpeechTask):
         return recognise(model.wav2vec2, self.downstream or Finetuning(), data.corpus, seed, device)
 
     def fake_batch(self, batch: int, sizes: Mapping[str, int]) -> dict[str, torch.Tensor]:
-        import torch
+        from fedsim.tasks.speech.models import configuration
+        from fedsim.tasks.wav2vec2.batch import fake
 
-        from fedsim.tasks.speech.models import configuration, frames
-
-        config = configuration(self.model)
-        count = frames(config, sizes["samples"])
-        return {
-            "input_values": torch.empty(batch, sizes["samples"]),
-            "mask_time_indices": torch.empty(batch, count, dtype=torch.bool),
-            "sampled_negative_indices": torch.empty(batch, count, config.num_negatives, dtype=torch.int64),
-        }
+        return fake(configuration(self.model), batch, sizes["samples"])
 
     def traced_loss(self, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """As transformers computes it: the loss on masked frames alone has no shape before it has numbers."""
