@@ -71,7 +71,14 @@ def _block(block: type, sample: dict[str, Any], indent: str, asleep: bool) -> li
         given = sample.get(key)
         off = asleep or key not in sample
         inner = _inner(hints[key])
-        if key == "mix":
+        if key == getattr(block, "flat", None):  # the chosen class's keys stand here, beside the others
+            names = ", ".join(_mark(hints[key]).choices())
+            word = given or field.default.name
+            lines.append(_line(f"{indent}{key}: {word}", f"{said}: {names}", off))
+            lines += [line for line in _block(type(field.default), sample, indent, asleep)]
+        elif isinstance(field.default, str) and key == getattr(block, "key", None):
+            continue  # said already
+        elif key == "mix":
             lines += [_line(f"{indent}mix:", said, off), *_mix(given or [], indent + "  ")]
         elif inner is not None and (given is not None or indent == ""):
             if indent == "":
@@ -113,6 +120,10 @@ def _words(annotation: Any) -> list[str]:
     return [word for part in typing.get_args(annotation) for word in _words(part)]
 
 
+def _mark(annotation: Any) -> OneOf:
+    return next(mark for mark in annotation.__metadata__ if isinstance(mark, OneOf))
+
+
 def _with_keys(name: str, choice: Any) -> str:
     keys = [field.name for field in dataclasses.fields(choice) if field.name != choice.key]
     return f"{name} ({', '.join(keys)})" if keys else name
@@ -132,7 +143,9 @@ def _flow(value: Any) -> str:
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     """A default as a person would write it: a choice without options as its name."""
-    value = None if field.default is dataclasses.MISSING else field.default
+    value = field.default
+    if value is dataclasses.MISSING:
+        value = None if field.default_factory is dataclasses.MISSING else field.default_factory()
     if isinstance(value, Choice):
         data = checks.dump(value)
         return data[value.key] if len(data) == 1 else data

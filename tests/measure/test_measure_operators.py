@@ -27,10 +27,10 @@ def test_operators_add_up_to_the_features_of_the_trace(tiny_step, batch, samples
 
 def test_repeated_layers_are_counted_and_not_listed(tiny_step):
     found = operators(tiny_step, 2, 9_500)
-    width, inner = tiny_step.config.hidden_size, tiny_step.config.intermediate_size
+    width, inner = tiny_step.subject._config.hidden_size, tiny_step.subject._config.intermediate_size
     products = {list(specs(o.args))[-1].shape: o for o in found if o.name == "aten.addmm.default"}
     widening = products[width, inner]
-    assert widening.count == tiny_step.config.num_hidden_layers == 3
+    assert widening.count == tiny_step.subject._config.num_hidden_layers == 3
     assert widening.phase == "forward"
 
 

@@ -60,7 +60,7 @@ def test_rejected_clients_are_counted_everywhere_and_change_no_time(scenario, tm
             "learning.byzantine.kind: 'evil' is not one of 'nan'",
         ),
         ("learning.byzantine={kind: nan, share: 1.5}", "learning.byzantine.share: 1.5 is not at most 1"),
-        ("learning.byzantine={kind: noise}", "learning.byzantine.share: is missing"),
+        ("learning.byzantine={kind: noise}", "learning.byzantine: 'noise' needs the key 'share' beside it"),
         (
             "learning.byzantine={kind: nan, share: 0.2, scale: 3}",
             "the key 'scale' belongs to noise or sign-flip, not to 'nan'",

@@ -107,10 +107,13 @@ def test_a_file_cannot_allow_itself_to_reach_out(house):
     file.write_text(yamlfile.dump(data))
     with pytest.raises(ScenarioError, match=r"learning\.corpus\.outside: is true, and only the command line"):
         load(file)
-    assert load(file, access=ALLOWED).scenario.learning.corpus.outside is True
-    assert load(file, ["learning.corpus.outside=true"]).scenario.learning.corpus.outside is True
-    assert load(scenario(house, speech="speech.csv")).scenario.learning.corpus.outside is False
-    assert load(scenario(house, speech="speech.csv"), access=ALLOWED).scenario.learning.corpus.outside is True
+    assert load(file, access=ALLOWED).scenario.learning.task.corpus.outside is True
+    assert load(file, ["learning.corpus.outside=true"]).scenario.learning.task.corpus.outside is True
+    assert load(scenario(house, speech="speech.csv")).scenario.learning.task.corpus.outside is False
+    assert (
+        load(scenario(house, speech="speech.csv"), access=ALLOWED).scenario.learning.task.corpus.outside
+        is True
+    )
 
 
 def test_a_language_is_no_path(house):
@@ -226,5 +229,5 @@ def test_a_sweeps_folder_is_not_taken_on_trust(house):
 def test_shipped_scenarios_may_name_files_of_the_working_directory(house):
     (house / "here" / "asterisk-it").mkdir()
     (house / "here" / "asterisk-it" / "manifest.csv").write_text(LINES)
-    assert load("real-italian").scenario.learning.corpus.path == "asterisk-it/manifest.csv"
+    assert load("real-italian").scenario.learning.task.corpus.path == "asterisk-it/manifest.csv"
     assert file_access.FILE_KEYS
