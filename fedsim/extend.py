@@ -10,24 +10,37 @@ from fedsim.engine.completion import Completion
 from fedsim.engine.selection import Selection, SelectionRequest
 from fedsim.engine.selection.base import Memoryless, Sampler
 from fedsim.engine.world import Bools, Floats, Ints, WorkEstimate, World
+from fedsim.learning.aggregate import Aggregation, Rule, Server
+from fedsim.learning.aggregate.mean import WeightedMean
 from fedsim.options import Bounds, Duration, Energy, Power, Rate, Size, kind, option
 from fedsim.plugins import plugin
+from fedsim.tasks.base import Data, Metric, Outcome, Task
+from fedsim.tasks.base import Size as SizeAxis
 
 __all__ = [
+    "Aggregation",
     "Bools",
     "Bounds",
     "Completion",
+    "Data",
     "Duration",
     "Energy",
     "Floats",
     "Ints",
     "Memoryless",
+    "Metric",
+    "Outcome",
     "Power",
     "Rate",
+    "Rule",
     "Sampler",
     "Selection",
     "SelectionRequest",
+    "Server",
     "Size",
+    "SizeAxis",
+    "Task",
+    "WeightedMean",
     "WorkEstimate",
     "World",
     "kind",

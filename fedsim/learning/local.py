@@ -186,7 +186,7 @@ class Trainer:
                 scaler.step(optimizer)
                 scaler.update()
                 steps += 1
-                sums.append(Accumulator(outcome.sums))
+                sums.append(Accumulator(outcome.added_up()))
             state.take(model, optimizer, self.learning, out)
         rule, head = self.federation.aggregate, slice(0, self.parameters)
         kept = rule.keep(sent[head], out[head], steps, rate, job.sent, job.kept) if rule.keeps else NOTHING
@@ -234,5 +234,5 @@ class Trainer:
                 draw = rng.generator(0, "evaluation", job.split, number)
                 batch = self.task.batch(self.data, chosen, draw, False)
                 if batch is not None:
-                    sums.append(Accumulator(self.task.loss(self.model, batch, None).sums))
+                    sums.append(Accumulator(self.task.loss(self.model, batch, None).added_up()))
         return Accumulator.total(sums)

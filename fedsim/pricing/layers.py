@@ -13,7 +13,7 @@ by pricing/trace.py.
     nodes[].kind        conv, matmul, norm, elementwise, attention, loss
     nodes[].arithmetic  conv, grouped_conv, matmul, attention: how its FLOPs are priced, or null
     nodes[].group       the module of the paper's Table 1: cnn_encoder, transformer, quantization; or
-                        head (another objective's layers), loss
+                        head (another objective's layers), loss; model (of any other task)
 
 ``saved_bytes`` are what autograd holds from the layer until its backward pass, ``cached_bytes`` what
 autocast holds besides until the end of the forward pass (16-bit copies of biases), ``output_bytes``
@@ -60,7 +60,7 @@ WORKSPACES = ("forward_workspace_bytes", "backward_workspace_bytes")
 
 KINDS = ("conv", "matmul", "norm", "elementwise", "attention", "loss")
 ARITHMETIC = ("conv", "grouped_conv", "matmul", "attention")
-GROUPS = ("cnn_encoder", "transformer", "quantization", "head", "loss")
+GROUPS = ("cnn_encoder", "transformer", "quantization", "head", "loss", "model")
 
 NO_SIZE = "none"
 """The name of the first axis of a trace whose examples are all of one size; its length is 1."""

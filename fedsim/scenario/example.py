@@ -75,7 +75,7 @@ def _block(block: type, sample: dict[str, Any], indent: str, asleep: bool) -> li
             names = ", ".join(_mark(hints[key]).choices())
             word = given or field.default.name
             lines.append(_line(f"{indent}{key}: {word}", f"{said}: {names}", off))
-            lines += [line for line in _block(type(field.default), sample, indent, asleep)]
+            lines += _block(type(field.default), sample, indent, asleep)
         elif isinstance(field.default, str) and key == getattr(block, "key", None):
             continue  # said already
         elif key == "mix":

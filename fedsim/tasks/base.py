@@ -10,7 +10,7 @@ caller has seeded; batches draw from the generator that they are given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -64,11 +64,16 @@ class Outcome:
 
     Attributes:
         loss: the scalar that is minimised; a tensor with a graph behind it.
-        sums: ``loss`` (summed over what is counted), ``count``, and whatever else the metrics need.
+        sums: ``loss`` (summed over what is counted), ``count``, and whatever else the metrics need; or a
+            function that gives them, which is called only where tensors have numbers.
     """
 
     loss: Any
-    sums: Sums
+    sums: Sums | Callable[[], Sums]
+
+    def added_up(self) -> Sums:
+        """The sums."""
+        return self.sums() if callable(self.sums) else self.sums
 
 
 class Data(Protocol):

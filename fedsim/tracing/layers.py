@@ -78,6 +78,8 @@ def _group(module: str) -> str:
         return "head"
     if "quantizer" in parts or parts[-1] in _PROJECTIONS or "dropout_features" in parts:
         return "quantization"
+    if (parts[0] == "model" and len(parts) > 1) or module == "model":
+        return "model"
     return "transformer" if module else "loss"
 
 

@@ -122,7 +122,7 @@ def measure(subject: Subject, variant: Variant) -> tuple[Measurement, Step]:
     samples = subject.sizes()
     where = [*((2, s) for s in samples), *((3, s) for s in samples[:-1])]
     points = [found.point(b, s) for b, s in where]
-    recorders = [step.record(b, s, quickly=True) for b, s in where]
+    recorders = [step.record(b, s, quickly=subject.quick) for b, s in where]
     _learn(found, recorders[0])
     fitted = _fit([table(r.layers) for r in recorders], points, subject, batched=True)
     found.tables[str(variant)] = fitted
@@ -144,9 +144,12 @@ def measure(subject: Subject, variant: Variant) -> tuple[Measurement, Step]:
         numbers = inputs[5 * index : 5 * index + 5]
         found.blocks[block] = {str(variant): BlockMeasured(keys[last], *numbers)}
     found.input_bytes = inputs[-1]
-    single = table(step.trace(1, samples[0], quickly=True))
+    try:
+        single = table(step.trace(1, samples[0], quickly=subject.quick))
+    except ValueError:  # a batch norm has nothing to normalise in a batch of 1
+        return found, step
     if not _explained(single, fitted, found.point(1, samples[0])):
-        alone = [single, *(table(step.trace(1, s, quickly=True)) for s in samples[1:])]
+        alone = [single, *(table(step.trace(1, s, quickly=subject.quick)) for s in samples[1:])]
         points = [found.point(1, s) for s in samples]
         found.tables[f"{variant}@1"] = _fit(alone, points, subject, batched=False)
     return found, step

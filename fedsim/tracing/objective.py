@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ def objective_of(config: Any, recognition: tuple[int, int] | None = None) -> Obj
         width, characters = recognition or (HEAD_WIDTH, config.vocab_size)
         return Objective(
             "CTC on three linear layers",
-            lambda config: heads.Recognition(config, width, characters),
+            partial(heads.Recognition, width=width, characters=characters),
             ctc.fake,
         )
     if config.model_type == "data2vec-audio":

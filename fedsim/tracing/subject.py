@@ -39,6 +39,7 @@ class Subject(Protocol):
         depth: how many layers of the model are alike; 1 if it has no stack of them.
         axes: the lengths that decide what it costs.
         last: the axis on which most layers' costs depend.
+        quick: whether operators may run without the fake mode's own bookkeeping (see fake.py).
     """
 
     objective: str
@@ -46,6 +47,7 @@ class Subject(Protocol):
     depth: int
     axes: tuple[Axis, ...]
     last: int
+    quick: bool
 
     def build(self, attention: str, layers: int | None) -> nn.Module:
         """The model with its loss: called with a batch it gives the loss."""
@@ -99,6 +101,7 @@ class TaskSubject:
 
     depth = 1
     last = 0
+    quick = False
 
     def __init__(self, task: Task) -> None:
         if len(task.sizes) > 1:
@@ -135,6 +138,8 @@ class Speech:
         recognition: width and characters of the layers for CTC, if the model has them and they are
             not those of the study (see ``objective.HEAD_WIDTH``).
     """
+
+    quick = True
 
     def __init__(self, config: Any, recognition: tuple[int, int] | None = None) -> None:
         self._config = config

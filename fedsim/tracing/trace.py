@@ -46,7 +46,7 @@ def trace(thing: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers
     subject = subject_of(thing)
     _try_to_build(subject, name)
     details = {"objective": subject.objective, "config": subject.config}
-    one = partial(_one, subject, name, details)
+    one = partial(_one, thing, name, details)
     if workers > 1:
         with children.pool(workers, "fork") as pool:
             with children.deaf():
@@ -66,12 +66,12 @@ def _try_to_build(subject: Subject, name: str) -> None:
         raise TraceError(f"{name} cannot be built: {why}") from error
 
 
-def _one(subject: Subject, name: str, details: dict[str, Any], variant: Variant) -> Measurement:
+def _one(thing: Any, name: str, details: dict[str, Any], variant: Variant) -> Measurement:
     """One variant, measured and verified; without garbage collection, which would take most of it."""
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _measured_and_verified(subject, name, details, variant)
+        return _measured_and_verified(subject_of(thing), name, details, variant)
     finally:
         if collecting:
             gc.enable()

@@ -1,0 +1,116 @@
+"""A task of about 60 lines goes the whole way: traced, priced, simulated, trained, reported."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedsim import plugins, scenario
+from fedsim.hardware import load_device
+from fedsim.learning import Federation, Learning, make_learner
+from fedsim.pricing import Pricer, Technique
+from fedsim.pricing.trace import load_trace
+from fedsim.scenario.file_access import ANYWHERE
+from fedsim.tasks import Task
+from fedsim.tracing.trace import trace, write
+
+FILE = Path(__file__).with_name("perceptron.py")
+
+
+@pytest.fixture
+def perceptron():
+    plugins.load(FILE)
+    (task,) = [cls for cls in plugins.of(Task) if cls.__name__ == "Perceptron"]
+    yield task
+    plugins.forget(task)
+    sys.modules.pop(task.__module__, None)
+
+
+@pytest.fixture
+def traced(perceptron, tmp_path):
+    return write(trace(perceptron(hidden=3), "perceptron"), tmp_path)
+
+
+def test_it_is_traced_and_priced_by_hand(traced):
+    found = load_trace(traced)
+    assert found.sizes == ()
+    # 2 x 3 + 3 of the first layer, 3 + 3 of the batch norm, 3 x 2 + 2 of the last
+    assert found.parameters == 9 + 6 + 8
+    pricer = Pricer(load_device("raspberry-pi-4"), found, Technique())
+    # 2 x multiply-accumulates of the two linear layers, for ten points
+    assert float(pricer.forward_flops_paper(10, 1)) == 10 * 2 * (2 * 3 + 3 * 2)
+    assert float(pricer.step_s(20, 1)) > float(pricer.step_s(10, 1)) > 0.0
+
+
+def test_it_learns_the_same_on_any_number_of_workers(perceptron):
+    task = perceptron()
+    learning = Learning(
+        task=task, clients_per_round=4, local_steps=10, batch_size=8, learning_rate=0.02, warmup_rounds=0
+    )
+    seen = []
+    for workers in (1, 2):
+        with make_learner(Federation(learning=learning, clients=8, rounds=6), 3, workers) as learner:
+            metrics = learner.initial_metrics()
+            for r in range(6):
+                clients = np.arange(8)
+                metrics += learner.train(r, clients, np.full(8, r), np.ones(8)).metrics
+            # 2 x 16 + 16 + 32 + 16 x 2 + 2 weights, and the running mean and variance of 16 units
+            assert learner.parameters == 114 + 32
+            seen.append((learner.weights().tobytes(), metrics))
+    assert seen[0] == seen[1]
+    accuracy = [value for name, split, value in seen[0][1] if (name, split) == ("accuracy", "validation")]
+    loss = [value for name, split, value in seen[0][1] if (name, split) == ("loss", "validation")]
+    assert accuracy[-1] > 0.9
+    assert loss[-1] < 0.6 * loss[0]
+
+
+def test_it_goes_the_whole_way_from_the_command_line(traced, tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from fedsim.cli import fedsim
+    from fedsim.results import load
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(
+        f"""
+fleet: {{clients: 8, mix: [{{device: raspberry-pi-4, share: 1.0}}]}}
+workload: {{examples: 40}}
+training: {{model: {traced.name}, batch_size: 8}}
+rounds: {{count: 4, cohort: 4}}
+learning: {{task: perceptron, hidden: 8, clients_per_round: 4, learning_rate: 0.02, warmup_rounds: 0}}
+"""
+    )
+    for arguments in (
+        ["validate", "mine.yaml"],
+        ["describe", "mine.yaml"],
+        ["run", "mine.yaml", "--out", "run", "--workers", "1"],
+    ):
+        done = CliRunner().invoke(fedsim, [*arguments, "--plugin", str(FILE)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    run = load(tmp_path / "run")
+    table = run.convergence
+    assert set(table["metric"]) == {"loss", "accuracy"}
+    validation = table[(table["metric"] == "accuracy") & (table["split"] == "validation")]
+    assert validation["value"].iloc[-1] > 0.6
+    assert "plugins/perceptron.py" in run.manifest["inputs"]
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "accuracy" in page
+
+
+def test_keys_of_the_task_are_checked_like_any_others(perceptron, tmp_path):
+    from fedsim.errors import ScenarioError
+
+    data = {
+        "name": "x",
+        "fleet": {"clients": 8, "mix": [{"device": "raspberry-pi-4", "share": 1.0}]},
+        "rounds": {"count": 1, "cohort": 2},
+        "learning": {"task": "perceptron", "hiden": 3},
+    }
+    with pytest.raises(ScenarioError, match=r"learning.hiden: .* did you mean 'hidden'"):
+        scenario.build(data, tmp_path / "x.yaml", ANYWHERE)
+    data["learning"] = {"task": "perceptron", "corpus": {}}
+    with pytest.raises(ScenarioError, match="'corpus' belongs to wav2vec2 or ctc, not to 'perceptron'"):
+        scenario.build(data, tmp_path / "x.yaml", ANYWHERE)
