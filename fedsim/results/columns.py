@@ -98,19 +98,16 @@ CONVERGENCE = (
         "metric",
         "string",
         "",
-        "loss, contrastive_accuracy, codebook_perplexity, wer or cer; others may join.",
+        "loss, contrastive_accuracy, codebook_perplexity, wer or cer; a task may have others.",
     ),
     Column("split", "string", "", "train, validation or test."),
-    Column("value", "float64", "", "The metric's value: loss in nats, the rest as shares (0.25 is 25%)."),
+    Column("value", "float64", "", "The metric's value: loss in nats, rates as shares (0.25 is 25%)."),
 )
 
 #: The three tables of a run directory, by name; ``rounds`` lies in ``rounds.parquet`` and so on.
 TABLES: Mapping[str, tuple[Column, ...]] = MappingProxyType(
     {"rounds": ROUNDS, "clients": CLIENTS, "convergence": CONVERGENCE}
 )
-
-#: Metrics that get better by growing; every other one gets better by falling.
-HIGHER_IS_BETTER = frozenset({"contrastive_accuracy", "codebook_perplexity"})
 
 #: Keys of ``summary.json``; ``*`` stands for any name at that place.
 SUMMARY: Mapping[str, str] = MappingProxyType(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fedsim.errors import RunError
 from fedsim.files import json_ready
 from fedsim.outcomes import OUTCOMES
-from fedsim.results.columns import HIGHER_IS_BETTER
+from fedsim.results.metrics import better, definitions
 
 _MAX_CLIENTS = 100_000_000
 _LARGEST = 1e24
@@ -213,6 +213,7 @@ class ClientSums:
 def metrics(run: Tables) -> dict[str, dict[str, dict[str, Any]]]:
     """First, last and best value of every metric, by split and metric; non-finite values are skipped."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
+    known = definitions(run.manifest)
     for batch in run.batches("convergence"):
         for row in batch.to_pylist():
             value, key = row["value"], (row["split"], row["metric"])
@@ -231,8 +232,7 @@ def metrics(run: Tables) -> dict[str, dict[str, dict[str, Any]]]:
             )
             entry["last"], entry["last_s"] = value, row["time_s"]
             entry["values"] += 1
-            better = value > entry["best"] if row["metric"] in HIGHER_IS_BETTER else value < entry["best"]
-            if better:
+            if better(known.get(row["metric"]), value, entry["best"]):
                 entry |= {"best": value, "best_s": row["time_s"], "best_round": row["round"]}
     splits: dict[str, dict[str, dict[str, Any]]] = {}
     for (split, metric), entry in sorted(found.items()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def compose(scenario: Scenario) -> Composition:
         pricers=pricers,
         devices=world.devices,
         inputs=inputs,
-        notes={"calibration": calibration},
+        notes={"calibration": calibration, **_metrics(asked)},
         learner=_learner(asked),
         clients=scenario.fleet.clients,
         alone=alone or 0,
@@ -264,6 +264,13 @@ def _pressure(spec: Pressure, inputs: dict[str, Path]) -> pressure.Pressure:
     if isinstance(spec, Phone):
         return pressure.phone()
     return pressure.laptop() if isinstance(spec, Laptop) else pressure.dedicated()
+
+
+def _metrics(scenario: Scenario) -> dict[str, Any]:
+    """What the task's metrics mean, for whoever reads the run without knowing the task."""
+    if scenario.learning is None:
+        return {}
+    return {"metrics": {metric.name: asdict(metric) for metric in scenario.learning.task.metrics}}
 
 
 def federation_of(scenario: Scenario) -> Federation | None:

@@ -37,7 +37,7 @@ class Metric:
     Attributes:
         name: in the column ``metric``.
         meaning: in a few words.
-        unit: empty for a share or a count.
+        unit: ``share`` for what is shown in percent; empty for a plain number.
         better: which way it should go.
         chance: what guessing gives, where that is known.
     """

@@ -18,7 +18,7 @@ from fedsim.report.digest import Series
 from fedsim.report.figures import bars
 from fedsim.report.figures.bars import Bars, Part
 from fedsim.report.figures.chart import Chart
-from fedsim.report.figures.convergence import PANELS
+from fedsim.report.figures.convergence import axis_label, shown_metrics
 from fedsim.report.live import ROUNDS, by, by_time, chart, colours, figures
 from fedsim.report.style import SERIES, Canvas, Theme, canvas, legend, legend_in
 from fedsim.report.text import duration, energy, energy_unit, listed, name, share, time_unit
@@ -35,7 +35,8 @@ _TICKS_S = (
 
 def learnt(compared: Compared) -> list[tuple[str, str]]:
     """The evaluated curves that some run has, and the label of each one's axis."""
-    found = [(best_split(compared.entries, metric), label) for metric, label in PANELS]
+    metrics = {m.name: m for entry in compared.entries for m in shown_metrics(entry.run.manifest)}
+    found = [(best_split(compared.entries, name), axis_label(metric)) for name, metric in metrics.items()]
     return [(curve, label) for curve, label in found if curve]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fedsim import yamlfile
@@ -72,7 +72,7 @@ def target_table(target: Target, found: Sequence[Reached]) -> Table:
 
 def _never(target: Target, one: Reached) -> str:
     assert one.best is not None
-    best = Target(target.curve, one.best, chosen=False).shown
+    best = replace(target, value=one.best, chosen=False).shown
     return f"never: {best} at best"
 
 

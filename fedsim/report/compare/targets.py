@@ -16,18 +16,13 @@ import numpy as np
 from fedsim.errors import InputError
 from fedsim.report.compare.gather import Entry, best_split
 from fedsim.report.text import count, figure, listed, plural, share
-from fedsim.results.columns import HIGHER_IS_BETTER
+from fedsim.results.metrics import KNOWN, definitions
+from fedsim.tasks.base import Metric
 
 COUNTED = ("rounds", "updates")
 #: Metrics that are shares, and shown in percent.
-SHARES = frozenset({"contrastive_accuracy", "wer", "cer"})
-WORDS = {
-    "loss": "loss",
-    "wer": "word error rate",
-    "cer": "character error rate",
-    "contrastive_accuracy": "contrastive accuracy",
-    "codebook_perplexity": "codebook perplexity",
-}
+SHARES = frozenset(name for name, metric in KNOWN.items() if metric.unit == "share")
+WORDS = {name: metric.meaning for name, metric in KNOWN.items()}
 
 
 @dataclass(frozen=True)
@@ -38,11 +33,13 @@ class Target:
         curve: name of the curve, such as ``validation.loss`` or ``updates``.
         value: what it is to reach.
         chosen: whether somebody asked for it.
+        definition: of its metric, where a run's task gives one.
     """
 
     curve: str
     value: float
     chosen: bool
+    definition: Metric | None = None
 
     @property
     def metric(self) -> str:
@@ -52,7 +49,8 @@ class Target:
     @property
     def grows(self) -> bool:
         """Whether larger is better."""
-        return self.curve in COUNTED or self.metric in HIGHER_IS_BETTER
+        metric = self.definition or KNOWN.get(self.metric)
+        return self.curve in COUNTED or (metric is not None and metric.better == "higher")
 
     @property
     def shown(self) -> str:
@@ -140,10 +138,10 @@ def usual(entries: Sequence[Entry]) -> list[Target]:
     made = []
     for curve in found:
         values = [entry.curves[curve].value for entry in entries]
-        grows = Target(curve, 0.0, chosen=False).grows
+        grows = Target(curve, 0.0, False, definition_of(curve, entries)).grows
         value = min(float(v.max()) for v in values) if grows else max(float(v.min()) for v in values)
         if value > 0 or curve not in COUNTED:
-            made.append(Target(curve, value, chosen=False))
+            made.append(Target(curve, value, False, definition_of(curve, entries)))
     return made
 
 
@@ -162,10 +160,17 @@ def parse(text: str, entries: Sequence[Entry]) -> Target:
         offered = sorted({one for entry in entries for one in entry.curves if _shared(one, entries)})
         who = "one of these runs only" if having else "none of these runs"
         raise InputError(f"--target {text}: {who} has {key!r}; two or more have {listed(offered, most=12)}")
-    made = Target(curve, _number(value, text, curve), chosen=True)
+    made = Target(curve, _number(value, text, curve), True, definition_of(curve, entries))
     if curve in COUNTED and (made.value < 1 or made.value != round(made.value)):
         raise InputError(f"--target {text}: give a whole number of {key}, at least 1")
     return made
+
+
+def definition_of(curve: str, entries: Sequence[Entry]) -> Metric | None:
+    """What the metric of a curve means, by the first run whose task says so."""
+    name = curve.rpartition(".")[2]
+    said = (definitions(entry.run.manifest).get(name) for entry in entries)
+    return next((metric for metric in said if metric is not None), None)
 
 
 def _shared(curve: str, entries: Sequence[Entry]) -> bool:

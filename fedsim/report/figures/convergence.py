@@ -5,6 +5,7 @@ Time runs along the bottom, rounds along the top. Train curves, where there are 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,22 +16,32 @@ from fedsim.report.figures.chart import Chart
 from fedsim.report.live import ROUNDS, by_time, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas
 from fedsim.report.text import duration, figure, share, time_unit
+from fedsim.results.metrics import KNOWN, definitions
+from fedsim.tasks.base import Metric
 
-#: Metrics worth a panel, in order: (metric, label of its axis).
-PANELS = (
-    ("loss", "loss (nats)"),
-    ("contrastive_accuracy", "contrastive accuracy (%)"),
-    ("wer", "word error rate (%)"),
-    ("cer", "character error rate (%)"),
-)
-_PERCENT = frozenset({"contrastive_accuracy", "wer", "cer"})
+#: Metrics of fedsim's own tasks that are worth a panel, in order; those of other tasks come after them.
+PANELS = ("loss", "contrastive_accuracy", "wer", "cer")
 _SPLITS = ("validation", "test", "train")
 _MOST_POINTS = 2000
 
 
-def panels(digest: Digest) -> list[tuple[str, str]]:
-    """The panels for which some split has data."""
-    return [(m, label) for m, label in PANELS if any((s, m) in digest.series for s in _SPLITS)]
+def axis_label(metric: Metric) -> str:
+    """What stands beside the axis of a metric."""
+    unit = "%" if metric.unit == "share" else metric.unit
+    return f"{metric.meaning} ({unit})" if unit else metric.meaning
+
+
+def shown_metrics(manifest: Mapping[str, Any]) -> list[Metric]:
+    """The metrics of a run that are worth a panel, in order."""
+    known, said = definitions(manifest), manifest.get("metrics")
+    others = [name for name in said if name not in KNOWN] if isinstance(said, dict) else []
+    return [known[name] for name in (*PANELS, *others) if name in known]
+
+
+def panels(digest: Digest) -> list[tuple[Metric, str]]:
+    """The metrics for which some split has data, with the labels of their axes."""
+    shown = shown_metrics(digest.run.manifest)
+    return [(m, axis_label(m)) for m in shown if any((s, m.name) in digest.series for s in _SPLITS)]
 
 
 def change(digest: Digest) -> str:
@@ -45,7 +56,7 @@ def change(digest: Digest) -> str:
             if series is None or series.value.size < 2:
                 continue
             first, last = float(series.value[0]), float(series.value[-1])
-            shown = share if metric in _PERCENT else figure
+            shown = share if metric != "loss" else figure
             took = duration(float(series.time_s[-1] - series.time_s[0]))
             subject = words[0].upper() + words[1:]
             if first == last:
@@ -62,8 +73,9 @@ def _thin(series: Series) -> Series:
     return Series(series.round[keep], series.time_s[keep], series.value[keep])
 
 
-def _panel(ax: Axes, digest: Digest, theme: Theme, metric: str, label: str, second: float) -> None:
-    factor = 100.0 if metric in _PERCENT else 1.0
+def _panel(ax: Axes, digest: Digest, theme: Theme, shown: Metric, label: str, second: float) -> None:
+    metric, percent = shown.name, shown.unit == "share"
+    factor = 100.0 if percent else 1.0
     colours = {"validation": theme.blue, "test": "#D55E00", "train": theme.soft}
     present = [s for s in _SPLITS if (s, metric) in digest.series]
     for split in present:
@@ -83,7 +95,7 @@ def _panel(ax: Axes, digest: Digest, theme: Theme, metric: str, label: str, seco
     if main.value.size > 1:
         end = float(main.value[-1])
         ax.annotate(
-            share(end) if metric in _PERCENT else figure(end),
+            share(end) if percent else figure(end),
             (main.time_s[-1] / second, end * factor),
             xytext=(5, 0),
             textcoords="offset points",
@@ -96,7 +108,7 @@ def _panel(ax: Axes, digest: Digest, theme: Theme, metric: str, label: str, seco
     ax.set_ylabel(label)
     if len(present) > 1:
         ax.legend(frameon=False, fontsize=8.5, labelcolor=theme.ink, handlelength=1.4, loc="best")
-    if metric in _PERCENT:
+    if percent:
         ax.set_ylim(bottom=0)
 
 
@@ -139,8 +151,9 @@ def live(digest: Digest) -> dict[str, Any]:
     """The curves, by simulated time or by rounds done."""
     shades = {"validation": "blue", "test": "test", "train": "soft"}
     made = []
-    for metric, label in panels(digest):
-        factor = 100.0 if metric in _PERCENT else 1.0
+    for shown, label in panels(digest):
+        metric, percent = shown.name, shown.unit == "share"
+        factor = 100.0 if percent else 1.0
         lines = []
         for split in (s for s in _SPLITS if (s, metric) in digest.series):
             series = _thin(digest.series[split, metric])
@@ -154,10 +167,8 @@ def live(digest: Digest) -> dict[str, Any]:
                     "y": figures(series.value * factor),
                 }
             )
-        shape = "percent" if metric in _PERCENT else "number"
-        made.append(
-            {"kind": "lines", "ylabel": label, "format": shape, "zero": metric in _PERCENT, "series": lines}
-        )
+        shape = "percent" if percent else "number"
+        made.append({"kind": "lines", "ylabel": label, "format": shape, "zero": percent, "series": lines})
     latest = max(float(s.time_s.max()) for s in digest.series.values())
     modes = [by_time(*time_unit(latest)), {**ROUNDS, "label": "rounds done"}]
     return chart("convergence", modes, *made)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from fedsim.tasks.speech.data import SpeechData
 
 ERROR_RATES = (
-    Metric("wer", "word error rate"),
-    Metric("cer", "character error rate"),
+    Metric("wer", "word error rate", "share"),
+    Metric("cer", "character error rate", "share"),
 )
 FAKE_CHARACTERS = 80  # of a sentence in a fake batch: 5.5 s of Italian
 
@@ -32,7 +32,7 @@ class Ctc(SpeechTask):
     """Recognition of characters, trained on transcribed speech from the first step on."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("loss", "CTC loss a label, a mean over utterances", "nats"),
+        Metric("loss", "loss", "nats a label"),
         *ERROR_RATES,
     )
 

@@ -28,9 +28,9 @@ class Wav2Vec2(SpeechTask):
     """Contrastive pretraining; what is left open of the objective is the preset's."""
 
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("loss", "contrastive loss a masked frame", "nats"),
-        Metric("contrastive_accuracy", "share of masked frames told from all distractors", better="higher"),
-        Metric("codebook_perplexity", "codevectors in use, summed over codebooks", better="higher"),
+        Metric("loss", "loss", "nats"),
+        Metric("contrastive_accuracy", "contrastive accuracy", "share", better="higher"),
+        Metric("codebook_perplexity", "codebook perplexity", better="higher"),
         *ERROR_RATES,
     )
 

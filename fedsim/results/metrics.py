@@ -1,0 +1,28 @@
+"""What the numbers of ``convergence.parquet`` mean, as the run's task says in the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from fedsim.tasks import TASKS
+from fedsim.tasks.base import Metric
+
+KNOWN: Mapping[str, Metric] = {metric.name: metric for task in reversed(TASKS) for metric in task.metrics}
+"""Those of fedsim's own tasks."""
+
+
+def definitions(manifest: Mapping[str, Any]) -> dict[str, Metric]:
+    """The metrics of a run by name: what its manifest says, and fedsim's own."""
+    said = manifest.get("metrics")
+    found = dict(KNOWN)
+    for name, entry in said.items() if isinstance(said, dict) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("meaning"), str):
+            better: Literal["lower", "higher"] = "higher" if entry.get("better") == "higher" else "lower"
+            found[str(name)] = Metric(str(name), entry["meaning"], str(entry.get("unit", "")), better)
+    return found
+
+
+def better(metric: Metric | None, value: float, best: float) -> bool:
+    """Whether a value is better than another; of a metric that nobody defined, lower is."""
+    return value > best if metric is not None and metric.better == "higher" else value < best
