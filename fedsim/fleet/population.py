@@ -97,11 +97,6 @@ class Fleet:
             appetite=rng.normals(rng.key(seed, "fleet", "appetite"), index),
         )
 
-    def of_group(self, values: Callable[[Group], float], clients: ArrayLike) -> Floats:
-        """A figure of each client's group, float64 in the shape of ``clients``."""
-        per_group = np.array([values(g) for g in self.groups], dtype=np.float64)
-        return np.asarray(per_group[self.group[np.asarray(clients)]])
-
     def who(self, clients: Ints) -> Who:
         """Clients as the models want them."""
         return Who(clients, self.utc_offset_s[clients], self.appetite[clients], self.seed)
