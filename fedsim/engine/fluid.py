@@ -66,10 +66,6 @@ class FairLink:
         self._settle()
         return left
 
-    def left_bytes(self, transfer: int) -> float:
-        """What a transfer has still to move, now."""
-        return self._left(transfer)
-
     def next_end_s(self) -> float:
         """When the next transfer ends if nothing arrives or leaves before; infinite if none does."""
         self._clean(self._capped_ends)

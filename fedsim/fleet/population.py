@@ -23,7 +23,7 @@ from fedsim.fleet.crashes import Crashes
 from fedsim.fleet.family import Families, Model, Rows
 from fedsim.fleet.group import Group
 from fedsim.fleet.pressure import Pressure
-from fedsim.fleet.who import Bools, Floats, Ints, Who
+from fedsim.fleet.who import Floats, Ints, Who
 
 MOST_CLIENTS = 10_000_000
 CHUNK = 1 << 17  # clients asked at a time when the whole fleet is
@@ -97,23 +97,9 @@ class Fleet:
             appetite=rng.normals(rng.key(seed, "fleet", "appetite"), index),
         )
 
-    def of_group(self, values: Callable[[Group], float], clients: ArrayLike) -> Floats:
-        """A figure of each client's group, float64 in the shape of ``clients``."""
-        per_group = np.array([values(g) for g in self.groups], dtype=np.float64)
-        return np.asarray(per_group[self.group[np.asarray(clients)]])
-
     def who(self, clients: Ints) -> Who:
         """Clients as the models want them."""
         return Who(clients, self.utc_offset_s[clients], self.appetite[clients], self.seed)
-
-    def online(self, clients: ArrayLike, time_s: float | Floats) -> Bools:
-        """bool[n]: whether each client is online at ``time_s``."""
-        asked, time = self._asked(clients, time_s)
-        result = np.ones(time.size, dtype=np.bool_)
-        for model, rows, who in asked.availability:
-            if not isinstance(model, Always):
-                result[rows] = model.online(who, time[rows])
-        return result
 
     def offline_from_s(self, clients: ArrayLike, time_s: float | Floats) -> Floats:
         """float64[n]: first instant from ``time_s`` on at which each is not online; ``inf`` if none."""

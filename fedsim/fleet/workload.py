@@ -93,11 +93,6 @@ class Workloads:
         """float64[workloads], length of each."""
         return np.add.reduceat(self.samples, self.first[:-1]) / SAMPLES_PER_S
 
-    @property
-    def longest_samples(self) -> Ints:
-        """int64[workloads], the longest clip in each."""
-        return np.asarray(np.maximum.reduceat(self.samples, self.first[:-1]))
-
     def of(self, clients: ArrayLike) -> Ints:
         """The workload of each client."""
         return self.order[np.asarray(clients, dtype=np.int64) % self.order.size]

@@ -112,9 +112,6 @@ class Alone:
         batteries = self.inner.battery
         return None if batteries is None else _Battery(batteries, self.client)
 
-    def online(self, clients: Ints, time_s: float | Floats) -> NDArray[np.bool_]:
-        return self.inner.online(clients + self.client, time_s)
-
     def next_online_s(self, time_s: float) -> float:
         """The first instant from ``time_s`` on at which the client is willing."""
         me = np.array([self.client], dtype=np.int64)

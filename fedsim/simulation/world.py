@@ -174,10 +174,6 @@ class FleetWorld:
     def clients(self) -> int:
         return self.fleet.clients
 
-    def online(self, clients: Ints, time_s: float | Floats) -> Bools:
-        """Whether each client can be reached and is willing."""
-        return self.fleet.online(clients, time_s)
-
     def next_online_s(self, time_s: float) -> float:
         """The first instant from ``time_s`` on at which any client is online."""
         return self.fleet.next_online_s(time_s)

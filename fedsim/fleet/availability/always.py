@@ -14,13 +14,10 @@ class Always:
     """A machine that is left on and connected."""
 
     def online(self, who: Who, time_s: Floats) -> Bools:
-        """Yes."""
         return np.ones(who.index.size, dtype=np.bool_)
 
     def offline_from_s(self, who: Who, time_s: Floats) -> Floats:
-        """Never."""
         return np.full(who.index.size, np.inf)
 
     def online_from_s(self, who: Who, time_s: Floats) -> Floats:
-        """Now."""
         return np.array(time_s, dtype=np.float64)
