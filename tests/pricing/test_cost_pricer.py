@@ -266,3 +266,18 @@ def test_rates_are_validated():
     with pytest.raises(ValueError, match="matmul_flops_per_s is 0"):
         Rates(0, 1, 1, 0, 1, 1)
     assert Rates(0, 1, 1, 1, 1, 2).seconds_per_unit()[FEATURES.index("operand_bytes")] == 0
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_arrays_of_batches_by_samples_are_the_scalars_element_by_element(base, attention):
+    work = StepWork(base, "cuda", Technique(attention=attention, accumulate=2))
+    batch, samples = np.array([1, 2, 5])[:, None], np.array([8_000, 33_000, 90_000, 200_000])[None, :]
+    features = work.features(batch, samples)
+    parts = seconds_by_part(features, RATES)
+    assert features.shape == (3, 4, len(FEATURES))
+    for i, j in np.ndindex(3, 4):
+        alone = work.features(int(batch[i, 0]), int(samples[0, j]))
+        np.testing.assert_allclose(features[i, j], alone, rtol=1e-12)
+        for part, seconds in seconds_by_part(alone, RATES).items():
+            assert parts[part].shape == (3, 4)
+            assert parts[part][i, j] == pytest.approx(float(seconds), rel=1e-12)
