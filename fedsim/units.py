@@ -13,6 +13,9 @@ from __future__ import annotations
 import math
 import re
 
+SAMPLES_PER_S = 16_000
+"""Samples of a second of speech, which every model and corpus here takes at 16 kHz."""
+
 KB, MB, GB, TB = 1e3, 1e6, 1e9, 1e12
 KIB, MIB, GIB, TIB = 2.0**10, 2.0**20, 2.0**30, 2.0**40
 SAMPLES_PER_S = 16_000

@@ -24,11 +24,10 @@ from fedsim.feasible.background import Background
 from fedsim.hardware import Device
 from fedsim.pricing import FEATURES, LayerTrace, Pricer, Technique
 from fedsim.pricing.step_time import throttled_s
-from fedsim.units import HOUR_S
+from fedsim.units import HOUR_S, SAMPLES_PER_S
 
 Array = NDArray[np.float64]
 
-SAMPLES_PER_S = 16_000
 PARTS: Mapping[str, tuple[str, ...]] = {
     "compute": ("conv_flops", "grouped_conv_flops", "matmul_flops", "attention_flops"),
     "bandwidth": ("operand_bytes", "stream_bytes", "optimizer_bytes"),

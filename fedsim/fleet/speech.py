@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike
 from fedsim import paths, rng, units, yamlfile
 from fedsim.errors import TraceError
 from fedsim.fleet.who import Floats, Ints
+from fedsim.units import SAMPLES_PER_S
 
-SAMPLES_PER_S = 16_000
 FOLDER = "traces/lengths"
 _KEYS = ("title", "clips", "speakers", "mean", "shortest", "longest")
 _SHAPES = ("shape", "speaker_correlation", "clips_sigma")

@@ -27,8 +27,8 @@ from fedsim.pricing.footprint import footprint_bytes
 from fedsim.pricing.optimizer import OptimizerCost, optimizer_cost
 from fedsim.pricing.technique import ATTENTIONS, CHECKPOINTINGS, OPTIMIZERS
 from fedsim.pricing.timeline import trainable
+from fedsim.units import SAMPLES_PER_S
 
-SAMPLES_PER_S = 16_000
 LONGEST_SAMPLES = 3600 * SAMPLES_PER_S
 """An hour: sentences are not looked for beyond it."""
 

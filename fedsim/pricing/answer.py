@@ -9,8 +9,7 @@ from fedsim.hardware import load_device
 from fedsim.pricing.pricer import Pricer
 from fedsim.pricing.technique import Technique
 from fedsim.pricing.trace import load_trace
-
-SAMPLES_PER_S = 16_000
+from fedsim.units import SAMPLES_PER_S
 
 
 def pricer_of(device: str, model: str, seconds: float, **technique: Any) -> tuple[Pricer, int]:

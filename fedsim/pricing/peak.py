@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.pricing.polynomial import Axis, Monomial, Polynomial, lengths
+from fedsim.units import SAMPLES_PER_S
 
 Array = NDArray[np.float64]
-LONGEST_SAMPLES = 16_000 * 36
+LONGEST_SAMPLES = SAMPLES_PER_S * 36
 """36 s of waveform, longer than any utterance of the usual corpora; beyond it every moment is compared."""
 
 _MIXTURES = np.unique(np.concatenate([np.linspace(0.0, 1.0, n + 1) for n in (11, 12, 16, 23, 24)]))

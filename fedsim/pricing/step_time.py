@@ -146,18 +146,17 @@ def seconds_by_part(features: Array, rates: Rates) -> dict[str, Array]:
     return {part: seconds[..., [index[n] for n in names]].sum(-1) for part, names in PARTS.items()}
 
 
-def throttled_s(work_s: ArrayLike, throttle_after_s: float | None, sustained: float) -> Array:
-    """Seconds that work takes on a device that slows down once hot.
+def throttled_s(work_s: ArrayLike, throttle_after_s: ArrayLike | None, sustained: ArrayLike) -> Array:
+    """Seconds that work takes on devices that slow down once hot. Arrays broadcast.
 
     Args:
         work_s: seconds at full speed.
-        throttle_after_s: full speed lasts this long; None if it lasts for ever.
+        throttle_after_s: full speed lasts this long; None or infinite if it lasts for ever.
         sustained: share of the speed that is left after it.
     """
     work = np.asarray(work_s, float)
-    if throttle_after_s is None:
-        return work
-    return np.where(work <= throttle_after_s, work, throttle_after_s + (work - throttle_after_s) / sustained)
+    hot = np.maximum(work - (np.inf if throttle_after_s is None else throttle_after_s), 0.0)
+    return np.asarray(work - hot + hot / sustained)
 
 
 __all__ = ["PARTS", "StepWork", "Work", "seconds_by_part", "step_work", "throttled_s", "variant_of"]

@@ -1,12 +1,10 @@
 """What people do to make training fit, as one frozen value that can be compared and hashed.
 
-Every field is independent of the others; :func:`every` lists the combinations.
+Every field is independent of the others.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from fedsim.errors import InputError
@@ -66,13 +64,3 @@ _CHOICES = {
     "attention": ATTENTIONS,
     "checkpointing": CHECKPOINTINGS,
 }
-
-
-def every(
-    precisions: tuple[str, ...] = PRECISIONS, accumulate: tuple[int, ...] = (1,)
-) -> Iterator[Technique]:
-    """Every combination of the fields, for the precisions and numbers of micro-batches given."""
-    for values in itertools.product(
-        precisions, OPTIMIZERS, ATTENTIONS, CHECKPOINTINGS, (False, True), accumulate
-    ):
-        yield Technique(*values)

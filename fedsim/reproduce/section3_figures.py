@@ -28,9 +28,8 @@ from fedsim.pricing.accounts import accounts, counts_as_module
 from fedsim.pricing.advice import Fit
 from fedsim.reproduce import table1
 from fedsim.reproduce.figure import Figure, commented, rows
-from fedsim.units import GB, GIB
+from fedsim.units import GB, GIB, SAMPLES_PER_S
 
-SAMPLES_PER_S = 16_000
 BATCH = 4
 SETTINGS = {"peak_5s5_b4": (4, 5.5), "peak_12s_b8": (8, 12.0)}
 LENGTHS_S = np.arange(1.0, 20.5, 0.5)

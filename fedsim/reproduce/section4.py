@@ -17,10 +17,9 @@ from fedsim.feasible import Answer, Background, Limits, Procedure, Question, ans
 from fedsim.hardware import load_device, load_trend, project
 from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.reproduce.figure import Figure, commented, rows
-from fedsim.units import GIB
+from fedsim.units import GIB, SAMPLES_PER_S
 
 PAPER_YEAR, HORIZON_YEARS = 2022, 5
-SAMPLES_PER_S = 16_000
 LENGTHS = np.arange(10, 1200) * (SAMPLES_PER_S // 10)  # 1 to 120 s
 _NX, _A40 = "jetson-xavier-nx", "nvidia-a40"
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from fedsim.hardware import Measurement, load_device, measurements
 from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.reproduce.figure import Figure, commented
+from fedsim.units import SAMPLES_PER_S
 
-SAMPLES_PER_S = 16_000
 _TIMED = "step time of the calibrated device at {:g} s a sentence; footprint at {:g} s fits"
 _OOM = "footprint at {:g} s a sentence beside the system, against the device's memory"
 

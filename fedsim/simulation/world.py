@@ -28,6 +28,7 @@ from fedsim.fleet import Fleet, batches, speech, workload
 from fedsim.fleet.battery import Batteries
 from fedsim.hardware import Device
 from fedsim.pricing import Pricer
+from fedsim.pricing.step_time import throttled_s
 
 LEVELS = 4
 
@@ -64,18 +65,6 @@ def price(pricer: Pricer, work: batches.Batches, local_epochs: int) -> Prices:
     return Prices(local_epochs * np.add.reduceat(step_s, starts), levels)
 
 
-def throttled_s(compute_s: Floats, after_s: Floats, sustained: Floats) -> Floats:
-    """Seconds that work takes on devices that slow down once hot.
-
-    Args:
-        compute_s: float64[n], seconds at the client's full speed.
-        after_s: float64[n], when it is hot; infinite if never.
-        sustained: float64[n], share of its full speed that is left then.
-    """
-    hot = np.maximum(compute_s - after_s, 0.0)
-    return np.asarray(compute_s - hot + hot / sustained)
-
-
 @dataclass(frozen=True, eq=False)
 class FleetWorld:
     """Implements the engine's ``World``.
@@ -89,7 +78,7 @@ class FleetWorld:
             device's full speed.
         footprint_bytes: float64[techniques, devices, workloads, LEVELS], see :class:`Prices`.
         memory_bytes, system_bytes, idle_w, active_w: float64[devices].
-        throttle_after_s, sustained: float64[devices], see :func:`throttled_s`.
+        throttle_after_s, sustained: float64[devices], see :func:`~fedsim.pricing.step_time.throttled_s`.
         radio_w, latency_s: float64[groups], of the groups' links.
         model_bytes: size of the model as sent to a client.
         update_bytes: size of an update as sent back, compressed if it is.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from fedsim.errors import InputError
 from fedsim.hardware import load_device
 from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.pricing.advice import Fit, micro_batches, techniques
-from fedsim.pricing.technique import every
+from fedsim.pricing.technique import ATTENTIONS, CHECKPOINTINGS, OPTIMIZERS
 
 BATCH, SAMPLES = 4, 12 * 16_000
 
@@ -34,7 +35,9 @@ def roomy():
 def brute(tiny, roomy):
     """(technique, footprint, seconds) of every combination, each from a pricer of its own."""
     found = []
-    for technique in every(roomy.training_precisions, accumulate=(1, 2, 4)):
+    fields = (OPTIMIZERS, ATTENTIONS, CHECKPOINTINGS, (False, True), (1, 2, 4))
+    for values in itertools.product(roomy.training_precisions, *fields):
+        technique = Technique(*values)
         pricer = Pricer(roomy, tiny, technique)
         found.append(
             (technique, float(pricer.footprint_bytes(BATCH, SAMPLES)), float(pricer.step_s(BATCH, SAMPLES)))

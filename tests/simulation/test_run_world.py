@@ -10,7 +10,8 @@ from fedsim.engine.plan import Plan
 from fedsim.engine.server import simulate
 from fedsim.fleet import Fleet, Group, batches, speech, workload
 from fedsim.fleet.pressure import Constant
-from fedsim.simulation.world import FleetWorld, price, throttled_s
+from fedsim.pricing.step_time import throttled_s
+from fedsim.simulation.world import FleetWorld, price
 
 HZ = 16_000
 GB = 1e9
