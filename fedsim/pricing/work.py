@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.pricing.layers import LayerTrace
-from fedsim.pricing.peak import LONGEST_SAMPLES, contenders
 from fedsim.pricing.polynomial import Monomial, Polynomial
 from fedsim.pricing.rates import FEATURES
 from fedsim.pricing.technique import Technique
@@ -47,16 +46,24 @@ class Work:
 
     @cached_property
     def few_moments(self) -> Moments:
-        """Those of which one is the peak, for waveforms up to the longest that was proved."""
-        moments = self.timeline.moments
-        kept = contenders([m.total for m in moments], self.trace.axes, self.trace.frames_axis)
-        return Moments([moments[i] for i in kept])
+        """Those of which one is the peak, whatever the batch and the length."""
+        return Moments([self.timeline.moments[row] for row in contenders(self.all_moments.total)])
 
     def moments(self, samples: Any) -> Moments:
-        """The moments to compare for waveforms of these lengths."""
-        if np.size(samples) <= _FEW or np.max(samples) > LONGEST_SAMPLES:
-            return self.all_moments
-        return self.few_moments
+        """The moments to compare for waveforms of these lengths: few where finding them pays."""
+        return self.all_moments if np.size(samples) <= _FEW else self.few_moments
+
+
+def contenders(table: Array) -> list[int]:
+    """Rows that no other row is at least as large as in every coefficient; of equal ones the first.
+
+    Monomials are never negative, so what has smaller coefficients is never the larger.
+    """
+    kept: list[int] = []
+    for row in np.argsort(-table.sum(axis=1), kind="stable").tolist():
+        if not (table[kept] >= table[row]).all(axis=1).any():
+            kept.append(row)
+    return sorted(kept)
 
 
 def collect(trace: LayerTrace, variant: str, technique: Technique) -> Work:
