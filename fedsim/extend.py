@@ -10,20 +10,36 @@ from fedsim.engine.completion import Completion
 from fedsim.engine.selection import Selection, SelectionRequest
 from fedsim.engine.selection.base import Memoryless, Sampler
 from fedsim.engine.world import Bools, Floats, Ints, WorkEstimate, World
+from fedsim.fleet.availability import Availability
+from fedsim.fleet.pressure import Pressure
+from fedsim.fleet.who import Who
 from fedsim.learning.aggregate import Aggregation, Rule, Server
 from fedsim.learning.aggregate.mean import WeightedMean
-from fedsim.options import Bounds, Duration, Energy, Power, Rate, Size, kind, option
+from fedsim.options import (
+    Bounds,
+    Duration,
+    DurationOrZero,
+    Energy,
+    Power,
+    Rate,
+    Size,
+    SizeOrZero,
+    kind,
+    option,
+)
 from fedsim.plugins import plugin
 from fedsim.tasks.base import Data, Metric, Outcome, Task
 from fedsim.tasks.base import Size as SizeAxis
 
 __all__ = [
     "Aggregation",
+    "Availability",
     "Bools",
     "Bounds",
     "Completion",
     "Data",
     "Duration",
+    "DurationOrZero",
     "Energy",
     "Floats",
     "Ints",
@@ -31,6 +47,7 @@ __all__ = [
     "Metric",
     "Outcome",
     "Power",
+    "Pressure",
     "Rate",
     "Rule",
     "Sampler",
@@ -39,8 +56,10 @@ __all__ = [
     "Server",
     "Size",
     "SizeAxis",
+    "SizeOrZero",
     "Task",
     "WeightedMean",
+    "Who",
     "WorkEstimate",
     "World",
     "kind",

@@ -264,6 +264,8 @@ class Quantity:
         number = self.parse(value)
         if self.above and number <= 0:
             raise ValueError(f"{value!r} is not above zero")
+        if number < 0:
+            raise ValueError(f"{value!r} is below zero")
         return number
 
     def write(self, value: float | None) -> object:
@@ -280,13 +282,15 @@ class Quantity:
 
 
 _DURATION = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("d", 86400.0))
+_SIZE = (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9))
 _RATE = (("kbps", 125.0), ("Mbps", 125e3), ("Gbps", 125e6))
 
 Duration = Annotated[float, Quantity(units.parse_duration_s, _DURATION, ("90s", "6h"))]
-Size = Annotated[
-    float,
-    Quantity(units.parse_bytes, (("B", 1.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9)), ("380MB", "4GiB")),
-]
+Size = Annotated[float, Quantity(units.parse_bytes, _SIZE, ("380MB", "4GiB"))]
+DurationOrZero = Annotated[float, Quantity(units.parse_duration_s, _DURATION, ("90s", "6h"), above=False)]
+"""A duration that may be zero, such as a time of day."""
+SizeOrZero = Annotated[float, Quantity(units.parse_bytes, _SIZE, ("380MB", "4GiB"), above=False)]
+"""A size that may be zero."""
 Energy = Annotated[float, Quantity(units.parse_j, (("J", 1.0), ("Wh", 3600.0)), ("15Wh",))]
 Power = Annotated[float, Quantity(units.parse_w, (("W", 1.0),), ("10W",))]
 Rate = Annotated[float, Quantity(units.parse_bytes_per_s, _RATE, ("20Mbps", "1Gbps"), word="unlimited")]

@@ -41,7 +41,8 @@ def command(device: str, model: str, seconds: float, batch: int, everything: boo
     from fedsim.errors import InputError
     from fedsim.hardware import load_device
     from fedsim.pricing import load_trace
-    from fedsim.pricing.advice import LONGEST_SAMPLES, SAMPLES_PER_S, Fit
+    from fedsim.pricing.advice import LONGEST_SAMPLES, Fit
+    from fedsim.units import SAMPLES_PER_S
 
     if not 0 < seconds <= LONGEST_SAMPLES / SAMPLES_PER_S:
         raise InputError(f"--seconds {seconds:g} is not a length between 0 and an hour (3600)")

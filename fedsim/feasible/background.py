@@ -7,7 +7,6 @@ for a share of that time: with 0.95, training that fits is interrupted one hour 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,7 +15,7 @@ import numpy as np
 from fedsim import rng, units
 from fedsim.errors import InputError
 from fedsim.fleet import pressure
-from fedsim.fleet.pressure import Pressure
+from fedsim.fleet.family import alone
 from fedsim.fleet.who import Who
 from fedsim.hardware import Device
 
@@ -24,11 +23,6 @@ SHARE = 0.95
 CLIENTS, MOMENTS, WEEK_S = 2048, 64, 7 * units.DAY_S
 USUAL = "usual"
 
-_PROFILES: Mapping[str, Callable[[], Pressure]] = {
-    "dedicated": pressure.dedicated,
-    "laptop": pressure.laptop,
-    "phone": pressure.phone,
-}
 _USUAL = {"phone": "phone", "laptop": "laptop"}
 
 
@@ -55,13 +49,13 @@ def background(profile: str, device: Device) -> Background:
     name = _USUAL.get(device.family, "dedicated") if profile == USUAL else profile
     if name == "none":
         held = 0.0
-    elif name in _PROFILES:
+    elif name in pressure.NAMED:
         held = _held_bytes(name)
     else:
         try:
             held = units.parse_bytes(name)
         except ValueError:
-            known = ", ".join([USUAL, "none", *_PROFILES])
+            known = ", ".join([USUAL, "none", *pressure.NAMED])
             raise InputError(
                 f"{profile!r} is neither one of {known} nor a size such as 2GB", key="--pressure"
             ) from None
@@ -73,7 +67,7 @@ def background(profile: str, device: Device) -> Background:
 @cache
 def _held_bytes(name: str) -> float:
     """The bytes that a profile holds at most, for ``SHARE`` of clients' time."""
-    model = _PROFILES[name]()
+    model = alone(pressure.named(name).load())
     index = np.arange(CLIENTS, dtype=np.int64)
     who = Who(index, np.zeros(CLIENTS), rng.normals(rng.key(0, "fleet", "appetite"), index), 0)
     moments = rng.key(0, "feasible", "moments")

@@ -11,45 +11,42 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.errors import ScenarioError
 from fedsim.fleet.hours import NIGHT, Hours, next_edge, within
 from fedsim.fleet.who import Floats, Ints
+from fedsim.options import Energy, Options, Power, option
 from fedsim.units import DAY_S
 
 LOOK_AHEAD_S = 366 * DAY_S  # a battery not empty after a year of the same work never is
 
 
-@dataclass(frozen=True)
-class Battery:
-    """The battery of a group's clients.
+@dataclass(frozen=True, kw_only=True)
+class Battery(Options):
+    """What a client runs on when it is not plugged in."""
 
-    Attributes:
-        capacity_j: its charge when full.
-        floor: share of the capacity at which a client gives up.
-        start: share of the capacity that a client needs to accept work, somewhat above the floor.
-        charge_w: power at which it charges.
-        plugged: hours of the local day in which it is plugged in; None if it never is.
-    """
-
-    capacity_j: float
-    floor: float = 0.2
-    start: float = 0.3
-    charge_w: float = 10.0
-    plugged: Hours | None = NIGHT
+    capacity: Energy | None = option(None, "when full; by default the device's own battery", le=1e12)
+    floor: float = option(0.2, "share of a full charge at which a client gives up", ge=0, lt=1)
+    start: float = option(0.3, "share of a full charge that it takes to accept work", gt=0, le=1)
+    charge: Power = option(10.0, "power at which it charges while plugged in", le=1e6)
+    plugged: Literal["overnight", "never"] | Hours = option(
+        "overnight", "when it is plugged in: 22h to 30h, never, or hours of one's own"
+    )
 
     def __post_init__(self) -> None:
-        if not (0.0 < self.capacity_j <= 1e12 and 0.0 <= self.charge_w <= 1e6):
-            raise ScenarioError("a battery needs a capacity above 0J, and charges at 0W to 1MW")
-        if not 0.0 <= self.floor < self.start <= 1.0:
-            raise ScenarioError(
-                f"a battery cannot give up at {self.floor:g} of its charge and start at {self.start:g}; "
-                "give two shares, the second larger and at most 1"
-            )
+        if self.start <= self.floor:
+            raise ValueError(f"start {self.start:g} must lie above floor {self.floor:g}")
+
+    @property
+    def hours(self) -> Hours | None:
+        """When it is plugged in; None if it never is."""
+        if isinstance(self.plugged, Hours):
+            return self.plugged
+        return NIGHT if self.plugged == "overnight" else None
 
 
 class Batteries:
@@ -68,19 +65,7 @@ class Batteries:
         self._group = group
         self._offset = utc_offset_s
         self._stream = rng.key(seed, "fleet", "battery")
-        rows = [
-            (math.inf, -math.inf, -math.inf, 0.0, 0.0, DAY_S)
-            if m is None
-            else (
-                m.capacity_j,
-                m.floor * m.capacity_j,
-                m.start * m.capacity_j,
-                m.charge_w if m.plugged else 0.0,
-                m.plugged.from_s if m.plugged else 0.0,
-                m.plugged.until_s if m.plugged else DAY_S,
-            )
-            for m in models
-        ]
+        rows = [_figures(model) for model in models]
         self._capacity, self._floor, self._start, self._charge_w, self._from, self._until = np.array(rows).T
 
     def initial_j(self, clients: Ints) -> Floats:
@@ -132,3 +117,12 @@ class Batteries:
             over = endless[todo] & (steady | np.isfinite(empty[todo]))
             todo = todo[(until < last[todo]) & ~over & ~full]
         return charge, empty
+
+
+def _figures(model: Battery | None) -> tuple[float, ...]:
+    """Capacity, floor and start in joules, power of charging, and the hours of the plug."""
+    if model is None or model.capacity is None:
+        return math.inf, -math.inf, -math.inf, 0.0, 0.0, DAY_S
+    full, hours = model.capacity, model.hours
+    charge = (full, model.floor * full, model.start * full)
+    return (*charge, 0.0, 0.0, DAY_S) if hours is None else (*charge, model.charge, hours.opens, hours.closes)

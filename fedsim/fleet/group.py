@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fedsim.errors import ScenarioError
 from fedsim.fleet.availability import Always, Availability
 from fedsim.fleet.battery import Battery
-from fedsim.fleet.pressure import Pressure, dedicated
+from fedsim.fleet.pressure import Constant, Pressure
 from fedsim.hardware import Link
+
+ALWAYS, NOTHING = Always(), Constant(0.0)
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Group:
     device: str
     share: float
     link: Link
-    availability: Availability = field(default_factory=Always)
-    pressure: Pressure = field(default_factory=dedicated)
+    availability: Availability = ALWAYS
+    pressure: Pressure = NOTHING
     speed_spread: float = 0.0
     memory_spread: float = 0.0
     utc_offsets_s: tuple[float, ...] = (0.0,)

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedsim.errors import ScenarioError
 from fedsim.fleet.who import Bools, Floats
+from fedsim.options import DurationOrZero, Options, option
 from fedsim.units import DAY_S, HOUR_S
 
 
 @dataclass(frozen=True)
-class Hours:
-    """The part of the local day [from_s, until_s), which may run over midnight (20 h to 30 h)."""
+class Hours(Options):
+    """The part of the local day [opens, closes), which may run over midnight (20h to 30h)."""
 
-    from_s: float = 0.0
-    until_s: float = DAY_S
+    opens: DurationOrZero = option(0.0, "when they begin, after local midnight", lt=DAY_S)
+    closes: DurationOrZero = option(DAY_S, "when they end, after the same midnight")
 
     def __post_init__(self) -> None:
-        if not (0.0 <= self.from_s < DAY_S and 0.0 < self.until_s - self.from_s <= DAY_S):
-            raise ScenarioError(f"{self.from_s} s to {self.until_s} s after midnight are no hours of a day")
-        if self.from_s != int(self.from_s) or self.until_s != int(self.until_s):
-            raise ScenarioError("hours of the day must be whole seconds")
+        if not 0.0 < self.closes - self.opens <= DAY_S:
+            raise ValueError(f"{self.opens:g} s to {self.closes:g} s after midnight are no hours of a day")
+        if self.opens != int(self.opens) or self.closes != int(self.closes):
+            raise ValueError("hours of the day must be whole seconds")
 
 
 ALL_DAY = Hours()

@@ -9,8 +9,9 @@ happens after its end. Times are rounded down to 1/1024 s.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -104,6 +105,26 @@ def build(client: ArrayLike, start_s: Floats, end_s: Floats, value: Floats | Non
     return Spans(first.astype(np.int64), start, end, amount, file)
 
 
+def find(name_or_path: str) -> Path:
+    """A trace by its path, or by its name among those that come with fedsim.
+
+    Raises:
+        TraceError: if there is none.
+    """
+    for suffix in (".csv", ".parquet"):
+        if (path := paths.find(name_or_path, "traces/availability", suffix)) is not None:
+            return path
+    raise TraceError(f"there is no trace {name_or_path!r}; give the path of a CSV or Parquet file")
+
+
+def lap(time_s: Floats, period_s: float | None) -> tuple[Floats, Floats]:
+    """Start of the lap of a trace that holds each instant, and the instant within it."""
+    if period_s is None:
+        return np.zeros(time_s.size), time_s
+    within = np.mod(time_s, period_s)  # exact for floats
+    return time_s - within, within
+
+
 def load(name_or_path: str, *, with_bytes: bool) -> Spans:
     """Read a trace file.
 
@@ -112,11 +133,7 @@ def load(name_or_path: str, *, with_bytes: bool) -> Spans:
             number from 0 to 1e12, a row that ends before it starts, or (with bytes) rows of one
             client that overlap.
     """
-    path = next(
-        (p for s in (".csv", ".parquet") if (p := paths.find(name_or_path, "traces/availability", s))), None
-    )
-    if path is None:
-        raise TraceError(f"there is no trace {name_or_path!r}; give the path of a CSV or Parquet file")
+    path = find(name_or_path)
     wanted = ["client", "start_s", "end_s", *(["bytes"] if with_bytes else [])]
     columns = _columns(path, wanted)
     numbers: dict[str, Floats] = {}
@@ -164,3 +181,25 @@ def _columns(path: Path, wanted: list[str]) -> dict[str, Any]:
             found = ", ".join(names)
             raise TraceError(f"has no column {name!r}; it has {found}", file=path)
     return {name: table.column(name) for name in wanted}
+
+
+class Recording:
+    """What a replay of either kind has: a trace file, read when it is first asked for, and a period."""
+
+    with_bytes: ClassVar[bool] = False
+    file: str
+    period: float | None
+
+    def __post_init__(self) -> None:
+        period = self.period
+        if period is not None and not (1.0 <= period <= 1e12 and on_grid(np.array(period)) == period):
+            raise ValueError(f"{period:g} s is no period; give a whole number of seconds from 1 on")
+
+    @cached_property
+    def spans(self) -> Spans:
+        """What was recorded."""
+        return load(self.file, with_bytes=self.with_bytes)
+
+    def files(self) -> list[Path]:
+        """The trace."""
+        return [find(self.file)]

@@ -98,10 +98,10 @@ CONVERGENCE = (
         "metric",
         "string",
         "",
-        "loss, contrastive_accuracy, codebook_perplexity, wer or cer; a task may have others.",
+        "loss, contrastive_accuracy, codebook_perplexity, wer or cer; others may join.",
     ),
     Column("split", "string", "", "train, validation or test."),
-    Column("value", "float64", "", "The metric's value: loss in nats, rates as shares (0.25 is 25%)."),
+    Column("value", "float64", "", "The metric's value: loss in nats, the rest as shares (0.25 is 25%)."),
 )
 
 #: The three tables of a run directory, by name; ``rounds`` lies in ``rounds.parquet`` and so on.

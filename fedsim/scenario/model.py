@@ -14,111 +14,16 @@ from typing import Annotated, Literal
 
 from fedsim.engine.completion import COMPLETIONS, Completion, WaitAll
 from fedsim.engine.selection import SELECTIONS, Random, Selection
+from fedsim.fleet.availability import AVAILABILITIES, Always, Availability
+from fedsim.fleet.battery import Battery
+from fedsim.fleet.pressure import PRESSURES, Pressure, named
 from fedsim.fleet.workload import Workload
 from fedsim.learning.aggregate import AGGREGATIONS, Aggregation, FedAvg
 from fedsim.learning.compression import COMPRESSIONS, Compression, Whole
 from fedsim.learning.options import Learning
-from fedsim.options import (
-    Bounds,
-    Choice,
-    Duration,
-    Energy,
-    Options,
-    Power,
-    Rate,
-    Size,
-    kind,
-    one_of,
-    option,
-)
+from fedsim.options import Bounds, Options, Rate, one_of, option
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
-
-
-class Availability(Choice):
-    """When a client is reachable and willing."""
-
-    point = "availability model"
-
-
-@dataclass(frozen=True)
-class Always(Availability):
-    """At any time."""
-
-    kind: Literal["always"] = kind("always")
-
-
-@dataclass(frozen=True)
-class Overnight(Availability):
-    """While the owner sleeps."""
-
-    kind: Literal["overnight"] = kind("overnight")
-
-
-@dataclass(frozen=True)
-class Markov(Availability):
-    """On and off at random."""
-
-    mean_online: Duration = option(description="mean length of an online spell")
-    mean_offline: Duration = option(description="mean length of an offline spell")
-    kind: Literal["markov"] = kind("markov")
-
-
-@dataclass(frozen=True)
-class AvailabilityTrace(Availability):
-    """As recorded."""
-
-    file: str = option(description="CSV or Parquet with client, start_s, end_s")
-    period: Duration | None = option(None, "it repeats after so long; none: it does not")
-    kind: Literal["trace"] = kind("trace")
-
-
-class Pressure(Choice):
-    """Memory that other programs hold on a client."""
-
-    point = "pressure model"
-
-
-@dataclass(frozen=True)
-class Dedicated(Pressure):
-    """A machine that does nothing else."""
-
-    kind: Literal["dedicated"] = kind("dedicated")
-
-
-@dataclass(frozen=True)
-class Phone(Pressure):
-    """A phone."""
-
-    kind: Literal["phone"] = kind("phone")
-
-
-@dataclass(frozen=True)
-class Laptop(Pressure):
-    """A laptop."""
-
-    kind: Literal["laptop"] = kind("laptop")
-
-
-@dataclass(frozen=True)
-class Constant(Pressure):
-    """The same at any time."""
-
-    bytes: Size = option(description="how much is held, always")
-    kind: Literal["constant"] = kind("constant")
-
-
-@dataclass(frozen=True)
-class PressureTrace(Pressure):
-    """As recorded."""
-
-    file: str = option(description="CSV or Parquet with client, start_s, end_s, bytes")
-    period: Duration | None = option(None, "it repeats after so long; none: it does not")
-    kind: Literal["trace"] = kind("trace")
-
-
-AVAILABILITIES = (Always, Overnight, Markov, AvailabilityTrace)
-PRESSURES = (Dedicated, Phone, Laptop, Constant, PressureTrace)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,21 +32,6 @@ class Hardware(Options):
 
     year: int | None = option(None, "project every device to this year; none: as sold", ge=2010, le=2100)
     trend: str = option("gao2022", "growth rates for the projection: a name from hardware/trends or a file")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatterySpec(Options):
-    """What a client runs on when it is not plugged in; it is plugged in overnight."""
-
-    capacity: Energy | None = option(None, "when full; by default the device's own battery")
-    floor: float = option(0.2, "share of a full charge at which a client gives up", ge=0, lt=1)
-    start: float = option(0.3, "share of a full charge that it takes to accept work", gt=0, le=1)
-    charge: Power = option(10.0, "power at which it charges while plugged in")
-    plugged: Literal["overnight", "never"] = option("overnight", "when it is plugged in")
-
-    def __post_init__(self) -> None:
-        if self.start <= self.floor:
-            raise ValueError(f"start {self.start:g} must lie above floor {self.floor:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +45,9 @@ class MixEntry(Options):
         Always(), "when a client is reachable and willing"
     )
     pressure: Annotated[Pressure, one_of(Pressure, PRESSURES, "dedicated")] = option(
-        Dedicated(), "memory that other programs hold on a client"
+        named("dedicated"), "memory that other programs hold on a client"
     )
-    battery: BatterySpec | None = option(None, "leave out for clients that are always powered")
+    battery: Battery | None = option(None, "leave out for clients that are always powered")
     speed_spread: float = option(
         0.0, "sigma of the lognormal spread of compute speed between clients", ge=0, le=1
     )

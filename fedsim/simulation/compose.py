@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,14 @@ from fedsim.engine.completion import Buffered, WaitAll
 from fedsim.engine.plan import Plan
 from fedsim.engine.records import RoundRecord
 from fedsim.errors import ScenarioError, about
-from fedsim.fleet import Battery, Fleet, Group, availability, pressure, speech
+from fedsim.fleet import Battery, Fleet, Group, speech
 from fedsim.fleet.batches import Batches
-from fedsim.fleet.hours import NIGHT
 from fedsim.fleet.workload import Workload, Workloads
 from fedsim.hardware import Device, Link
 from fedsim.learning import Federation, baselines, make_learner
 from fedsim.pricing import LayerTrace, Pricer, load_trace
 from fedsim.scenario import Scenario, file_access
-from fedsim.scenario.model import (
-    Availability,
-    AvailabilityTrace,
-    Constant,
-    Laptop,
-    Markov,
-    MixEntry,
-    Overnight,
-    Phone,
-    Pressure,
-    PressureTrace,
-)
+from fedsim.scenario.model import MixEntry
 from fedsim.scenario.technique import fallbacks, technique
 from fedsim.simulation.baseline import Alone, kind_of, on_server
 from fedsim.simulation.world import FleetWorld, make_workloads
@@ -219,12 +207,15 @@ def _groups(devices: Mapping[str, Device], scenario: Scenario, inputs: dict[str,
 
 
 def _group(entry: MixEntry, device: Device, scenario: Scenario, inputs: dict[str, Path]) -> Group:
+    for folder, model in (("availability", entry.availability), ("pressure", entry.pressure)):
+        for path in model.files():
+            _note_file(inputs, folder, str(path))
     return Group(
         device=device.name,
         share=entry.share,
         link=_link(entry.link, scenario, inputs),
-        availability=_availability(entry.availability, inputs),
-        pressure=_pressure(entry.pressure, inputs),
+        availability=entry.availability.load(),
+        pressure=entry.pressure.load(),
         speed_spread=entry.speed_spread,
         memory_spread=entry.memory_spread,
         utc_offsets_s=tuple(round(hours * HOUR_S) for hours in entry.utc_offsets),
@@ -234,36 +225,11 @@ def _group(entry: MixEntry, device: Device, scenario: Scenario, inputs: dict[str
 
 
 def _battery(entry: MixEntry, device: Device) -> Battery | None:
-    spec = entry.battery
-    if spec is None:
-        return None
-    capacity = spec.capacity if spec.capacity is not None else device.battery_j
-    if capacity is None:
+    if entry.battery is None or entry.battery.capacity is not None:
+        return entry.battery
+    if device.battery_j is None:
         raise ScenarioError(f"{device.name} has no battery of its own; give battery.capacity")
-    plugged = NIGHT if spec.plugged == "overnight" else None
-    return Battery(capacity, spec.floor, spec.start, spec.charge, plugged)
-
-
-def _availability(spec: Availability, inputs: dict[str, Path]) -> availability.Availability:
-    if isinstance(spec, Markov):
-        return availability.Markov(spec.mean_online, spec.mean_offline)
-    if isinstance(spec, AvailabilityTrace):
-        was_there = availability.Replay.load(spec.file, spec.period)
-        _note_file(inputs, "availability", was_there.spans.file)
-        return was_there
-    return availability.Overnight() if isinstance(spec, Overnight) else availability.Always()
-
-
-def _pressure(spec: Pressure, inputs: dict[str, Path]) -> pressure.Pressure:
-    if isinstance(spec, Constant):
-        return pressure.Constant(spec.bytes)
-    if isinstance(spec, PressureTrace):
-        was_held = pressure.Replay.load(spec.file, spec.period)
-        _note_file(inputs, "pressure", was_held.spans.file)
-        return was_held
-    if isinstance(spec, Phone):
-        return pressure.phone()
-    return pressure.laptop() if isinstance(spec, Laptop) else pressure.dedicated()
+    return replace(entry.battery, capacity=device.battery_j)
 
 
 def _metrics(scenario: Scenario) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim import rng
-from fedsim.errors import ScenarioError, TraceError
+from fedsim import checks, rng
+from fedsim.errors import InputError, TraceError
 from fedsim.fleet import Who, spans
-from fedsim.fleet.pressure import Burst, Constant, Hours, Programs, Replay, dedicated, laptop, phone
+from fedsim.fleet.family import alone
+from fedsim.fleet.hours import Hours
+from fedsim.fleet.pressure import Burst, Constant, Programs, Replay, Routine, named
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
@@ -26,10 +28,10 @@ TRACE = spans.build(
 
 MODELS = [
     Constant(5.0),
-    Programs(1.0, ((4.0, Hours(8 * HOUR, 20 * HOUR)), (5.0, Hours(22 * HOUR, 30 * HOUR))), spread=0.3),
-    Programs(2.0, bursts=(Burst(5.0, HOUR, 10 * MINUTE), Burst(2.0, 10 * MINUTE, 9 * MINUTE)), spread=0.2),
-    Programs(
-        1.0, ((4.0, Hours(8 * HOUR, 20 * HOUR)),), (Burst(7.0, 2 * HOUR, HOUR, Hours(20 * HOUR, 26 * HOUR)),)
+    alone(Programs(1.0, (Routine(4.0, Hours(8 * HOUR, 20 * HOUR)), Routine(5.0, Hours(22 * HOUR, 30 * HOUR))), spread=0.3),
+    alone(Programs(2.0, bursts=(Burst(5.0, HOUR, 10 * MINUTE), Burst(2.0, 10 * MINUTE, 9 * MINUTE)), spread=0.2),
+    alone(Programs(
+        1.0, (Routine(4.0, Hours(8 * HOUR, 20 * HOUR)),), (Burst(7.0, 2 * HOUR, HOUR, Hours(20 * HOUR, 26 * HOUR)),)
     ),
     Replay(TRACE),
     Replay(TRACE, period_s=50.0),
@@ -71,7 +73,7 @@ def test_an_empty_span_is_never_exceeded():
 
 
 def test_hours_of_the_day_in_local_time():
-    model = Programs(1.0, ((2.0, Hours(8 * HOUR, 20 * HOUR)),))
+    model = alone(Programs(1.0, (Routine(2.0, Hours(8 * HOUR, 20 * HOUR)),))
     rome = who(1, offset_s=HOUR)
     held = [model.bytes_at(rome, np.array([t * HOUR]))[0] for t in (6.99, 7.0, 18.99, 19.0)]
     assert held == [1.0, 3.0, 3.0, 1.0]
@@ -80,7 +82,7 @@ def test_hours_of_the_day_in_local_time():
 
 
 def test_hours_over_midnight():
-    model = Programs(1.0, ((2.0, Hours(22 * HOUR, 30 * HOUR)),))
+    model = alone(Programs(1.0, (Routine(2.0, Hours(22 * HOUR, 30 * HOUR)),))
     held = model.bytes_at(who(4), np.array([21.0, 23.0, 29.0, 31.0]) * HOUR)
     assert held.tolist() == [1.0, 3.0, 3.0, 1.0]
     start = np.array([7 * HOUR])
@@ -89,7 +91,7 @@ def test_hours_over_midnight():
 
 def test_bursts_keep_their_rate_their_length_and_their_hours():
     burst = Burst(5.0, 6 * HOUR, 12 * MINUTE, Hours(8 * HOUR, 20 * HOUR))
-    model, count = Programs(0.0, bursts=(burst,)), 30_000
+    model, count = alone(Programs(0.0, bursts=(burst,)), 30_000
     busy = model.bytes_at(who(count), np.full(count, 14 * HOUR)) > 0
     # Stretches of clients begin at moments of their own, so the hour does not matter: a program is
     # opened at a rate of 1 / every, and runs exponentially unless the stretch ends first, which it
@@ -119,13 +121,13 @@ def expected_share(t):
 
 
 def test_clients_differ_by_a_factor_of_median_one():
-    held = Programs(2.0, spread=0.4).bytes_at(who(20_000), np.zeros(20_000))
+    held = alone(Programs(2.0, spread=0.4).bytes_at(who(20_000), np.zeros(20_000))
     assert np.median(held) == pytest.approx(2.0, rel=0.02)
     assert np.log(held).std() == pytest.approx(0.4, rel=0.03)
 
 
 def test_a_program_in_front_replaces_the_others():
-    model = Programs(1.0, ((3.0, Hours()), (2.0, Hours())))
+    model = alone(Programs(1.0, (Routine(3.0, Hours()), Routine(2.0, Hours())))
     assert model.bytes_at(who(1), np.zeros(1)).tolist() == [4.0]
 
 

@@ -12,4 +12,6 @@ from fedsim.fleet.availability.markov import Markov
 from fedsim.fleet.availability.overnight import Overnight
 from fedsim.fleet.availability.replay import Replay
 
-__all__ = ["Always", "Availability", "Markov", "Overnight", "Replay"]
+AVAILABILITIES = (Always, Overnight, Markov, Replay)
+
+__all__ = ["AVAILABILITIES", "Always", "Availability", "Markov", "Overnight", "Replay"]

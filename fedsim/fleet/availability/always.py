@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from fedsim.fleet.who import Bools, Floats, Who
+from fedsim.fleet.availability.base import Availability
+from fedsim.fleet.who import Floats, Who
+from fedsim.options import kind
 
 
 @dataclass(frozen=True)
-class Always:
-    """A machine that is left on and connected."""
+class Always(Availability):
+    """At any time."""
 
-    def online(self, who: Who, time_s: Floats) -> Bools:
-        return np.ones(who.index.size, dtype=np.bool_)
+    kind: Literal["always"] = kind("always")
 
     def offline_from_s(self, who: Who, time_s: Floats) -> Floats:
         return np.full(who.index.size, np.inf)

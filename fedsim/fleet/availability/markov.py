@@ -9,69 +9,29 @@ chain is exact and pure, and stationary from the start: P(online) = a / (a + b).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.errors import ScenarioError
 from fedsim.fleet import poisson
-from fedsim.fleet.who import Bools, Floats, Ints, Who
+from fedsim.fleet.availability.base import Availability
+from fedsim.fleet.family import stacked
+from fedsim.fleet.who import Bools, Floats, Who
+from fedsim.options import Duration, kind, option
 
 
 @dataclass(frozen=True)
-class Markov:
-    """Spans online and offline, each exponential.
+class Markov(Availability):
+    """On and off at random: spells online and offline, each exponential."""
 
-    Attributes:
-        online_s: mean length of a span online.
-        offline_s: mean length of a span offline.
-    """
+    mean_online: Duration = option(description="mean length of an online spell", ge=1.0, le=1e9)
+    mean_offline: Duration = option(description="mean length of an offline spell", ge=1.0, le=1e9)
+    kind: Literal["markov"] = kind("markov")
 
-    online_s: float
-    offline_s: float
-
-    def __post_init__(self) -> None:
-        for name, value in (("online", self.online_s), ("offline", self.offline_s)):
-            if not 1.0 <= value <= 1e9:
-                raise ScenarioError(f"{value} s is no mean time {name}; give one from 1s to 10000d")
-
-    @staticmethod
-    def together(models: Sequence[Markov]) -> Callable[[Ints], Chains]:
-        """Gives the chains of clients, row ``k`` with the figures of ``models[which[k]]``."""
-        online, offline = np.array([(m.online_s, m.offline_s) for m in models]).T
-        return lambda which: Chains(online[which], offline[which])
-
-    def online(self, who: Who, time_s: Floats) -> Bools:
-        """Whether the latest event is one that goes online."""
-        return self._alone.online(who, time_s)
-
-    def offline_from_s(self, who: Who, time_s: Floats) -> Floats:
-        """The next event that goes offline, or now."""
-        return self._alone.offline_from_s(who, time_s)
-
-    def online_from_s(self, who: Who, time_s: Floats) -> Floats:
-        """Now, or the next event that goes online."""
-        return self._alone.online_from_s(who, time_s)
-
-    @cached_property
-    def _alone(self) -> Chains:
-        return self.together([self])(np.zeros(1, dtype=np.int64))
-
-
-@dataclass(frozen=True, eq=False)
-class Chains:
-    """Markov on/off with figures that may differ from client to client; float64[n] or [1]."""
-
-    online_s: Floats
-    offline_s: Floats
-
-    def online(self, who: Who, time_s: Floats) -> Bools:
-        """Whether the latest event is one that goes online."""
-        return self._look(who, time_s, False, False)[0]
+    together = staticmethod(stacked)
 
     def offline_from_s(self, who: Who, time_s: Floats) -> Floats:
         """The next event that goes offline, or now."""
@@ -87,7 +47,7 @@ class Chains:
         """Whether online; and if wanted the next event that goes online, and that goes offline."""
         count = who.index.size
         gap_s = np.empty((2, count))
-        gap_s[0], gap_s[1] = self.offline_s, self.online_s
+        gap_s[0], gap_s[1] = self.mean_offline, self.mean_online
         previous, following = poisson.around_s(
             _states(who),
             gap_s.ravel(),

@@ -7,13 +7,23 @@ pressure; it stands with the device.
 
 from __future__ import annotations
 
-from fedsim.fleet.hours import Hours
 from fedsim.fleet.pressure.base import Pressure
 from fedsim.fleet.pressure.constant import Constant
-from fedsim.fleet.pressure.dedicated import dedicated
-from fedsim.fleet.pressure.laptop import laptop
-from fedsim.fleet.pressure.phone import phone
-from fedsim.fleet.pressure.programs import Burst, Programs
+from fedsim.fleet.pressure.named import NAMED, File, named
+from fedsim.fleet.pressure.programs import Burst, Programs, Routine
 from fedsim.fleet.pressure.replay import Replay
 
-__all__ = ["Burst", "Constant", "Hours", "Pressure", "Programs", "Replay", "dedicated", "laptop", "phone"]
+PRESSURES = (*NAMED.values(), Constant, Programs, File, Replay)
+
+__all__ = [
+    "NAMED",
+    "PRESSURES",
+    "Burst",
+    "Constant",
+    "File",
+    "Pressure",
+    "Programs",
+    "Replay",
+    "Routine",
+    "named",
+]

@@ -19,73 +19,64 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.errors import ScenarioError
 from fedsim.fleet.hours import ALL_DAY, Hours, next_within, within
+from fedsim.fleet.pressure.base import Pressure
+from fedsim.fleet.pressure.constant import Constant
 from fedsim.fleet.who import Bools, Floats, Ints, Who
+from fedsim.options import Duration, Options, SizeOrZero, kind, option
 from fedsim.units import DAY_S
 
 
 @dataclass(frozen=True)
-class Burst:
-    """A program that is opened at random.
+class Routine(Options):
+    """A program that runs at the same hours of every day."""
 
-    Attributes:
-        held_bytes: what it holds while it runs.
-        every_s: it is opened once in every stretch of so long.
-        lasts_s: mean time it runs, but for what the end of the stretch cuts off.
-        hours: when it can be opened; an opening outside them does not take place.
-    """
-
-    held_bytes: float
-    every_s: float
-    lasts_s: float
-    hours: Hours = ALL_DAY
-
-    def __post_init__(self) -> None:
-        if not (1.0 <= self.every_s <= 1e9 and 0.0 < self.lasts_s <= self.every_s):
-            raise ScenarioError(
-                "a burst needs a stretch from 1s to 10000d, and lasts at most as long on average"
-            )
+    holds: SizeOrZero = option(description="what it holds while it runs")
+    hours: Hours = option(ALL_DAY, "when it runs, in local time")
 
 
 @dataclass(frozen=True)
-class Programs:
-    """What a client's owner runs.
+class Burst(Options):
+    """A program that is opened at random."""
 
-    Attributes:
-        base_bytes: held always.
-        routine: (bytes, hours): held during those hours of the day.
-        bursts: programs opened at random.
-        spread: sigma of the log-normal factor by which clients' figures differ; median 1.
-    """
-
-    base_bytes: float
-    routine: tuple[tuple[float, Hours], ...] = ()
-    bursts: tuple[Burst, ...] = ()
-    spread: float = 0.0
+    holds: SizeOrZero = option(description="what it holds while it runs")
+    every: Duration = option(description="it is opened once in every stretch of so long", ge=1.0, le=1e9)
+    lasts: Duration = option(description="mean time it runs, but for what the end of the stretch cuts off")
+    hours: Hours = option(ALL_DAY, "when it can be opened; an opening outside does not take place")
 
     def __post_init__(self) -> None:
-        if len(self.bursts) > _MOST_BURSTS:
-            raise ScenarioError(f"an owner has at most {_MOST_BURSTS} programs opened at random")
+        if self.lasts > self.every:
+            raise ValueError("a burst lasts at most as long, on average, as the stretch it is opened in")
+
+
+@dataclass(frozen=True)
+class Programs(Pressure):
+    """What a client's owner runs: one file in ``hardware/pressure``, or written out in a scenario."""
+
+    base: SizeOrZero = option(description="held always")
+    routine: tuple[Routine, ...] = option((), "programs that run at the same hours of every day")
+    bursts: tuple[Burst, ...] = option((), "programs opened at random", max_length=8)
+    spread: float = option(0.0, "sigma of its lognormal spread between clients", ge=0, le=3)
+    kind: Literal["programs"] = kind("programs")
+
+    def load(self) -> Pressure:
+        return self if self.routine or self.bursts or self.spread else Constant(self.base)
 
     @staticmethod
     def together(models: Sequence[Programs]) -> Callable[[Ints], Owners]:
         """Gives the programs of clients, row ``k`` with the figures of ``models[which[k]]``."""
-        level = np.array([(m.base_bytes, m.spread) for m in models])
+        level = np.array([(m.base, m.spread) for m in models])
         routine = _table(
-            [[(held, h.from_s, h.until_s) for held, h in m.routine] for m in models], _NO_ROUTINE
+            [[(r.holds, r.hours.opens, r.hours.closes) for r in m.routine] for m in models], _NO_ROUTINE
         )
         bursts = _table(
-            [
-                [(b.held_bytes, b.every_s, b.lasts_s, b.hours.from_s, b.hours.until_s) for b in m.bursts]
-                for m in models
-            ],
+            [[(b.holds, b.every, b.lasts, b.hours.opens, b.hours.closes) for b in m.bursts] for m in models],
             _NO_BURST,
         )
         figures = np.concatenate([level, *(x.reshape(len(models), -1) for x in (routine, bursts))], axis=1)
@@ -101,22 +92,6 @@ class Programs:
             )
 
         return owners
-
-    def bytes_at(self, who: Who, time_s: Floats) -> Floats:
-        """What is held at each instant."""
-        return self._alone.bytes_at(who, time_s)
-
-    def range_bytes(self, who: Who) -> tuple[Floats, Floats]:
-        """The base, and what is held when the hungriest program runs."""
-        return self._alone.range_bytes(who)
-
-    def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
-        """The first instant at which the base or a program alone takes it over the limit."""
-        return self._alone.first_exceeds_s(who, limit_bytes, start_s, end_s)
-
-    @cached_property
-    def _alone(self) -> Owners:
-        return self.together([self])(np.zeros(1, dtype=np.int64))
 
 
 _MOST_BURSTS = 8

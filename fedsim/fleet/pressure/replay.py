@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from fedsim.errors import ScenarioError
-from fedsim.fleet import spans
-from fedsim.fleet.spans import Spans
-from fedsim.fleet.who import Floats, Who, on_grid
+from fedsim.fleet.pressure.base import Pressure
+from fedsim.fleet.spans import Recording, lap
+from fedsim.fleet.who import Floats, Who
+from fedsim.options import Duration, kind, option
 
 
 @dataclass(frozen=True)
-class Replay:
-    """What was recorded, once or again and again.
+class Replay(Recording, Pressure):
+    """As recorded."""
 
-    Attributes:
-        spans: what each client of the trace held, and when.
-        period_s: the trace repeats after so long; None if it does not. What it holds beyond is cut off.
-    """
+    with_bytes: ClassVar[bool] = True
 
-    spans: Spans
-    period_s: float | None = None
+    file: str = option(description="CSV or Parquet with client, start_s, end_s, bytes")
+    period: Duration | None = option(None, "it repeats after so long; none: it does not")
+    kind: Literal["trace"] = kind("trace")
 
-    def __post_init__(self) -> None:
-        if self.period_s is not None and not (
-            1.0 <= self.period_s <= 1e12 and float(on_grid(np.array(self.period_s))) == self.period_s
-        ):
-            raise ScenarioError(f"{self.period_s} s is no period; give a whole number of seconds from 1 on")
-
-    @staticmethod
-    def load(name_or_path: str, period_s: float | None = None) -> Replay:
-        """Read a trace with ``client, start_s, end_s, bytes``; see :func:`fedsim.fleet.spans.load`."""
-        return Replay(spans.load(name_or_path, with_bytes=True), period_s)
-
-    def _lap(self, time_s: Floats) -> tuple[Floats, Floats]:
-        if self.period_s is None:
-            return np.zeros(time_s.size), time_s
-        within = np.mod(time_s, self.period_s)
-        return time_s - within, within
+    def load(self) -> Replay:
+        _ = self.spans
+        return self
 
     def bytes_at(self, who: Who, time_s: Floats) -> Floats:
         """What the span that holds each instant says; 0 if none does."""
-        _, within = self._lap(time_s)
+        _, within = lap(time_s, self.period)
         at = self.spans.upto(who.index, within)
         first, _ = self.spans.ranges(who.index)
         there = (at >= first) & (within < self.spans.end_s[np.maximum(at, 0)])
@@ -60,13 +46,13 @@ class Replay:
         now = open_ & (self.bytes_at(who, start_s) > limit_bytes)
         result[now] = start_s[now]
         todo = np.flatnonzero(open_ & ~now)
-        begin, within = self._lap(start_s)
+        begin, within = lap(start_s, self.period)
         at = self.spans.upto(who.index, within) + 1
         first, last = self.spans.ranges(who.index)
-        limit = np.inf if self.period_s is None else self.period_s
-        for lap in (0, 1) if self.period_s is not None else (0,):
-            rows, place = todo, (at if lap == 0 else first)[todo]
-            offset = begin + lap * limit if lap else begin
+        limit = np.inf if self.period is None else self.period
+        for again in (0, 1) if self.period is not None else (0,):
+            rows, place = todo, (at if again == 0 else first)[todo]
+            offset = begin + again * limit if again else begin
             while rows.size:
                 inside = place < last[rows]
                 rows, place = rows[inside], place[inside]
