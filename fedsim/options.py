@@ -247,7 +247,7 @@ class Quantity:
 
         return core_schema.no_info_before_validator_function(
             self._read,
-            core_schema.float_schema(strict=True, allow_inf_nan=self.word is not None),
+            {**handler(source), "strict": True, "allow_inf_nan": self.word is not None},
             serialization=core_schema.plain_serializer_function_ser_schema(self.write),
         )
 

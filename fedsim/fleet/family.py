@@ -30,10 +30,10 @@ def stacked(models: Sequence[Model]) -> Callable[[Ints], Model]:
 
 
 def take(model: Model, rows: NDArray[np.intp]) -> Model:
-    """A stacked model for some of its clients; one that is not stacked answers for everybody."""
+    """A stacked model for some of its clients; one that has one row, or none, answers for everybody."""
     kind: Any = type(model)
     figures = [getattr(model, name) for name in _numbers(kind)]
-    return kind(*(figure[rows] for figure in figures)) if isinstance(figures[0], np.ndarray) else model
+    return kind(*(figure[rows] for figure in figures)) if np.size(figures[0]) > 1 else model
 
 
 def _numbers(kind: Any) -> list[str]:

@@ -10,12 +10,14 @@ from fedsim.fleet.who import Bools, Floats
 from fedsim.options import DurationOrZero, Options, option
 from fedsim.units import DAY_S, HOUR_S
 
+TIME_OF_DAY = "a time of day below 24h, such as 7h"
+
 
 @dataclass(frozen=True)
 class Hours(Options):
     """The part of the local day [opens, closes), which may run over midnight (20h to 30h)."""
 
-    opens: DurationOrZero = option(0.0, "when they begin, after local midnight", lt=DAY_S)
+    opens: DurationOrZero = option(0.0, "when they begin, after local midnight", lt=DAY_S, right=TIME_OF_DAY)
     closes: DurationOrZero = option(DAY_S, "when they end, after the same midnight")
 
     def __post_init__(self) -> None:

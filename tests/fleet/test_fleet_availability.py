@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim.errors import ScenarioError, TraceError
+from fedsim import checks
+from fedsim.errors import InputError, TraceError
 from fedsim.fleet import Who, spans
-from fedsim.fleet.availability import Always, Markov, Overnight, Replay
+from fedsim.fleet.availability import AVAILABILITIES, Always, Availability, Markov, Overnight, Replay
+from fedsim.options import Options, one_of
+from tests.fleet.recorded import replay
 
 HOUR, DAY = 3600.0, 86400.0
 
@@ -22,6 +28,10 @@ def at(time_s, count):
     return np.full(count, float(time_s))
 
 
+def online(model, clients, time_s):
+    return model.offline_from_s(clients, time_s) > time_s
+
+
 TRACE = spans.build(
     ["a", "a", "a", "b", "c"], [10.0, 20.0, 50.0, 0.0, 30.0], [20.0, 30.0, 60.0, 100.0, 40.0], None, "x.csv"
 )
@@ -29,12 +39,12 @@ TRACE = spans.build(
 MODELS = [
     Always(),
     Overnight(),
-    Overnight(from_s=0.0, until_s=4 * HOUR, jitter_s=HOUR, nights=0.3),
+    Overnight(opens=0.0, closes=4 * HOUR, jitter=HOUR, nights=0.3),
     Markov(2 * HOUR, 5 * HOUR),
     Markov(10 * DAY, 60.0),
-    Replay(TRACE),
-    Replay(TRACE, period_s=100.0),
-    Replay(TRACE, period_s=35.0),
+    replay(Replay, TRACE),
+    replay(Replay, TRACE, 100.0),
+    replay(Replay, TRACE, 35.0),
 ]
 
 
@@ -45,44 +55,44 @@ def test_the_three_answers_agree_and_are_pure(model, data):
     count = 20
     everyone = who(count, offset_s=data.draw(st.sampled_from([0.0, 3600.0, -7200.0])))
     time = np.array(data.draw(st.lists(st.floats(0.0, 1e6), min_size=count, max_size=count)))
-    online = model.online(everyone, time)
+    now_online = online(model, everyone, time)
     off, on = model.offline_from_s(everyone, time), model.online_from_s(everyone, time)
-    assert (np.where(online, on, off) == time).all()
+    assert (np.where(now_online, on, off) == time).all()
     assert (off >= time).all()
     assert (on >= time).all()
     # At the change it has changed, and just before it, and half way to it, it has not.
     for change, now in ((off, True), (on, False)):
         rows = np.flatnonzero(np.isfinite(change) & (change > time))
         some = everyone.take(rows)
-        assert (model.online(some, change[rows]) == (not now)).all()
-        assert (model.online(some, (time[rows] + change[rows]) / 2) == now).all()
+        assert (online(model, some, change[rows]) == (not now)).all()
+        assert (online(model, some, (time[rows] + change[rows]) / 2) == now).all()
         before = np.maximum(change[rows] - 1e-3, time[rows])
-        assert (model.online(some, before) == now).all()
+        assert (online(model, some, before) == now).all()
     # One client's answer, asked alone, later, and in another order, is the same.
     k = data.draw(st.integers(0, count - 1))
     one = everyone.take(np.array([k]))
-    assert model.online(one, time[[k]])[0] == online[k]
+    assert online(model, one, time[[k]])[0] == now_online[k]
     back = everyone.take(np.arange(count)[::-1])
     assert (model.offline_from_s(back, time[::-1])[::-1] == off).all()
     assert (model.online_from_s(back, time[::-1])[::-1] == on).all()
 
 
 def test_overnight_without_jitter_is_a_window_in_local_time():
-    model = Overnight(from_s=22 * HOUR, until_s=30 * HOUR, jitter_s=0.0, nights=1.0)
+    model = Overnight(opens=22 * HOUR, closes=30 * HOUR, jitter=0.0, nights=1.0)
     rome = who(1, offset_s=HOUR)
     assert model.online_from_s(rome, at(12 * HOUR, 1)) == [21 * HOUR]
-    assert not model.online(rome, at(21 * HOUR - 0.001, 1))[0]
-    assert model.online(rome, at(21 * HOUR, 1))[0]
+    assert not online(model, rome, at(21 * HOUR - 0.001, 1))[0]
+    assert online(model, rome, at(21 * HOUR, 1))[0]
     assert model.offline_from_s(rome, at(21 * HOUR, 1)) == [29 * HOUR]
     assert model.offline_from_s(rome, at(28 * HOUR, 1)) == [29 * HOUR]
-    assert not model.online(rome, at(29 * HOUR, 1))[0]
+    assert not online(model, rome, at(29 * HOUR, 1))[0]
     # The night before Monday counts too.
-    assert model.online(rome, at(0.0, 1))[0]
+    assert online(model, rome, at(0.0, 1))[0]
     assert model.offline_from_s(rome, at(0.0, 1)) == [5 * HOUR]
 
 
 def test_overnight_jitter_stays_within_bounds_and_nights_are_kept():
-    model = Overnight(from_s=22 * HOUR, until_s=30 * HOUR, jitter_s=HOUR, nights=0.7)
+    model = Overnight(opens=22 * HOUR, closes=30 * HOUR, jitter=HOUR, nights=0.7)
     count = 5000
     everyone = who(count)
     start = model.online_from_s(everyone, at(0.5 * DAY, count))
@@ -106,7 +116,7 @@ def test_markov_occupancy_is_stationary_within_four_standard_errors(on_s, off_s)
     count = 40_000
     model, stationary = Markov(on_s, off_s), on_s / (on_s + off_s)
     for time in (0.0, 12345.6, 3e6):
-        share = model.online(who(count), at(time, count)).mean()
+        share = online(model, who(count), at(time, count)).mean()
         assert abs(share - stationary) < 4 * np.sqrt(stationary * (1 - stationary) / count)
 
 
@@ -127,35 +137,35 @@ def test_markov_spans_have_their_means_and_are_exponential():
 def test_markov_decorrelates_as_the_chain_says():
     # P(online at t and at t + d) - P(online)^2 = p (1 - p) exp(-(a + b) d)
     count, model, gap = 40_000, Markov(2 * HOUR, 2 * HOUR), HOUR
-    first = model.online(who(count), at(1e5, count)).astype(float)
-    second = model.online(who(count), at(1e5 + gap, count)).astype(float)
+    first = online(model, who(count), at(1e5, count)).astype(float)
+    second = online(model, who(count), at(1e5 + gap, count)).astype(float)
     expected = np.exp(-(gap / (2 * HOUR) + gap / (2 * HOUR)))
     assert abs(np.corrcoef(first, second)[0, 1] - expected) < 4 / np.sqrt(count)
 
 
 def test_replay_joins_touching_spans_and_ends_with_its_trace():
-    model, three = Replay(TRACE), who(3)
-    assert model.online(three, at(19.0, 3)).tolist() == [True, True, False]
+    model, three = replay(Replay, TRACE), who(3)
+    assert online(model, three, at(19.0, 3)).tolist() == [True, True, False]
     assert model.offline_from_s(three, at(15.0, 3)).tolist() == [30.0, 100.0, 15.0]
     assert model.online_from_s(three, at(35.0, 3)).tolist() == [50.0, 35.0, 35.0]
     assert model.online_from_s(three, at(100.0, 3)).tolist() == [np.inf] * 3
 
 
 def test_replay_again_and_again():
-    model, three = Replay(TRACE, period_s=100.0), who(3)
+    model, three = replay(Replay, TRACE, 100.0), who(3)
     assert model.online_from_s(three, at(1070.0, 3)).tolist() == [1110.0, 1070.0, 1130.0]
     assert model.offline_from_s(three, at(1115.0, 3)).tolist() == [1130.0, np.inf, 1115.0]
 
 
 def test_replay_goes_over_the_edge_of_a_lap():
     trace = spans.build([0, 0], [0.0, 80.0], [10.0, 100.0], None, "x.csv")
-    model = Replay(trace, period_s=100.0)
+    model = replay(Replay, trace, 100.0)
     assert model.offline_from_s(who(1), at(90.0, 1)).tolist() == [110.0]
 
 
 def test_a_fleet_larger_than_the_trace_goes_round():
-    model = Replay(TRACE)
-    assert model.online(who(6), at(55.0, 6)).tolist() == [True, True, False, True, True, False]
+    model = replay(Replay, TRACE)
+    assert online(model, who(6), at(55.0, 6)).tolist() == [True, True, False, True, True, False]
 
 
 def test_a_trace_file_is_read_from_csv_and_parquet(tmp_path):
@@ -167,8 +177,8 @@ def test_a_trace_file_is_read_from_csv_and_parquet(tmp_path):
     pq.write_table(table, tmp_path / "t.parquet")
     pc.write_csv(table, str(tmp_path / "t.csv"))
     for name in ("t.parquet", "t.csv"):
-        model = Replay.load(str(tmp_path / name))
-        assert model.online(who(2), at(7.0, 2)).tolist() == [True, True]
+        model = Replay(str(tmp_path / name))
+        assert online(model, who(2), at(7.0, 2)).tolist() == [True, True]
         assert model.online_from_s(who(2), at(16.0, 2)).tolist() == [20.0, np.inf]
 
 
@@ -187,7 +197,7 @@ def test_a_faulty_trace_is_one_sentence(tmp_path, text, said):
     path = tmp_path / "t.csv"
     path.write_text(text)
     with pytest.raises(TraceError, match=said) as fault:
-        Replay.load(str(path))
+        Replay(str(path)).load()
     assert str(path) in str(fault.value)
 
 
@@ -199,26 +209,39 @@ def test_a_trace_whose_text_is_not_utf_8_is_one_sentence(tmp_path):
     times = pa.array([0.0, 1.0]), pa.array([2.0, 3.0])
     pq.write_table(pa.table([client, *times], ["client", "start_s", "end_s"]), tmp_path / "t.parquet")
     with pytest.raises(TraceError, match=r"t\.parquet: cannot be read: .*Invalid UTF8"):
-        Replay.load(str(tmp_path / "t.parquet"))
+        Replay(str(tmp_path / "t.parquet")).load()
 
 
 def test_a_trace_that_is_not_there():
     with pytest.raises(TraceError, match="there is no trace 'nowhere'"):
-        Replay.load("nowhere")
+        Replay("nowhere").load()
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("availability", "said"),
     [
-        lambda: Overnight(from_s=22 * HOUR, until_s=47 * HOUR),
-        lambda: Overnight(from_s=22 * HOUR, until_s=23 * HOUR),
-        lambda: Overnight(nights=1.5),
-        lambda: Overnight(from_s=-1.0),
-        lambda: Markov(0.0, 1.0),
-        lambda: Markov(1.0, float("nan")),
-        lambda: Replay(TRACE, period_s=0.5),
+        ({"kind": "overnight", "opens": "22h", "closes": "47h"}, "must leave a gap"),
+        ({"kind": "overnight", "opens": "22h", "closes": "23h"}, "longer than twice its jitter"),
+        ({"kind": "overnight", "nights": 1.5}, "nights: 1.5 is not at most 1"),
+        ({"kind": "overnight", "opens": "-1s"}, "opens: is '-1s'; give a time of day"),
+        (
+            {"kind": "overnight", "opens": "24h", "closes": "30h"},
+            "opens: is 86400.0; give a time of day below 24h",
+        ),
+        (
+            {"kind": "markov", "mean_online": "0s", "mean_offline": "1s"},
+            "mean_online: '0s' is not above zero",
+        ),
+        ({"kind": "markov", "mean_online": "1s", "mean_offline": float("nan")}, "mean_offline"),
+        ({"kind": "trace", "file": "x.csv", "period": "0.5s"}, "0.5 s is no period"),
     ],
 )
-def test_what_cannot_be_is_refused(make):
-    with pytest.raises(ScenarioError):
-        make()
+def test_what_cannot_be_is_refused(availability, said):
+    with pytest.raises(InputError) as fault:
+        checks.check(AnyAvailability, {"availability": availability})
+    assert said in str(fault.value)
+
+
+@dataclass(frozen=True)
+class AnyAvailability(Options):
+    availability: Annotated[Availability, one_of(Availability, AVAILABILITIES)]

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim.errors import ScenarioError
+from fedsim import checks
+from fedsim.errors import InputError
 from fedsim.fleet import Battery, Fleet, Group
 from fedsim.fleet.battery import LOOK_AHEAD_S
-from fedsim.fleet.pressure import Hours
+from fedsim.fleet.hours import Hours
 from fedsim.hardware import Link
 
 HOUR, DAY = 3600.0, 86400.0
@@ -34,7 +35,7 @@ def drain(battery, charge, start, end, power, offset=0.0):
 
 
 def test_unplugged_it_is_a_division():
-    never = Battery(1000.0, floor=0.2, plugged=None)
+    never = Battery(capacity=1000.0, floor=0.2, plugged="never")
     assert drain(never, 700.0, 50.0, 90.0, 5.0) == (500.0, np.inf)
     assert drain(never, 700.0, 50.0, 150.0, 5.0) == (200.0, 150.0)
     assert drain(never, 700.0, 50.0, np.inf, 5.0)[1] == 150.0
@@ -42,7 +43,7 @@ def test_unplugged_it_is_a_division():
 
 
 def test_plugged_in_it_charges_up_to_its_capacity():
-    night = Battery(1e6, floor=0.1, charge_w=10.0, plugged=Hours(22 * HOUR, 30 * HOUR))
+    night = Battery(capacity=1e6, floor=0.1, charge=10.0, plugged=Hours(22 * HOUR, 30 * HOUR))
     # At noon, at rest: nothing until 22:00, then 36 kJ an hour.
     assert drain(night, 5e5, 12 * HOUR, 22 * HOUR, 0.0)[0] == 5e5
     assert drain(night, 5e5, 12 * HOUR, 24 * HOUR, 0.0)[0] == 5e5 + 72e3
@@ -54,7 +55,7 @@ def test_plugged_in_it_charges_up_to_its_capacity():
 
 
 def test_what_the_night_gives_back_decides_whether_it_is_ever_empty():
-    night = Battery(1e6, floor=0.1, charge_w=10.0, plugged=Hours(22 * HOUR, 30 * HOUR))
+    night = Battery(capacity=1e6, floor=0.1, charge=10.0, plugged=Hours(22 * HOUR, 30 * HOUR))
     # 3 W takes 16 h x 3 W = 173 kJ by day and gains 8 h x 7 W = 202 kJ by night: never.
     assert drain(night, 5e5, 6 * HOUR, np.inf, 3.0)[1] == np.inf
     # 4 W loses 230 kJ by day and gains 173 kJ: 58 kJ a day, from 500 kJ down to 100 kJ.
@@ -65,13 +66,13 @@ def test_what_the_night_gives_back_decides_whether_it_is_ever_empty():
 
 
 def test_always_plugged_in_and_strong_enough_is_never_empty():
-    wall = Battery(1e6, charge_w=10.0, plugged=Hours())
+    wall = Battery(capacity=1e6, charge=10.0, plugged=Hours())
     assert drain(wall, 5e5, 0.0, np.inf, 10.0)[1] == np.inf
     assert drain(wall, 5e5, 0.0, np.inf, 11.0)[1] == pytest.approx(3e5)
 
 
 def test_a_client_without_a_battery_has_no_end():
-    fleet, clients = fleet_of(None, Battery(1000.0))
+    fleet, clients = fleet_of(None, Battery(capacity=1000.0))
     charge = fleet.battery.initial_j(clients)
     assert charge[0] == np.inf
     assert 200.0 < charge[1] < 1000.0
@@ -86,7 +87,7 @@ def test_a_client_without_a_battery_has_no_end():
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_spending_in_two_steps_is_spending_in_one(data):
-    battery = Battery(1e6, floor=0.1, charge_w=8.0, plugged=Hours(22 * HOUR, 30 * HOUR))
+    battery = Battery(capacity=1e6, floor=0.1, charge=8.0, plugged=Hours(22 * HOUR, 30 * HOUR))
     charge = data.draw(st.floats(1.1e5, 1e6))
     start = data.draw(st.floats(0.0, 3 * DAY))
     middle = start + data.draw(st.floats(0.0, 2 * DAY))
@@ -105,12 +106,28 @@ def test_spending_in_two_steps_is_spending_in_one(data):
 
 
 def test_the_look_ahead_is_a_year():
-    slow = Battery(1e12, floor=0.0, plugged=None)
+    slow = Battery(capacity=1e12, floor=0.0, plugged="never")
     assert drain(slow, 1e12, 0.0, np.inf, 1e12 / LOOK_AHEAD_S / 1.01)[1] == np.inf
     assert drain(slow, 1e12, 0.0, np.inf, 1e12 / LOOK_AHEAD_S * 1.01)[1] < LOOK_AHEAD_S
 
 
-@pytest.mark.parametrize("change", [{"capacity_j": 0.0}, {"floor": 0.3}, {"start": 1.1}, {"charge_w": -1.0}])
-def test_a_battery_that_cannot_be_is_refused(change):
-    with pytest.raises(ScenarioError):
-        Battery(**{"capacity_j": 1.0, **change})
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"capacity": "0J"}, "capacity: '0J' is not above zero"),
+        ({"floor": 0.3}, "start 0.3 must lie above floor 0.3"),
+        ({"start": 1.1}, "start: 1.1 is not at most 1"),
+        ({"charge": "-1W"}, "charge: '-1W' is not above zero"),
+        ({"plugged": "sometimes"}, "plugged"),
+    ],
+)
+def test_a_battery_that_cannot_be_is_refused(change, said):
+    with pytest.raises(InputError) as fault:
+        checks.check(Battery, change)
+    assert said in str(fault.value)
+
+
+def test_it_may_be_plugged_in_at_hours_of_ones_own():
+    battery = checks.check(Battery, {"plugged": {"opens": "9h", "closes": "17h"}})
+    assert battery.hours == Hours(9 * HOUR, 17 * HOUR)
+    assert checks.check(Battery, checks.dump(battery)) == battery

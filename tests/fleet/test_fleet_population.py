@@ -11,7 +11,9 @@ from fedsim.errors import ScenarioError
 from fedsim.fleet import Fleet, Group
 from fedsim.fleet.apportion import apportion
 from fedsim.fleet.availability import Always, Markov, Overnight
-from fedsim.fleet.pressure import Burst, Constant, Hours, Programs, laptop, phone
+from fedsim.fleet.family import alone
+from fedsim.fleet.hours import Hours
+from fedsim.fleet.pressure import Burst, Constant, Programs, Routine, named
 from fedsim.hardware import Link
 
 HOUR = 3600.0
@@ -21,7 +23,15 @@ FIXED = Link("fixed", "Ethernet", 2021, 1e8, 1e8, 0.001, 0.0, 1.0, {}, "fixed.ya
 GROUPS = [
     Group("nx", 0.5, WIFI, speed_spread=0.2, memory_spread=0.1),
     Group("pi", 0.2, FIXED, Markov(5 * HOUR, 2 * HOUR), Constant(1e8), crash_per_s=1e-4),
-    Group("phone", 0.3, WIFI, Overnight(), phone(), speed_spread=0.3, utc_offsets_s=(0.0, 3600.0, 7200.0)),
+    Group(
+        "phone",
+        0.3,
+        WIFI,
+        Overnight(),
+        named("phone").load(),
+        speed_spread=0.3,
+        utc_offsets_s=(0.0, 3600.0, 7200.0),
+    ),
 ]
 ARRAYS = ("group", "speed", "system_factor", "down_bytes_per_s", "up_bytes_per_s", "utc_offset_s")
 
@@ -128,9 +138,9 @@ def test_answers_do_not_depend_on_who_else_is_asked():
 def test_groups_of_one_kind_answer_together_as_each_would_alone():
     kinds = [
         (Markov(5 * HOUR, 2 * HOUR), Programs(1e9, spread=0.4)),
-        (Markov(1 * HOUR, 9 * HOUR), Programs(2e9, ((1e9, Hours(9 * HOUR, 17 * HOUR)),))),
-        (Overnight(), phone()),
-        (Overnight(21 * HOUR, 33 * HOUR, 0.5 * HOUR, 0.4), laptop()),
+        (Markov(1 * HOUR, 9 * HOUR), Programs(2e9, (Routine(1e9, Hours(9 * HOUR, 17 * HOUR)),))),
+        (Overnight(), named("phone").load()),
+        (Overnight(21 * HOUR, 33 * HOUR, 0.5 * HOUR, 0.4), named("laptop").load()),
         (Overnight(nights=0.0), Constant(3e9)),
         (Always(), Programs(0.0, (), (Burst(4e9, 3 * HOUR, HOUR),))),
     ]
@@ -149,14 +159,14 @@ def test_groups_of_one_kind_answer_together_as_each_would_alone():
     for g, group in enumerate(fleet.groups):
         rows = np.flatnonzero(fleet.group == g)
         who, time = fleet.who(rows), start[rows]
-        alone = (
-            group.availability.online(who, time),
+        one_group = (
+            group.availability.offline_from_s(who, time) > time,
             group.availability.offline_from_s(who, time),
             group.availability.online_from_s(who, time),
-            group.pressure.bytes_at(who, time),
-            group.pressure.first_exceeds_s(who, limit[rows], time, time + 9 * HOUR),
+            alone(group.pressure).bytes_at(who, time),
+            alone(group.pressure).first_exceeds_s(who, limit[rows], time, time + 9 * HOUR),
         )
-        for a, b in zip(together, alone, strict=True):
+        for a, b in zip(together, one_group, strict=True):
             assert (a[rows] == b).all()
 
 
@@ -195,7 +205,7 @@ def test_crashes_are_the_same_in_any_order_of_asking():
 def test_an_endless_or_unstarted_span_of_pressure():
     fleet = Fleet.build(GROUPS, 10, 4)
     start = np.array([0.0, np.inf] * 5)
-    first = fleet.first_exceeds_s(np.arange(10), 0.0, start, np.full(10, np.inf))
+    first = fleet.first_exceeds_s(np.arange(10), -1.0, start, np.full(10, np.inf))
     assert (first == start).all()
 
 

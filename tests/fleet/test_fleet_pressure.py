@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,9 +15,15 @@ from fedsim.errors import InputError, TraceError
 from fedsim.fleet import Who, spans
 from fedsim.fleet.family import alone
 from fedsim.fleet.hours import Hours
-from fedsim.fleet.pressure import Burst, Constant, Programs, Replay, Routine, named
+from fedsim.fleet.pressure import PRESSURES, Burst, Constant, Pressure, Programs, Replay, Routine, named
+from fedsim.options import Options, one_of
+from tests.fleet.recorded import replay
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+def programs(*figures, **named_figures):
+    return alone(Programs(*figures, **named_figures))
 
 
 def who(count, offset_s=0.0, seed=1):
@@ -28,14 +37,18 @@ TRACE = spans.build(
 
 MODELS = [
     Constant(5.0),
-    alone(Programs(1.0, (Routine(4.0, Hours(8 * HOUR, 20 * HOUR)), Routine(5.0, Hours(22 * HOUR, 30 * HOUR))), spread=0.3),
-    alone(Programs(2.0, bursts=(Burst(5.0, HOUR, 10 * MINUTE), Burst(2.0, 10 * MINUTE, 9 * MINUTE)), spread=0.2),
-    alone(Programs(
-        1.0, (Routine(4.0, Hours(8 * HOUR, 20 * HOUR)),), (Burst(7.0, 2 * HOUR, HOUR, Hours(20 * HOUR, 26 * HOUR)),)
+    programs(
+        1.0, (Routine(4.0, Hours(8 * HOUR, 20 * HOUR)), Routine(5.0, Hours(22 * HOUR, 30 * HOUR))), spread=0.3
     ),
-    Replay(TRACE),
-    Replay(TRACE, period_s=50.0),
-    Replay(TRACE, period_s=33.0),
+    programs(2.0, bursts=(Burst(5.0, HOUR, 10 * MINUTE), Burst(2.0, 10 * MINUTE, 9 * MINUTE)), spread=0.2),
+    programs(
+        1.0,
+        (Routine(4.0, Hours(8 * HOUR, 20 * HOUR)),),
+        (Burst(7.0, 2 * HOUR, HOUR, Hours(20 * HOUR, 26 * HOUR)),),
+    ),
+    replay(Replay, TRACE),
+    replay(Replay, TRACE, period=50.0),
+    replay(Replay, TRACE, period=33.0),
 ]
 
 
@@ -73,7 +86,7 @@ def test_an_empty_span_is_never_exceeded():
 
 
 def test_hours_of_the_day_in_local_time():
-    model = alone(Programs(1.0, (Routine(2.0, Hours(8 * HOUR, 20 * HOUR)),))
+    model = programs(1.0, (Routine(2.0, Hours(8 * HOUR, 20 * HOUR)),))
     rome = who(1, offset_s=HOUR)
     held = [model.bytes_at(rome, np.array([t * HOUR]))[0] for t in (6.99, 7.0, 18.99, 19.0)]
     assert held == [1.0, 3.0, 3.0, 1.0]
@@ -82,7 +95,7 @@ def test_hours_of_the_day_in_local_time():
 
 
 def test_hours_over_midnight():
-    model = alone(Programs(1.0, (Routine(2.0, Hours(22 * HOUR, 30 * HOUR)),))
+    model = programs(1.0, (Routine(2.0, Hours(22 * HOUR, 30 * HOUR)),))
     held = model.bytes_at(who(4), np.array([21.0, 23.0, 29.0, 31.0]) * HOUR)
     assert held.tolist() == [1.0, 3.0, 3.0, 1.0]
     start = np.array([7 * HOUR])
@@ -91,7 +104,7 @@ def test_hours_over_midnight():
 
 def test_bursts_keep_their_rate_their_length_and_their_hours():
     burst = Burst(5.0, 6 * HOUR, 12 * MINUTE, Hours(8 * HOUR, 20 * HOUR))
-    model, count = alone(Programs(0.0, bursts=(burst,)), 30_000
+    model, count = programs(0.0, bursts=(burst,)), 30_000
     busy = model.bytes_at(who(count), np.full(count, 14 * HOUR)) > 0
     # Stretches of clients begin at moments of their own, so the hour does not matter: a program is
     # opened at a rate of 1 / every, and runs exponentially unless the stretch ends first, which it
@@ -121,33 +134,33 @@ def expected_share(t):
 
 
 def test_clients_differ_by_a_factor_of_median_one():
-    held = alone(Programs(2.0, spread=0.4).bytes_at(who(20_000), np.zeros(20_000))
+    held = programs(2.0, spread=0.4).bytes_at(who(20_000), np.zeros(20_000))
     assert np.median(held) == pytest.approx(2.0, rel=0.02)
     assert np.log(held).std() == pytest.approx(0.4, rel=0.03)
 
 
 def test_a_program_in_front_replaces_the_others():
-    model = alone(Programs(1.0, (Routine(3.0, Hours()), Routine(2.0, Hours())))
+    model = programs(1.0, (Routine(3.0, Hours()), Routine(2.0, Hours())))
     assert model.bytes_at(who(1), np.zeros(1)).tolist() == [4.0]
 
 
 def test_phones_and_laptops_hold_far_less_at_night():
     count = 4000
-    for model in (phone(), laptop()):
+    for model in (alone(named("phone").load()), alone(named("laptop").load())):
         night = model.bytes_at(who(count), np.full(count, 4 * HOUR))
         noon = model.bytes_at(who(count), np.full(count, 12 * HOUR))
         assert night.mean() < noon.mean() / 1.5
-    assert dedicated().bytes_at(who(2), np.zeros(2)).tolist() == [64e6, 64e6]
+    assert named("dedicated").load().bytes_at(who(2), np.zeros(2)).tolist() == [64e6, 64e6]
 
 
 def test_replay_of_bytes():
-    model = Replay(TRACE)
+    model = replay(Replay, TRACE)
     both = who(2)
     assert model.bytes_at(both, np.array([5.0, 5.5])).tolist() == [3.0, 5.0]
     assert model.bytes_at(both, np.array([20.0, 6.0])).tolist() == [0.0, 0.0]
     first = model.first_exceeds_s(both, np.array([4.0, 6.0]), np.zeros(2), np.full(2, 99.0))
     assert first.tolist() == [10.0, 30.0]
-    again = Replay(TRACE, period_s=50.0)
+    again = replay(Replay, TRACE, period=50.0)
     first = again.first_exceeds_s(both, np.array([4.0, 6.0]), np.full(2, 145.0), np.full(2, 999.0))
     assert first.tolist() == [160.0, 180.0]
 
@@ -156,19 +169,36 @@ def test_a_trace_with_overlapping_bytes_is_refused(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("client,start_s,end_s,bytes\n1,0,10,5\n1,9,12,6\n")
     with pytest.raises(TraceError, match="row 2 overlaps"):
-        Replay.load(str(path))
+        Replay(str(path)).load()
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("pressure", "said"),
     [
-        lambda: Constant(-1.0),
-        lambda: Hours(25 * HOUR, 26 * HOUR),
-        lambda: Hours(8 * HOUR, 8 * HOUR),
-        lambda: Burst(1.0, 0.0, 1.0),
-        lambda: Burst(1.0, 60.0, 61.0),
+        ({"kind": "constant", "bytes": "-1B"}, "bytes: '-1B' is below zero"),
+        ({"kind": "programs", "base": "1GB", "spread": 4.0}, "spread: 4.0 is not at most 3"),
+        (
+            {"base": "1GB", "routine": [{"holds": "1GB", "hours": {"opens": "25h", "closes": "26h"}}]},
+            "opens: ",
+        ),
+        (
+            {"base": "1GB", "routine": [{"holds": "1GB", "hours": {"opens": "8h", "closes": "8h"}}]},
+            "no hours of a day",
+        ),
+        ({"base": "1GB", "bursts": [{"holds": "1GB", "every": "1ms", "lasts": "1ms"}]}, "every: "),
+        (
+            {"base": "1GB", "bursts": [{"holds": "1GB", "every": "1min", "lasts": "61s"}]},
+            "lasts at most as long",
+        ),
+        ({"base": "1GB", "bursts": [{"holds": "1GB", "every": "1min", "lasts": "1s"}] * 9}, "bursts: "),
     ],
 )
-def test_what_cannot_be_is_refused(make):
-    with pytest.raises(ScenarioError):
-        make()
+def test_what_cannot_be_is_refused(pressure, said):
+    with pytest.raises(InputError) as fault:
+        checks.check(AnyPressure, {"pressure": {"kind": "programs", **pressure}})
+    assert said in str(fault.value)
+
+
+@dataclass(frozen=True)
+class AnyPressure(Options):
+    pressure: Annotated[Pressure, one_of(Pressure, PRESSURES)]

@@ -229,7 +229,7 @@ def read_trace(file: Path) -> None:
 def read_online(file: Path) -> None:
     from fedsim.fleet.availability import Replay
 
-    replay = Replay.load(str(file), 86_400.0)
+    replay = Replay(str(file), 86_400.0).load()
     who = _three()
     for time in (0.0, 130.0, 1e6):
         at = np.full(3, time)
@@ -240,7 +240,7 @@ def read_online(file: Path) -> None:
 def read_pressure(file: Path) -> None:
     from fedsim.fleet.pressure import Replay
 
-    replay = Replay.load(str(file), None)
+    replay = Replay(str(file)).load()
     who = _three()
     assert (replay.bytes_at(who, np.full(3, 130.0)) >= 0).all()
     replay.first_exceeds_s(who, np.full(3, 2e6), np.zeros(3), np.full(3, 1e4))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.fleet.availability.base import Availability
 from fedsim.fleet.family import stacked, take
+from fedsim.fleet.hours import TIME_OF_DAY
 from fedsim.fleet.who import Floats, Ints, Who, on_grid
 from fedsim.options import DurationOrZero, kind, option
 from fedsim.units import DAY_S, HOUR_S
@@ -30,7 +31,9 @@ LOOK_AHEAD_DAYS = 3660  # a client with no night in ten years is never online ag
 class Overnight(Availability):
     """While the owner sleeps: a window a night."""
 
-    opens: DurationOrZero = option(22.5 * HOUR_S, "when it opens, after local midnight", lt=DAY_S)
+    opens: DurationOrZero = option(
+        22.5 * HOUR_S, "when it opens, after local midnight", lt=DAY_S, right=TIME_OF_DAY
+    )
     closes: DurationOrZero = option(30.5 * HOUR_S, "when it closes, after the same midnight; 30h is 6 am")
     jitter: DurationOrZero = option(1.5 * HOUR_S, "by how much either edge moves at most, each night")
     nights: float = option(0.85, "share of nights on which it charges and is on wifi at all", ge=0, le=1)

@@ -23,7 +23,8 @@ class Replay(Recording, Availability):
     kind: Literal["trace"] = kind("trace")
 
     def load(self) -> Replay:
-        if self.period is not None and float(self.spans.start_s.min()) >= self.period:
+        first = float(self.spans.start_s.min())
+        if self.period is not None and first >= self.period:
             raise ScenarioError("is empty before its period ends", file=self.spans.file)
         return self
 
