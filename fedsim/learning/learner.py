@@ -170,8 +170,9 @@ class FederatedLearner:
             if validation.offer(weights, base, float(examples[position]), mean_loss, late):
                 counted.append(position)
                 heard += report.sums
+                before = self._kept_by(job.client)  # by an earlier update of this round, perhaps
                 for name, change in changes.items():
-                    change += report.kept[name].astype(np.float64) - job.kept[name]
+                    change += report.kept[name].astype(np.float64) - before[name]
                 if changes:
                     self._kept[job.client] = report.kept
             else:
@@ -217,6 +218,10 @@ class FederatedLearner:
         self, clients: NDArray[np.int64], base_round: NDArray[np.int64], chosen: list[int], round_index: int
     ) -> list[TrainJob]:
         rows, jobs, sent = len(self._pool.versions), [], self._server.sent()
+        if set(sent) != set(told := self.federation.aggregate.sends):  # the clock goes by what it says
+            raise FedsimError(
+                f"{self.federation.aggregate.name} sends {sorted(sent)} and says {sorted(told)}"
+            )
         for position in chosen:
             earlier = int((clients[:position] == clients[position]).sum())
             version = int(base_round[position]) % rows

@@ -105,7 +105,8 @@ def compose(scenario: Scenario) -> Composition:
         loads,
         work,
         scenario.training.local_epochs,
-        scenario.rounds.compression.bytes_share,
+        scenario.rounds.compression.bytes_share + len(scenario.rounds.aggregate.keeps),
+        1.0 + len(scenario.rounds.aggregate.sends),
     )
     alone = _alone(scenario)
     plan = Plan(

@@ -81,8 +81,8 @@ class FleetWorld:
         memory_bytes, system_bytes, idle_w, active_w: float64[devices].
         throttle_after_s, sustained: float64[devices], see :func:`~fedsim.pricing.step_time.throttled_s`.
         radio_w, latency_s: float64[groups], of the groups' links.
-        model_bytes: size of the model as sent to a client.
-        update_bytes: size of an update as sent back, compressed if it is.
+        model_bytes: size of the model, and what is sent beside it, as sent to a client.
+        update_bytes: size of an update, compressed if it is, and what is sent back beside it.
     """
 
     fleet: Fleet
@@ -111,6 +111,7 @@ class FleetWorld:
         work: batches.Batches,
         local_epochs: int,
         upload_share: float = 1.0,
+        download_share: float = 1.0,
     ) -> FleetWorld:
         """Price all work of a fleet.
 
@@ -122,7 +123,8 @@ class FleetWorld:
             workloads: the distinct workloads.
             work: their batches.
             local_epochs: passes over a workload in a round.
-            upload_share: bytes of an update over bytes of the model.
+            upload_share: bytes that a client sends back over bytes of the model.
+            download_share: bytes that it is sent over bytes of the model.
         """
         names = tuple(sorted(devices))
         techniques = range(len(pricers[names[0]]))
@@ -146,7 +148,7 @@ class FleetWorld:
             sustained=np.array([model.sustained for model in models]),
             radio_w=np.array([group.link.radio_w for group in fleet.groups]),
             latency_s=np.array([group.link.latency_s for group in fleet.groups]),
-            model_bytes=float(pricers[names[0]][0].weights_bytes),
+            model_bytes=float(pricers[names[0]][0].weights_bytes) * download_share,
             update_bytes=float(pricers[names[0]][0].weights_bytes) * upload_share,
         )
 

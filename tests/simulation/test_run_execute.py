@@ -121,7 +121,9 @@ def test_a_damaged_scenario_is_refused_on_resume_by_its_file_and_key(scenario, t
     file.write_text(text.replace("mean_online: 1h", "mean_online: 20000d"))
     with pytest.raises(ScenarioError) as caught:
         run.resume(tmp_path / "cut")
-    said = f"{file}: fleet.mix[1]: 1728000000.0 s is no mean time online; give one from 1s to 10000d"
+    said = (
+        f"{file}: fleet.mix[1].availability.mean_online: is 1728000000.0; give a mean time from 1s to 10000d"
+    )
     assert str(caught.value) == said
 
 

@@ -22,13 +22,15 @@ from fedsim.fleet.family import stacked
 from fedsim.fleet.who import Bools, Floats, Who
 from fedsim.options import Duration, kind, option
 
+MEAN = "a mean time from 1s to 10000d"
+
 
 @dataclass(frozen=True)
 class Markov(Availability):
     """On and off at random: spells online and offline, each exponential."""
 
-    mean_online: Duration = option(description="mean length of an online spell", ge=1.0, le=1e9)
-    mean_offline: Duration = option(description="mean length of an offline spell", ge=1.0, le=1e9)
+    mean_online: Duration = option(description="mean length of an online spell", ge=1, le=864e6, right=MEAN)
+    mean_offline: Duration = option(description="mean length of an offline spell", ge=1, le=864e6, right=MEAN)
     kind: Literal["markov"] = kind("markov")
 
     together = staticmethod(stacked)

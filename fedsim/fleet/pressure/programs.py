@@ -46,7 +46,9 @@ class Burst(Options):
     """A program that is opened at random."""
 
     holds: SizeOrZero = option(description="what it holds while it runs")
-    every: Duration = option(description="it is opened once in every stretch of so long", ge=1.0, le=1e9)
+    every: Duration = option(
+        description="it is opened once in every stretch of so long", ge=1, le=864e6, right="1s to 10000d"
+    )
     lasts: Duration = option(description="mean time it runs, but for what the end of the stretch cuts off")
     hours: Hours = option(ALL_DAY, "when it can be opened; an opening outside does not take place")
 

@@ -51,7 +51,7 @@ class Server:
         return step
 
     def sent(self) -> Kept:
-        """What goes to clients beside the model."""
+        """What goes to clients beside the model: the vectors that the rule's ``sends`` names."""
         return {}
 
     def hear(self, changes: Mapping[str, Vector], clients: int) -> None:
@@ -74,11 +74,14 @@ class Aggregation(Choice):
     """How updates become the next global model.
 
     Attributes:
-        keeps: names of what each client keeps between its rounds, vectors that begin at 0.
+        sends: names of the vectors that the server sends beside the model, each as large as it.
+        keeps: names of what each client keeps between its rounds, vectors that begin at 0; how they
+            change goes back with the update, uncompressed.
         corrects: whether clients change their gradients (:meth:`correct`).
     """
 
     point = "aggregation rule"
+    sends: ClassVar[tuple[str, ...]] = ()
     keeps: ClassVar[tuple[str, ...]] = ()
     corrects: ClassVar[bool] = False
 
