@@ -6,15 +6,17 @@ Every field is independent of the others.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 from fedsim.errors import InputError
+from fedsim.hardware.device import TRAINING_PRECISIONS
 
-PRECISIONS = ("fp32", "mixed", "bf16")
-"""fp32 throughout; autocast to fp16 (the paper's mixed); autocast to bfloat16."""
+OptimizerName = Literal["sgd", "momentum", "adam", "adamw", "adafactor", "adam8bit"]
+OPTIMIZERS: tuple[str, ...] = get_args(OptimizerName)
 
-OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "adafactor", "adam8bit")
-ATTENTIONS = ("eager", "sdpa")
+Attention = Literal["eager", "sdpa"]
 """eager stores the n x n maps of attention; sdpa is torch's fused kernel where the backend has one."""
+ATTENTIONS: tuple[str, ...] = get_args(Attention)
 
 CHECKPOINTINGS = ("none", "transformer", "cnn", "both")
 """Which stack recomputes its forward pass during the backward one, block by block."""
@@ -59,7 +61,7 @@ class Technique:
 
 
 _CHOICES = {
-    "precision": PRECISIONS,
+    "precision": TRAINING_PRECISIONS,
     "optimizer": OPTIMIZERS,
     "attention": ATTENTIONS,
     "checkpointing": CHECKPOINTINGS,
