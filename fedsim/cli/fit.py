@@ -41,7 +41,8 @@ def command(device: str, model: str, seconds: float, batch: int, everything: boo
     from fedsim.errors import InputError
     from fedsim.hardware import load_device
     from fedsim.pricing import load_trace
-    from fedsim.pricing.advice import LONGEST_SAMPLES, SAMPLES_PER_S, Fit
+    from fedsim.pricing.advice import LONGEST_SAMPLES, Fit
+    from fedsim.units import SAMPLES_PER_S
 
     if not 0 < seconds <= LONGEST_SAMPLES / SAMPLES_PER_S:
         raise InputError(f"--seconds {seconds:g} is not a length between 0 and an hour (3600)")
@@ -123,10 +124,10 @@ def _show(fit: Fit, everything: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from fedsim.units import format_bytes, format_duration
+    from fedsim.units import SAMPLES_PER_S, format_bytes, format_duration
 
     console = Console(highlight=False)
-    seconds = fit.samples / 16_000
+    seconds = fit.samples / SAMPLES_PER_S
     console.print(
         f"[bold]{escape(fit.trace.name)}[/bold] on [bold]{escape(fit.device.title)}[/bold],"
         f" {fit.batch} x {seconds:g} s: {format_bytes(fit.available_bytes)} beside the system\n"

@@ -9,10 +9,11 @@ from itertools import product
 
 from fedsim.errors import InputError
 from fedsim.feasible.background import USUAL, background
-from fedsim.feasible.question import SAMPLES_PER_S, Limits, Procedure, Question
+from fedsim.feasible.question import Limits, Procedure, Question
 from fedsim.hardware import Device
 from fedsim.pricing import LayerTrace, Pricer, Technique
 from fedsim.pricing.advice import EFFECTS, LEARNING, LONGEST_SAMPLES, techniques
+from fedsim.units import SAMPLES_PER_S
 
 
 @dataclass(frozen=True)

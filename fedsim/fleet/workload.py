@@ -15,9 +15,10 @@ from numpy.typing import ArrayLike
 
 from fedsim import rng
 from fedsim.errors import ScenarioError
-from fedsim.fleet.speech import SAMPLES_PER_S, Speech
+from fedsim.fleet.speech import Speech
 from fedsim.fleet.who import Ints
 from fedsim.options import Bounds, Options, option
+from fedsim.units import SAMPLES_PER_S
 
 SPEECH = ("partition", "utterances", "mean_seconds", "max_seconds")
 

@@ -29,6 +29,7 @@ from fedsim.fleet.battery import Batteries
 from fedsim.hardware import Device
 from fedsim.pricing import Pricer
 from fedsim.pricing.step_time import throttled_s
+from fedsim.units import SAMPLES_PER_S
 
 LEVELS = 4
 
@@ -341,10 +342,10 @@ def _lengths(corpus: speech.Speech, mean_s: float | None, max_s: float | None) -
 
     def longest_s(limit_s: float) -> float:
         left = corpus.limited(limit_s).rescaled(mean_s)
-        return float(left.samples.max()) / speech.SAMPLES_PER_S
+        return float(left.samples.max()) / SAMPLES_PER_S
 
-    low, high = float(corpus.samples.min()) / speech.SAMPLES_PER_S, float(corpus.samples.max())
-    high /= speech.SAMPLES_PER_S
+    low, high = float(corpus.samples.min()) / SAMPLES_PER_S, float(corpus.samples.max())
+    high /= SAMPLES_PER_S
     if longest_s(high) <= max_s:
         return corpus.rescaled(mean_s)
     for _ in range(40):
