@@ -59,6 +59,19 @@ class Technique:
         """The names of the fields in which this technique differs from ``other``."""
         return tuple(f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name))
 
+    def in_words(self) -> str:
+        """What differs from plain training, in a few words."""
+        where = {"cnn": "CNN", "both": "everywhere"}.get(self.checkpointing, self.checkpointing)
+        said = {
+            f"{self.accumulate} micro-batches": self.accumulate > 1,
+            self.precision: self.precision != "fp32",
+            "fused attention": self.attention != "eager",
+            f"checkpointing {where}": self.checkpointing != "none",
+            self.optimizer: self.optimizer != "adam",
+            "frozen CNN": self.freeze_cnn,
+        }
+        return ", ".join(words for words, so in said.items() if so) or "plain (fp32, Adam, stored attention)"
+
 
 _CHOICES = {
     "precision": TRAINING_PRECISIONS,
