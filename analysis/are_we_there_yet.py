@@ -34,7 +34,6 @@ from back_test import (
     trace,
 )
 
-from fedsim.cli.fit import in_words
 from fedsim.feasible import Limits, Procedure, Question, background
 from fedsim.feasible.grid import Grid, same_learning
 from fedsim.feasible.picture import draw as draw_years
@@ -212,7 +211,7 @@ def _state_values(states: Sequence[State]) -> dict[str, object]:
         "base_within_names": _titles(within),
         "quickest": _title(quickest.device),
         "quickest_days": quickest.best_days,
-        "quickest_how": in_words(quickest.best_technique),
+        "quickest_how": quickest.best_technique.in_words(),
         "elite_days": days["snapdragon-8-elite"],
         "pi_days": days["raspberry-pi-5"],
         "large_plain": sum(s.plain_longest_s >= LARGE_SECONDS for s in large),
@@ -309,10 +308,10 @@ def _state_table(states: Sequence[State]) -> list[str]:
             one.size,
             _length(one.plain_longest_s),
             _length(one.best_longest_s),
-            in_words(one.longest_technique) if one.best_longest_s else "",
+            one.longest_technique.in_words() if one.best_longest_s else "",
             _days(one.plain_days),
             _days(one.best_days),
-            in_words(one.best_technique) if one.best_technique else "",
+            one.best_technique.in_words() if one.best_technique else "",
         ]
         for one in states
     ]

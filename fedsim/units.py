@@ -14,12 +14,10 @@ import math
 import re
 
 SAMPLES_PER_S = 16_000
-"""Samples of a second of speech, which every model and corpus here takes at 16 kHz."""
+"""The rate of all speech here, hertz: recordings are brought to it, and models expect it."""
 
 KB, MB, GB, TB = 1e3, 1e6, 1e9, 1e12
 KIB, MIB, GIB, TIB = 2.0**10, 2.0**20, 2.0**30, 2.0**40
-SAMPLES_PER_S = 16_000
-"""The rate of all speech here, hertz: recordings are brought to it, and models expect it."""
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
 YEAR_S = 365.25 * DAY_S

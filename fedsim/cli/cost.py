@@ -73,12 +73,12 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, seconds: float) ->
     from fedsim.units import format_bytes, format_duration, format_flops
 
     console = Console(highlight=False)
-    device, technique = pricer.device, pricer.technique
+    device = pricer.device
     batches = f"{batch} x {seconds:g} s"
     grown = f" of {device.growth.year} by {escape(str(device.growth.trend))}" if device.growth.year else ""
     what, where = escape(pricer.trace.name), escape(device.title)
     console.print(f"[bold]{what}[/bold] on [bold]{where}[/bold]{grown}, {batches}")
-    console.print(f"[dim]{_technique(technique)}[/dim]\n")
+    console.print(f"[dim]{pricer.technique.in_words()}[/dim]\n")
     facts = Table.grid(padding=(0, 2))
     facts.add_row("parameters", f"{answer['parameters'] / 1e6:.2f} million")
     facts.add_row("forward", format_flops(answer["forward_flops"]))
@@ -107,17 +107,6 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, seconds: float) ->
     relative = answer["calibration"]["relative"]
     inherited = f" from {escape(relative)}" if relative else ""
     console.print(f"[dim]rates: {answer['calibration']['status']}{inherited}[/dim]")
-
-
-def _technique(technique: Any) -> str:
-    said = [technique.precision, technique.optimizer, f"{technique.attention} attention"]
-    if technique.checkpointing != "none":
-        said.append(f"checkpointing {technique.checkpointing}")
-    if technique.freeze_cnn:
-        said.append("CNN encoder frozen")
-    if technique.accumulate > 1:
-        said.append(f"{technique.accumulate} micro-batches")
-    return ", ".join(said)
 
 
 def _parts(title: str, parts: dict[str, float], total: float, show: Any) -> Any:

@@ -64,20 +64,16 @@ def _print_whole(console: Console, table: Table) -> None:
 
 
 def _techniques(study: Study) -> list[str]:
-    from fedsim.cli.fit import in_words
-
-    return list(dict.fromkeys(in_words(result.answer.question.technique) for result in study.results))
+    return list(dict.fromkeys(result.answer.question.technique.in_words() for result in study.results))
 
 
 def _row(result: Result, names: list[str], with_technique: bool) -> list[str]:
     from rich.markup import escape
 
-    from fedsim.cli.fit import in_words
-
     found, question = result.answer, result.answer.question
     cells = [f"  {escape(question.trace.name)} {question.batch} x {question.seconds:g} s"]
     if with_technique:
-        cells[0] += f"\n    {in_words(question.technique)}"
+        cells[0] += f"\n    {question.technique.in_words()}"
     if result.spread is None:
         last = "[red]never[/red]" if found.year is None else f"[bold]{found.year}[/bold]"
         cells += [_year(found.findings[n].year, found.start) if n in found.findings else "" for n in names]
@@ -111,7 +107,6 @@ def _whole(moment: float) -> int:
 
 
 def _notes(study: Study, say: object) -> None:
-    from fedsim.cli.fit import in_words
     from fedsim.pricing import Technique
     from fedsim.units import format_bytes, format_j
 
@@ -145,7 +140,7 @@ def _notes(study: Study, say: object) -> None:
     programs = ", ".join(f"{format_bytes(size)} ({name})" for name, size in sorted(held))
     notes.append(f"Other programs hold {programs}.")
     techniques = _techniques(study)
-    if len(techniques) == 1 and (grid.best or techniques != [in_words(Technique())]):
+    if len(techniques) == 1 and (grid.best or techniques != [Technique().in_words()]):
         notes.append(f"Technique: {techniques[0]}.")
     from rich.markup import escape
 

@@ -10,7 +10,6 @@ from fedsim.cli.complete import DEVICE, MODEL
 
 if TYPE_CHECKING:
     from fedsim.pricing.advice import Fit, Longest, Option
-    from fedsim.pricing.technique import Technique
 
 _SHOWN = 15
 _MARKS = {"same": "", "rounding": "~", "learning": "*"}
@@ -83,25 +82,6 @@ def answer(fit: Fit) -> dict[str, Any]:
     }
 
 
-def in_words(technique: Technique) -> str:
-    """What differs from plain training, in a few words."""
-    said = []
-    if technique.accumulate > 1:
-        said.append(f"{technique.accumulate} micro-batches")
-    if technique.precision != "fp32":
-        said.append(technique.precision)
-    if technique.attention != "eager":
-        said.append("fused attention")
-    if technique.checkpointing != "none":
-        where = {"cnn": "CNN", "both": "everywhere"}.get(technique.checkpointing, technique.checkpointing)
-        said.append(f"checkpointing {where}")
-    if technique.optimizer != "adam":
-        said.append(technique.optimizer)
-    if technique.freeze_cnn:
-        said.append("frozen CNN")
-    return ", ".join(said) or "plain (fp32, Adam, stored attention)"
-
-
 def _record(option: Option | None) -> dict[str, Any] | None:
     if option is None:
         return None
@@ -124,10 +104,10 @@ def _show(fit: Fit, everything: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from fedsim.units import format_bytes, format_duration
+    from fedsim.units import SAMPLES_PER_S, format_bytes, format_duration
 
     console = Console(highlight=False)
-    seconds = fit.samples / 16_000
+    seconds = fit.samples / SAMPLES_PER_S
     console.print(
         f"[bold]{escape(fit.trace.name)}[/bold] on [bold]{escape(fit.device.title)}[/bold],"
         f" {fit.batch} x {seconds:g} s: {format_bytes(fit.available_bytes)} beside the system\n"
@@ -152,7 +132,7 @@ def _show(fit: Fit, everything: bool) -> None:
         ("same learning", fit.longest_same_learning),
         ("any", fit.longest),
     ):
-        lengths.add_row(name, _length(longest), f"[dim]{in_words(longest.technique)}[/dim]")
+        lengths.add_row(name, _length(longest), f"[dim]{longest.technique.in_words()}[/dim]")
     console.print(lengths)
     shown = fit.options if everything else fit.front[:_SHOWN]
     which = "" if everything else ": those that no other beats in time, bytes and changes"
@@ -172,7 +152,7 @@ def _show(fit: Fit, everything: bool) -> None:
             f"{100 * (option.step_s / fit.plain.step_s - 1):+.0f}%",
             format_bytes(option.footprint_bytes),
             _MARKS[option.effect],
-            in_words(option.technique),
+            option.technique.in_words(),
         )
     console.print(table)
     if len(shown) < len(fit.options):
@@ -193,7 +173,7 @@ def _fact(facts: Any, name: str, option: Option | None, fit: Fit) -> None:
         else f"[red]{format_bytes(-free)} missing[/red]"
     )
     facts.add_row(
-        f"[bold]{name}[/bold]", room, f"{format_duration(option.step_s)} a step", in_words(option.technique)
+        f"[bold]{name}[/bold]", room, f"{format_duration(option.step_s)} a step", option.technique.in_words()
     )
 
 

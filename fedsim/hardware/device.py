@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from fedsim import paths, units
 from fedsim.errors import HardwareError
@@ -22,7 +23,9 @@ from fedsim.words import shown
 FAMILIES = ("raspberry-pi", "jetson", "phone", "laptop", "gpu", "host")
 BACKENDS = ("cpu", "cuda")
 PEAK_PRECISIONS = ("fp32", "fp16", "bf16")
-TRAINING_PRECISIONS = ("fp32", "mixed", "bf16")
+Precision = Literal["fp32", "mixed", "bf16"]
+"""What is trained in: fp32 throughout; autocast to fp16 (the paper's mixed); autocast to bfloat16."""
+TRAINING_PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from fedsim.hardware.section import Section
 
 KINDS = ("conv", "grouped_conv", "matmul", "attention")
 PEAK_OF = {"fp32": "fp32", "mixed": "fp16", "bf16": "bf16"}
+"""The datasheet peak that bounds a training precision."""
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from fedsim.measure.stopwatch import stopwatch
 from fedsim.measure.timing import Job, Setting, Timed, time_jobs
 from fedsim.tracing import configs
 from fedsim.tracing.step import Step, Variant
+from fedsim.units import SAMPLES_PER_S
 
 MODEL = "wav2vec2-base"
 SETTINGS = (Setting(1, 4.0), Setting(2, 7.0), Setting(4, 3.5))
-SAMPLE_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def calibrate(
         shapes = shapes or [tuple(p.shape) for p in step.model.parameters()]
         replacing = {torch.float16: torch.bfloat16} if precision == "bf16" else {}
         for setting in settings:
-            found = operators(step, setting.batch, round(setting.seconds * SAMPLE_RATE_HZ))
+            found = operators(step, setting.batch, round(setting.seconds * SAMPLES_PER_S))
             jobs += [(precision, setting, o, partial(replayer.call, o, replacing)) for o in found]
     progress("optimizer, copy, launches", 0.0)
     free = torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available

@@ -26,8 +26,8 @@ from fedsim.pricing.regression import Cells
 from fedsim.pricing.step_time import variant_of
 from fedsim.pricing.technique import Technique
 from fedsim.pricing.trace import LayerTrace, load_trace
+from fedsim.units import SAMPLES_PER_S
 
-SAMPLE_RATE_HZ = 16_000
 REFERENCE = ("wav2vec2-base", 4, 5.5, "fp32")
 REFERENCE_WEIGHT = 3.0
 """The setting in which the study's whole procedure runs, and how often its relative error counts."""
@@ -80,7 +80,7 @@ def _features(backend: str, step: Measurement) -> NDArray[np.float64]:
     trace = trace_of(step)
     technique = Technique(precision=step.precision)
     single, several = trace.names(variant_of(backend, technique))
-    axes = [float(axis) for axis in trace.lengths(round(step.seconds * SAMPLE_RATE_HZ))]
+    axes = [float(axis) for axis in trace.lengths(round(step.seconds * SAMPLES_PER_S))]
     found = dict.fromkeys(FEATURES, 0.0)
     for layer in trace.layers:
         profile = layer.profile(single if step.batch_size == 1 else several)

@@ -12,10 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fedsim.hardware import Device
+from fedsim.hardware.rates import PEAK_OF
 from fedsim.pricing.rates import Rates
-
-PEAK_OF = {"fp32": "fp32", "mixed": "fp16", "bf16": "bf16"}
-"""The datasheet peak that bounds a training precision."""
 
 _SIXTEEN_BIT = {"mixed": "bf16", "bf16": "mixed"}
 

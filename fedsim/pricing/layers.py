@@ -26,17 +26,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import TraceError
 from fedsim.pricing.polynomial import Axis, Polynomial, lengths
-
-if TYPE_CHECKING:
-    import networkx
 
 FORMAT = 1
 
@@ -149,16 +145,7 @@ class LayerTrace:
     variants: tuple[str, ...]
     input_bytes: Polynomial
     details: Mapping[str, Any] = field(repr=False)
-    node_link: Mapping[str, Any] = field(repr=False)
     file: str = ""
-
-    @cached_property
-    def graph(self) -> networkx.Graph[str]:
-        """The layers as a directed graph: an edge for every tensor handed from layer to layer."""
-        import networkx
-
-        graph: networkx.Graph[str] = networkx.node_link_graph(dict(self.node_link), edges="edges")
-        return graph
 
     @property
     def sizes(self) -> tuple[str, ...]:

@@ -12,11 +12,12 @@ from functools import cache
 from typing import Any
 
 from fedsim.hardware import Device, Measurement, measurements
-from fedsim.pricing.cells import SAMPLE_RATE_HZ, trace_of
+from fedsim.pricing.cells import trace_of
 from fedsim.pricing.footprint import footprint_bytes
 from fedsim.pricing.step_time import StepWork
 from fedsim.pricing.technique import Technique
 from fedsim.pricing.trace import LayerTrace
+from fedsim.units import SAMPLES_PER_S
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,6 @@ def _work(trace: LayerTrace, backend: str, precision: str) -> StepWork:
 
 def _check(device: Device, step: Measurement) -> MemoryCheck:
     work = _work(trace_of(step), device.backend, step.precision)
-    samples = round(step.longest_seconds * SAMPLE_RATE_HZ)
+    samples = round(step.longest_seconds * SAMPLES_PER_S)
     needed = float(footprint_bytes(work, device.runtime_bytes, step.batch_size, samples))
     return MemoryCheck(step, needed, device.memory_bytes - device.system_bytes)

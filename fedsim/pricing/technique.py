@@ -6,15 +6,17 @@ Every field is independent of the others.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 from fedsim.errors import InputError
+from fedsim.hardware.device import TRAINING_PRECISIONS
 
-PRECISIONS = ("fp32", "mixed", "bf16")
-"""fp32 throughout; autocast to fp16 (the paper's mixed); autocast to bfloat16."""
+OptimizerName = Literal["sgd", "momentum", "adam", "adamw", "adafactor", "adam8bit"]
+OPTIMIZERS: tuple[str, ...] = get_args(OptimizerName)
 
-OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "adafactor", "adam8bit")
-ATTENTIONS = ("eager", "sdpa")
+Attention = Literal["eager", "sdpa"]
 """eager stores the n x n maps of attention; sdpa is torch's fused kernel where the backend has one."""
+ATTENTIONS: tuple[str, ...] = get_args(Attention)
 
 CHECKPOINTINGS = ("none", "transformer", "cnn", "both")
 """Which stack recomputes its forward pass during the backward one, block by block."""
@@ -57,9 +59,22 @@ class Technique:
         """The names of the fields in which this technique differs from ``other``."""
         return tuple(f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name))
 
+    def in_words(self) -> str:
+        """What differs from plain training, in a few words."""
+        where = {"cnn": "CNN", "both": "everywhere"}.get(self.checkpointing, self.checkpointing)
+        said = {
+            f"{self.accumulate} micro-batches": self.accumulate > 1,
+            self.precision: self.precision != "fp32",
+            "fused attention": self.attention != "eager",
+            f"checkpointing {where}": self.checkpointing != "none",
+            self.optimizer: self.optimizer != "adam",
+            "frozen CNN": self.freeze_cnn,
+        }
+        return ", ".join(words for words, so in said.items() if so) or "plain (fp32, Adam, stored attention)"
+
 
 _CHOICES = {
-    "precision": PRECISIONS,
+    "precision": TRAINING_PRECISIONS,
     "optimizer": OPTIMIZERS,
     "attention": ATTENTIONS,
     "checkpointing": CHECKPOINTINGS,

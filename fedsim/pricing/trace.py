@@ -114,7 +114,6 @@ def parse_trace(content: Any, file: str = "") -> LayerTrace:
         variants=variants,
         input_bytes=reader.polynomial(reader.get(graph, "input_bytes", list, "graph"), "graph.input_bytes"),
         details=graph,
-        node_link=content,
         file=file,
     )
 

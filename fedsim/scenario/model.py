@@ -18,10 +18,12 @@ from fedsim.fleet.availability import AVAILABILITIES, Always, Availability
 from fedsim.fleet.battery import Battery
 from fedsim.fleet.pressure import PRESSURES, Pressure, named
 from fedsim.fleet.workload import Workload
+from fedsim.hardware.device import Precision
 from fedsim.learning.aggregate import AGGREGATIONS, Aggregation, FedAvg
 from fedsim.learning.compression import COMPRESSIONS, Compression, Whole
 from fedsim.learning.options import Learning
 from fedsim.options import Bounds, Options, Rate, one_of, option
+from fedsim.pricing.technique import Attention, OptimizerName
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 
@@ -78,15 +80,13 @@ class Training(Options):
     """How a client trains, as the simulated clock and memory see it."""
 
     model: str = option("wav2vec2-base", "a layer trace: a name from traces/ or a file")
-    precision: Literal["fp32", "mixed", "bf16"] = option(
+    precision: Precision = option(
         "fp32", "mixed precision falls back to fp32 on devices that do not support it"
     )
     batch_size: int = option(4, "utterances a batch", ge=1, le=4096)
     local_epochs: int = option(1, "passes over the client's workload a round", ge=1, le=1000)
-    optimizer: Literal["sgd", "momentum", "adam", "adamw", "adafactor", "adam8bit"] = option(
-        "adam", "decides the optimizer's memory and traffic"
-    )
-    attention: Literal["eager", "sdpa"] = option("eager", "eager stores attention maps; sdpa is fused")
+    optimizer: OptimizerName = option("adam", "decides the optimizer's memory and traffic")
+    attention: Attention = option("eager", "eager stores attention maps; sdpa is fused")
     checkpointing: bool | Literal["transformer", "cnn", "both"] = option(
         False, "recompute activations instead of storing them; true means both"
     )

@@ -25,9 +25,10 @@ from fedsim.simulation.world import make_workloads
 from fedsim.tasks import Wav2Vec2
 from fedsim.tasks.speech.corpus import CommonVoice, Espeak, Listed
 from fedsim.tasks.speech.task import SpeechTask
+from fedsim.units import SAMPLES_PER_S
 
 MACHINES = ("nvidia-a40", "macbook-pro-2019")  # priced if nobody names one: a GPU and a CPU, both measured
-_RATE_HZ, _GRAIN = 16_000, 8_000
+_GRAIN = SAMPLES_PER_S // 2
 _EVALUATION_BATCH = 8
 _SAMPLE_BYTES, _WEIGHT_BYTES, _SUM_BYTES = 2, 4, 8
 
@@ -114,7 +115,7 @@ def _technique(device: Device, federation: Federation) -> Technique:
 
 def _padded(samples: np.ndarray, seconds: float) -> np.ndarray:
     """Lengths cut to ``seconds`` and rounded up to half a second."""
-    grains = np.ceil(np.minimum(samples, seconds * _RATE_HZ) / _GRAIN)
+    grains = np.ceil(np.minimum(samples, seconds * SAMPLES_PER_S) / _GRAIN)
     return np.asarray(np.maximum(grains, 1) * _GRAIN)
 
 
@@ -129,7 +130,8 @@ def _outlook(
     if isinstance(task, SpeechTask):
         whole = float(_padded(np.array(np.inf), task.crop_seconds))
         size = _padded(batches.samples, task.crop_seconds)
-        evaluated = np.ceil(task.evaluation_seconds * _RATE_HZ / whole / _EVALUATION_BATCH) * len(task.splits)
+        spoken = task.evaluation_seconds * SAMPLES_PER_S
+        evaluated = np.ceil(spoken / whole / _EVALUATION_BATCH) * len(task.splits)
         after = task.downstream if isinstance(task, Wav2Vec2) else None
     step_s = float(pricer.step_s(how.batch_size, size).mean())
     worker = float(pricer.footprint_bytes(how.batch_size, whole))
@@ -190,7 +192,7 @@ def _disk_bytes(federation: Federation, scenario: Scenario, parameters: int) -> 
         seconds = 72.0 * minutes
     else:
         return None
-    return checkpoints + seconds * _RATE_HZ * _SAMPLE_BYTES
+    return checkpoints + seconds * SAMPLES_PER_S * _SAMPLE_BYTES
 
 
 def _missing(federation: Federation) -> str | None:

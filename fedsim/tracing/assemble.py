@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import networkx
 import torch
 import transformers
 
@@ -34,51 +35,45 @@ def assemble(found: Measurement, depth: int, name: str, details: dict[str, Any])
     places = _deep_order(found, depth)
     profiles: dict[str, list[dict[str, Any]]] = {}
     by_content: dict[str, str] = {}
-    nodes = []
+    graph: networkx.DiGraph[str] = networkx.DiGraph(
+        format=FORMAT,
+        name=name,
+        **details,
+        torch=torch.__version__.split("+")[0],
+        transformers=transformers.__version__,
+        axes=[_axis(axis) for axis in found.axes],
+        frames_axis=found.last,
+        variants=list(found.tables),
+        input_bytes=found.input_bytes.to_json(),
+        blocks=_blocks(found, depth, shown),
+        profiles=profiles,
+    )
     for key, index in places:
+        layer = shown.name(key, index)
         entries = _profile(found, key)
         text = repr(entries)
         if text not in by_content:
-            by_content[text] = shown.name(key, index)
-            profiles[by_content[text]] = entries
+            by_content[text] = layer
+            profiles[layer] = entries
         identity = found.identities[key]
-        nodes.append(
-            {
-                "id": shown.name(key, index),
-                "class": identity.module_class,
-                "kind": identity.kind,
-                "arithmetic": found.arithmetic.get(key),
-                "group": identity.group,
-                "in_table1": identity.in_table1,
-                "block": shown.block(key, index),
-                **dict(
-                    zip(("parameters", "tensors", "sides"), found.parameters.get(key, (0, 0, 0)), strict=True)
-                ),
-                "profile": by_content[text],
-            }
-        )
-    return {
-        "directed": True,
-        "multigraph": False,
-        "graph": {
-            "format": FORMAT,
-            "name": name,
-            **details,
-            "torch": torch.__version__.split("+")[0],
-            "transformers": transformers.__version__,
-            "axes": [_axis(axis) for axis in found.axes],
-            "frames_axis": found.last,
-            "variants": list(found.tables),
-            "input_bytes": found.input_bytes.to_json(),
-            "blocks": _blocks(found, depth, shown),
-            "profiles": profiles,
-        },
-        "nodes": nodes,
-        "edges": [
-            {"source": shown.name(*source), "target": shown.name(*target)}
-            for source, target in _deep_edges(found, depth, places)
-        ],
-    }
+        counts = zip(("parameters", "tensors", "sides"), found.parameters.get(key, (0, 0, 0)), strict=True)
+        node = {
+            "id": layer,
+            "class": identity.module_class,
+            "kind": identity.kind,
+            "arithmetic": found.arithmetic.get(key),
+            "group": identity.group,
+            "in_table1": identity.in_table1,
+            "block": shown.block(key, index),
+            **dict(counts),
+            "profile": by_content[text],
+        }
+        graph.add_node(layer, **node)
+    graph.add_edges_from(
+        (shown.name(*source), shown.name(*target)) for source, target in _deep_edges(found, depth, places)
+    )
+    content: dict[str, Any] = networkx.node_link_data(graph, edges="edges")
+    return content
 
 
 class _Names:

@@ -20,7 +20,7 @@ from fedsim.errors import FedsimError
 from fedsim.pricing.layers import NO_SIZE
 from fedsim.pricing.polynomial import Axis, Monomial, lengths
 from fedsim.tasks import Ctc, Task, Wav2Vec2
-from fedsim.tasks.speech.models import configuration
+from fedsim.tasks.speech.models import configuration, convolutions
 from fedsim.tracing.interpolation import monomials, spans
 from fedsim.tracing.objective import Objective, fuses, objective_of
 
@@ -194,8 +194,6 @@ class Speech:
 
 def axes_of(config: Any) -> tuple[Axis, ...]:
     """Samples, the frames after each convolution, and the last of them rounded up."""
-    axes = [Axis("samples")]
-    for index, (kernel, stride) in enumerate(zip(config.conv_kernel, config.conv_stride, strict=True)):
-        axes.append(Axis(f"frames_{index + 1}", of=index, kernel=kernel, stride=stride))
+    axes = convolutions(config)
     last = len(axes) - 1
     return (*axes, Axis(f"frames_{last}_by_{ALIGNMENT}", of=last, multiple=ALIGNMENT))

@@ -230,7 +230,7 @@ def test_a_trace_that_is_not_there():
         ),
         (
             {"kind": "markov", "mean_online": "0s", "mean_offline": "1s"},
-            "mean_online: '0s' is not above zero",
+            "mean_online: is '0s'; give a mean time from 1s to 10000d",
         ),
         ({"kind": "markov", "mean_online": "1s", "mean_offline": float("nan")}, "mean_offline"),
         ({"kind": "trace", "file": "x.csv", "period": "0.5s"}, "0.5 s is no period"),

@@ -241,6 +241,13 @@ def test_a_measured_rate_above_its_peak_is_refused(tmp_path, old, new, expected)
     assert expected in str(caught.value)
 
 
+def test_a_measured_rate_may_reach_its_peak(tmp_path):
+    stated = RATES.replace("40GB/s", "59.7GB/s").replace("700GFLOP/s", "845GFLOP/s")
+    rates = read(tmp_path, GOOD.replace("sources:\n", stated)).measured_rates
+    assert rates.bandwidth_bytes_per_s == 59.7e9
+    assert rates.flops_per_s["fp32"]["matmul"] == 845e9
+
+
 def test_an_unknown_device_names_its_neighbours():
     with pytest.raises(HardwareError) as caught:
         load_device("jetson-xavir-nx")

@@ -36,6 +36,7 @@ def test_bounds():
     assert "jetson-xavier-nx" not in names(max_memory_bytes=8e9)  # 8 GB are less than the 8 GiB that it holds
     assert "jetson-xavier-nx" not in names(released_after=2020)
     assert "jetson-xavier-nx" in names(released_after=2019, released_before=2021)
+    assert "jetson-xavier-nx" not in names(released_before=2020)
     assert set(names(backends=("cuda",))) == {d.name for d in DEVICES if d.family in ("gpu", "jetson")}
     assert names(min_fp32_flops_per_s=80e12) == ["geforce-rtx-4090"]
 

@@ -11,7 +11,7 @@ from fedsim.errors import HardwareError, TraceError
 from fedsim.hardware import catalogue, load_device, load_trend, measurements, project
 from fedsim.pricing.calibration import STATUSES, calibrate, status_of
 from fedsim.pricing.cells import measured_cells
-from fedsim.pricing.inherit import training_peaks
+from fedsim.pricing.inherit import Efficiency, training_peaks
 from fedsim.pricing.memory_check import memory_checks
 from fedsim.pricing.pricer import Pricer
 from fedsim.pricing.step_time import StepWork
@@ -190,6 +190,12 @@ def test_a_device_without_measurement_or_relative_gets_the_least_of_its_kind(tmp
         for n in ("macbook-pro-2019", "raspberry-pi-4")
     ]
     assert calibration.rates["fp32"].matmul_flops_per_s == pytest.approx(100e9 * min(shares))
+
+
+def test_the_least_of_several_is_the_worst_of_each():
+    quick = Efficiency(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, launch_s=1e-5)
+    slow = Efficiency(0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, launch_s=2e-5)
+    assert Efficiency.least([quick, slow]) == Efficiency(0.1, 0.2, 0.3, 0.4, 0.3, 0.2, 0.1, launch_s=2e-5)
 
 
 def test_a_device_with_rates_of_its_own_uses_them(tmp_path):

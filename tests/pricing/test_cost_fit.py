@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsim.cli.fit import answer, command, in_words
+from fedsim.cli.fit import answer, command
 from fedsim.errors import InputError
 from fedsim.hardware import load_device
 from fedsim.pricing import Pricer, Technique, load_trace
@@ -167,7 +167,7 @@ def test_effects_on_learning(fit):
     assert effects[Technique(precision="mixed", accumulate=2)] == "rounding"
     assert effects[Technique(precision="mixed", optimizer="adam8bit")] == "learning"
     assert effects[Technique(freeze_cnn=True)] == "learning"
-    assert in_words(Technique(precision="mixed", accumulate=2, freeze_cnn=True)) == (
+    assert Technique(precision="mixed", accumulate=2, freeze_cnn=True).in_words() == (
         "2 micro-batches, mixed, frozen CNN"
     )
 

@@ -12,6 +12,7 @@ from fedsim.hardware import load_device
 from fedsim.pricing import FEATURES, Pricer, Rates, StepWork, Technique, TechniqueError, load_trace
 from fedsim.pricing.footprint import footprint_bytes
 from fedsim.pricing.memory import SLACK
+from fedsim.pricing.optimizer import optimizer_cost
 from fedsim.pricing.step_time import seconds_by_part, throttled_s
 from fedsim.pricing.technique import CHECKPOINTINGS, OPTIMIZERS
 from fedsim.pricing.transfer import update_bytes
@@ -197,6 +198,27 @@ def test_optimizer_state(base, a40):
     assert 0 < kept["adafactor"] < 0.1 * n
 
 
+MULTI_TENSOR_CHUNK = 65_536 * 320
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "scaled", "n", "expected"),
+    [  # state, transient, moved, launches; of 3 tensors, the largest of 400, with 70 rows and columns in all
+        ("sgd", "cpu", False, 1_000, (0, 0, 12_000, 3)),
+        ("momentum", "cpu", False, 1_000, (4_000, 1_600, 32_000, 9)),
+        ("adam", "cpu", False, 1_000, (8_000, 1_600, 72_000, 21)),
+        ("adam", "cuda", True, 1_000, (8_000, 4_000, 80_000, 9)),
+        ("adafactor", "cuda", False, 1_000, (280, 1_600, 68_000, 30)),
+        ("adam8bit", "cuda", False, 1_024, (2 * 1_024 + 2 * 4 * 4, 0, 16 * 1_024, 3)),
+        ("sgd", "cuda", False, MULTI_TENSOR_CHUNK, (0, 0, 12 * MULTI_TENSOR_CHUNK, 1)),
+        ("sgd", "cuda", True, MULTI_TENSOR_CHUNK + 1, (0, 0, 20 * (MULTI_TENSOR_CHUNK + 1), 4)),
+    ],
+)
+def test_optimizers_by_hand(name, backend, scaled, n, expected):
+    cost = optimizer_cost(name, backend, n, tensors=3, sides=70, largest=400, scaled=scaled)
+    assert (cost.state_bytes, cost.transient_bytes, cost.moved_bytes, cost.launches) == expected
+
+
 def test_every_way_to_save_memory_saves_memory(base, a40):
     def peak(**changes):
         return float(Pricer(a40, base, Technique(**changes)).footprint_bytes(8, 160_000))
@@ -229,6 +251,14 @@ def test_micro_batches_cost_the_same_flops(base, a40):
     assert float(parts.training_flops(8, 90_000)) == float(whole.training_flops(8, 90_000))
     assert float(parts.saved_bytes(8, 90_000)) == float(whole.saved_bytes(2, 90_000))
     assert float(parts.step_s(8, 90_000)) > float(whole.step_s(8, 90_000))
+
+
+def test_adding_up_micro_batches_reads_two_gradients_and_writes_one(base):
+    one, four = (StepWork(base, "cuda", Technique(accumulate=parts)).per_step() for parts in (1, 4))
+    more = dict(zip(FEATURES, four - one, strict=True))
+    assert more.pop("stream_bytes") == 3 * (2 + 1) * 4 * base.parameters
+    assert more.pop("launches") == 3 * sum(layer.tensors for layer in base.layers)
+    assert not any(more.values())
 
 
 def test_bfloat16_weighs_what_fp16_weighs(base, a40):

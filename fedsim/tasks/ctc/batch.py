@@ -17,9 +17,9 @@ from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, frames_needed, norma
 from fedsim.tasks.determinism import tensor
 from fedsim.tasks.speech import masks
 from fedsim.tasks.speech.corpus import Corpus, load
-from fedsim.tasks.speech.corpus.store import SAMPLE_RATE_HZ
 from fedsim.tasks.speech.data import SpeechData
 from fedsim.tasks.speech.models import configuration, frames
+from fedsim.units import SAMPLES_PER_S
 
 if TYPE_CHECKING:
     from fedsim.tasks.ctc.task import Ctc
@@ -64,7 +64,7 @@ def make(
     for utterance in utterances.tolist():
         text = normalise(speech.text[utterance])
         numbers, samples = letters.encode(text), int(speech.samples[utterance])
-        fits = samples <= task.crop_seconds * SAMPLE_RATE_HZ
+        fits = samples <= task.crop_seconds * SAMPLES_PER_S
         if text and frames_needed(numbers) <= frames(config, samples) and (fits or not training):
             chosen.append(utterance)
             labels.append(numbers)

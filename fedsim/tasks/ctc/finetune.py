@@ -27,8 +27,9 @@ from fedsim.tasks.ctc.recogniser import Recogniser
 from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, frames_needed, normalise
 from fedsim.tasks.determinism import one_thread, seeded, tensor
 from fedsim.tasks.speech import batches, masks
-from fedsim.tasks.speech.corpus.store import SAMPLE_RATE_HZ, Corpus
+from fedsim.tasks.speech.corpus.store import Corpus
 from fedsim.tasks.speech.models import frames as frames_of
+from fedsim.units import SAMPLES_PER_S
 
 _CLIP_NORM = 5.0
 _BUCKET = 8
@@ -111,7 +112,7 @@ def _take(speech: Corpus, split: str, texts: list[str], minutes: float, longest_
     members = rng.generator(0, "transcribed", split).permutation(speech.of_split(split))
     taken, seconds = [], 0.0
     for utterance in members.tolist():
-        length = float(speech.samples[utterance]) / SAMPLE_RATE_HZ
+        length = float(speech.samples[utterance]) / SAMPLES_PER_S
         if texts[utterance] and length <= longest_s and seconds < 60 * minutes:
             taken.append(utterance)
             seconds += length
@@ -125,7 +126,7 @@ def padded(
 ) -> tuple[torch.Tensor, torch.Tensor | None, NDArray[np.int64]]:
     """Whole utterances: waveforms float[batch, samples], where there is speech (None: all), lengths."""
     lengths = speech.samples[chosen]
-    width = batches.grain(float(lengths.max()) / SAMPLE_RATE_HZ)
+    width = batches.grain(float(lengths.max()) / SAMPLES_PER_S)
     waves = np.zeros((len(chosen), width), np.float32)
     for row, utterance in enumerate(chosen):
         waves[row, : lengths[row]] = batches.normalise(speech.waveform(utterance))

@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.tasks.speech.corpus.store import SAMPLE_RATE_HZ, Corpus
+from fedsim.tasks.speech.corpus.store import Corpus
 from fedsim.tasks.speech.quality import degrade
+from fedsim.units import SAMPLES_PER_S
 
-GRAIN_SAMPLES = SAMPLE_RATE_HZ // 2
+GRAIN_SAMPLES = SAMPLES_PER_S // 2
 EVALUATION_BATCH = 8
 
 
 def grain(seconds: float) -> int:
     """Samples of ``seconds`` rounded up to half a second."""
-    return max(1, math.ceil(seconds * SAMPLE_RATE_HZ / GRAIN_SAMPLES - 1e-9)) * GRAIN_SAMPLES
+    return max(1, math.ceil(seconds * SAMPLES_PER_S / GRAIN_SAMPLES - 1e-9)) * GRAIN_SAMPLES
 
 
 def normalise(wave: NDArray[Any]) -> NDArray[np.float32]:
@@ -54,7 +55,7 @@ def waveforms(
         float32[batch, samples], each with mean 0 and variance 1, zero-padded; int64[batch], their lengths.
     """
     lengths = np.minimum(corpus.samples[utterances], crop_samples)
-    width = grain(float(lengths.max()) / SAMPLE_RATE_HZ)
+    width = grain(float(lengths.max()) / SAMPLES_PER_S)
     waves = np.zeros((len(utterances), width), np.float32)
     for row, utterance in enumerate(utterances.tolist()):
         wave, length = corpus.waveform(utterance), int(lengths[row])
@@ -76,6 +77,6 @@ def held_out(
     """
     turn = rng.generator(0, "evaluation", split).permutation(corpus.of_split(split))
     lengths = np.minimum(corpus.samples[turn], grain(crop_seconds))
-    enough = int(np.searchsorted(np.cumsum(lengths), evaluation_seconds * SAMPLE_RATE_HZ)) + 1
+    enough = int(np.searchsorted(np.cumsum(lengths), evaluation_seconds * SAMPLES_PER_S)) + 1
     kept = turn[:enough][np.argsort(-lengths[:enough], kind="stable")]
     return [kept[start : start + EVALUATION_BATCH] for start in range(0, len(kept), EVALUATION_BATCH)]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.errors import ScenarioError
+from fedsim.pricing.polynomial import Axis, lengths
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -35,12 +36,17 @@ def configuration(name: str) -> Any:
     return Wav2Vec2Config(**{key: value for key, value in values.items() if key != "model_type"})
 
 
+def convolutions(config: Any) -> list[Axis]:
+    """Samples, and the frames after each convolution."""
+    axes = [Axis("samples")]
+    for index, (kernel, stride) in enumerate(zip(config.conv_kernel, config.conv_stride, strict=True)):
+        axes.append(Axis(f"frames_{index + 1}", of=index, kernel=kernel, stride=stride))
+    return axes
+
+
 def frames(config: Any, samples: int) -> int:
     """Number of frames that the convolutions make of a waveform."""
-    count = samples
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-        count = (count - kernel) // stride + 1
-    return max(0, count)
+    return int(lengths(convolutions(config), samples)[-1])
 
 
 def freeze_cnn(encoder: Any) -> None:

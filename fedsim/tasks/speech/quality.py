@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import rng
-from fedsim.tasks.speech.corpus.store import SAMPLE_RATE_HZ
+from fedsim.units import SAMPLES_PER_S
 
 KINDS = ("clean", "noise", "clipping", "band-limit")
 NOISE_SNR_DB = 0.0
@@ -46,6 +46,6 @@ def degrade(wave: NDArray[np.float32], kind: int, draw: np.random.Generator) -> 
         return np.clip(wave, -limit, limit)
     if kind == 3:
         spectrum = np.fft.rfft(wave.astype(np.float64))
-        spectrum[np.fft.rfftfreq(len(wave), 1 / SAMPLE_RATE_HZ) > BAND_HZ] = 0
+        spectrum[np.fft.rfftfreq(len(wave), 1 / SAMPLES_PER_S) > BAND_HZ] = 0
         return np.fft.irfft(spectrum, len(wave)).astype(np.float32)
     return wave

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim.tasks.speech.corpus.store import SAMPLE_RATE_HZ
+from fedsim.units import SAMPLES_PER_S
 
 SHORTEST_S = 0.3
 LONGEST_S = 3600.0
@@ -55,8 +55,8 @@ def decode(file: Path) -> Samples | str:
         return "has samples that are not numbers"
     if float(np.abs(mono).max()) < SILENCE:
         return "is silent"
-    if rate != SAMPLE_RATE_HZ:
-        mono = soxr.resample(mono, rate, SAMPLE_RATE_HZ, quality="HQ")
+    if rate != SAMPLES_PER_S:
+        mono = soxr.resample(mono, rate, SAMPLES_PER_S, quality="HQ")
     return np.asarray(np.clip(np.rint(mono * 32767.0), -32768, 32767), dtype=np.int16)
 
 

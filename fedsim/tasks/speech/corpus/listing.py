@@ -19,6 +19,7 @@ from fedsim.errors import CorpusError
 from fedsim.tasks.speech.corpus import store
 from fedsim.tasks.speech.corpus.decode import decode_all
 from fedsim.tasks.speech.corpus.options import Listed
+from fedsim.units import SAMPLES_PER_S
 
 DECODER_VERSION = 1
 HELD_OUT_SHARE = 0.1
@@ -123,7 +124,7 @@ def _decode(folder: Path, listed: list[Recording], minutes: float | None, source
     kept: list[Recording] = []
     samples: list[int] = []
     skipped: list[tuple[str, str]] = []
-    limit = math.inf if minutes is None else minutes * 60 * store.SAMPLE_RATE_HZ
+    limit = math.inf if minutes is None else minutes * 60 * SAMPLES_PER_S
     room = {"train": limit, "validation": limit / 10, "test": limit / 10}
     wanted = (r for r in listed if room[r.split] > 0)  # asked again below: decoding runs ahead
     ahead, behind = itertools.tee(wanted)

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from fedsim import locks
 from fedsim.errors import CorpusError
+from fedsim.units import SAMPLES_PER_S
 
-SAMPLE_RATE_HZ = 16_000
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("speaker", "text", "offset", "samples", "split", "client")
 NAMED = 5  # skipped recordings that a sentence names
@@ -71,7 +71,7 @@ class Corpus:
         """What it holds and what was skipped, a sentence each, for a person to read."""
         held = {name: self.of_split(name) for name in SPLITS}
         parts = [
-            f"{self.samples[held[name]].sum() / SAMPLE_RATE_HZ / 60:.1f} min {name} "
+            f"{self.samples[held[name]].sum() / SAMPLES_PER_S / 60:.1f} min {name} "
             f"({len({self.speaker[i] for i in held[name]})} speakers)"
             for name in SPLITS
         ]
@@ -96,7 +96,7 @@ class Corpus:
         return {
             "utterances": len(self),
             "speakers": len(set(self.speaker)),
-            "seconds": {n: float(self.samples[held[n]].sum()) / SAMPLE_RATE_HZ for n in SPLITS},
+            "seconds": {n: float(self.samples[held[n]].sum()) / SAMPLES_PER_S for n in SPLITS},
             "skipped": len(self.skipped),
             "skipped_files": [f"{file} {why}" for file, why in self.skipped[:LISTED]],
             "sha256": digest.hexdigest(),
@@ -105,7 +105,7 @@ class Corpus:
     @property
     def seconds(self) -> float:
         """Length of all speech."""
-        return float(self.samples.sum()) / SAMPLE_RATE_HZ
+        return float(self.samples.sum()) / SAMPLES_PER_S
 
 
 def write_table(

@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from fedsim import children, rng
 from fedsim.tasks.speech.corpus import italian
 from fedsim.tasks.speech.corpus.voices import Speaker, speaker
+from fedsim.units import SAMPLES_PER_S
 
-SAMPLE_RATE_HZ = 16_000
 _SYNCHRONOUS, _UTF8 = 2, 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _OK = 0
@@ -114,7 +114,7 @@ def speak(number: int, job: dict[str, Any]) -> list[tuple[str, NDArray[np.int16]
     import soxr
 
     who = speaker(number, job["seed"])
-    wanted = round(job["minutes"] * 60 * SAMPLE_RATE_HZ / job["speakers"])
+    wanted = round(job["minutes"] * 60 * SAMPLES_PER_S / job["speakers"])
     words = rng.generator(job["seed"], "espeak", "text", number)
     noise = rng.generator(job["seed"], "espeak", "noise", number)
     engine = _Espeak(who, job["language"], 1 + rng.key(job["seed"], "espeak", "voice", number) % 2**30)
@@ -124,7 +124,7 @@ def speak(number: int, job: dict[str, Any]) -> list[tuple[str, NDArray[np.int16]
         while total < wanted:
             text = italian.sentence(words)
             spoken = engine.say(text).astype(np.float32) / np.float32(32768)
-            samples = soxr.resample(spoken, engine.rate_hz, SAMPLE_RATE_HZ, quality="HQ")
+            samples = soxr.resample(spoken, engine.rate_hz, SAMPLES_PER_S, quality="HQ")
             said.append((text, _through_channel(np.asarray(samples, np.float32), who, noise)))
             total += len(samples)
     finally:
