@@ -166,10 +166,7 @@ class _Builder:
                 continue
             held = held + self._saved(index)
             casts = casts + profile["cached_bytes"]
-            passing = ZERO
-            if not self.trained[index]:
-                after = self.profiles[index + 1] if index + 1 < len(self.profiles) else Profile({}, {})
-                passing = profile["saved_bytes"] + after["saved_bytes"]
+            passing = ZERO if self.trained[index] else profile["saved_bytes"]
             gradients = self.all_gradients if self.accumulates else 0.0
             for workspace in (*profile.workspaces.get("forward_workspace_bytes", ()), ZERO):
                 self._moment("forward", index, held, Polynomial.total((workspace, passing, casts)), gradients)

@@ -84,6 +84,17 @@ def test_work_and_peak(small_config, small_trace, variant, technique, prepare):
         assert predicted == peak
 
 
+@pytest.mark.parametrize("variant", ["cpu/eager/fp32", "cuda/sdpa/fp32", "cuda/eager/mixed"])
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_the_largest_moment_of_a_frozen_encoder(small_config, small_trace, variant):
+    recorder = Step(small_config, Variant(*variant.split("/")), prepare=freeze).record(BATCH, SAMPLES)
+    axes = [int(n) for n in small_trace.lengths(SAMPLES)]
+    moments = collect(small_trace, variant, Technique(freeze_cnn=True)).timeline.moments
+    ours = max((m.saved + m.workspace)(BATCH, axes) for m in moments if ".conv_layers." in m.layer)
+    direct = max(n for x in recorder.layers if ".conv_layers." in x.module for n in x.forward_live_bytes)
+    assert ours - small_trace.input_bytes(BATCH, axes) == direct
+
+
 def test_nothing_is_allocated(small_config):
     step = Step(small_config, Variant("cpu", "eager", "fp32"))
     assert all(type(p).__name__ == "FakeTensor" for p in (t.data for t in step.model.parameters()))
