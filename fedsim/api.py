@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from fedsim.results import Run
     from fedsim.scenario import Loaded
+    from fedsim.tasks import Task
 
 
 def run(
@@ -156,11 +157,11 @@ def sweep(
     return frame
 
 
-def trace(model: str | Path, out: str | Path, *, name: str | None = None, workers: int = 2) -> Path:
+def trace(model: str | Path | Task, out: str | Path, *, name: str | None = None, workers: int = 2) -> Path:
     """Trace a model on fake tensors, verify the trace against it, and write it; no weights are allocated.
 
     Args:
-        model: a name that fedsim knows, or a transformers configuration (a JSON file).
+        model: a name that fedsim knows, a transformers configuration (a JSON file), or a task.
         out: the folder to write to.
         name: what to call it; by default as it is called already.
         workers: processes that share the variants; the result does not depend on it.
@@ -172,15 +173,19 @@ def trace(model: str | Path, out: str | Path, *, name: str | None = None, worker
         TraceError: there is no such model, or it cannot be traced.
         FedsimError: the folder cannot be written to.
     """
+    from fedsim.tasks import Task
     from fedsim.tasks.speech.models import presets
     from fedsim.tracing import configs
     from fedsim.tracing import trace as tracing
 
-    known = str(model) in presets()
-    called = name or (str(model) if known else Path(model).stem)
-    config = configs.preset(str(model)) if known else configs.read(Path(model))
+    if isinstance(model, Task):
+        thing, called = model, name or model.name
+    elif str(model) in presets():
+        thing, called = configs.preset(str(model)), name or str(model)
+    else:
+        thing, called = configs.read(Path(model)), name or Path(model).stem
     tracing.check_writable(Path(out), called)
-    return tracing.write(tracing.trace(config, called, workers=workers), Path(out))
+    return tracing.write(tracing.trace(thing, called, workers=workers), Path(out))
 
 
 def _loaded(

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fedsim import paths
+from fedsim.cli.plugin import plugin
 from fedsim.errors import TraceError, going_on
 
 
@@ -21,6 +22,7 @@ from fedsim.errors import TraceError, going_on
 @click.option(
     "--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes to share it."
 )
+@plugin
 @click.option("--quiet", is_flag=True, help="Print the paths of the traces and nothing else.")
 def command(
     models: tuple[str, ...],
@@ -31,6 +33,8 @@ def command(
     quiet: bool,
 ) -> None:
     """Trace MODELs (all that fedsim knows by default): no weights are allocated.
+
+    A task of a plug-in is traced by its name, with its options' defaults.
 
     Each trace is verified against the model before it is written.
     """
@@ -52,7 +56,7 @@ def command(
     if config is not None:
         wanted = {name or config.stem: configs.read(config)}
     else:
-        wanted = {model: configs.preset(model) for model in models or presets()}
+        wanted = {model: configs.named(model) for model in models or presets()}
     console = Console()
     for model, model_config in wanted.items():
         start = time.monotonic()

@@ -8,8 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fedsim import files
+from fedsim import files, plugins
 from fedsim.errors import TraceError
+from fedsim.options import name_of
+from fedsim.tasks import Task
 from fedsim.tasks.speech.models import CONFIGS, presets
 
 _NEEDED = ("conv_kernel", "conv_stride", "num_hidden_layers")
@@ -24,6 +26,18 @@ def preset(name: str) -> Any:
     if name not in presets():
         raise TraceError(f"there is no model {name!r}; fedsim knows {', '.join(presets())}, or give --config")
     return read(CONFIGS / f"{name}.json")
+
+
+def named(name: str) -> Any:
+    """What a name stands for: a task of a plug-in, with its options' defaults, or a preset.
+
+    Raises:
+        TraceError: there is no such model.
+    """
+    for task in plugins.of(Task):
+        if name_of(task) == name:
+            return task()
+    return preset(name)
 
 
 def read(path: Path) -> Any:
