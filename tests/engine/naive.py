@@ -1,4 +1,7 @@
-"""A naive engine: a SimPy process a client, one thing at a time; no two events may fall on one instant."""
+"""A naive engine: a SimPy process a client, one thing at a time.
+
+Clients may end together without an update; nothing else may happen to two clients at one instant.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +131,7 @@ class Naive:
         env, plan, start, retry, again = self.env, self.plan, 0.0, -np.inf, (0.0, 0)
         places = min(plan.close.concurrency or plan.cohort, self.world.clients)
         while len(self.rounds) < plan.rounds:
-            if sum(row["outcome"] == "completed" for row in self.ended) == plan.close.buffer:
+            if sum(row["outcome"] == "completed" for row in self.ended) >= plan.close.buffer:
                 yield from self.close(start, stop=len(self.rounds) + 1 == plan.rounds)
                 start = env.now
                 continue
@@ -150,3 +153,5 @@ class Naive:
                     self.wait = self.wait if pause else min(2 * self.wait, 86400.0)
             self.news = env.event()
             yield self.news | env.timeout(retry - env.now) if retry > env.now else self.news
+            while env.peek() <= env.now:  # whoever ends together leaves places together
+                yield env.timeout(0.0)

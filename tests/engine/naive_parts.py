@@ -7,6 +7,7 @@ import numpy as np
 from fedsim.engine import asynchronous as rules
 from fedsim.engine.ticket import tickets as tickets
 
+INSTANT_S = 1e-9  # SimPy's sums are rounded: what is no further apart is at one instant
 REFILLS = rules.REFILLS
 PHASES = ("download", "compute", "upload")
 ZEROS = dict.fromkeys(("download_s", "compute_s", "upload_s", "downloaded_bytes", "uploaded_bytes"), 0.0)
