@@ -14,17 +14,15 @@ before that instant, for good.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from fedsim.engine.in_flight import InFlight, Table
-from fedsim.engine.records import COMPLETED
+from fedsim.engine.records import COMPLETED, ClientRounds, RoundRecord
 from fedsim.engine.selection.drawn import Free, Rows
+from fedsim.engine.server_state import ServerState
 from fedsim.engine.world import Bools, Floats, Ints
-
-if TYPE_CHECKING:
-    from fedsim.engine.asynchronous import Asynchronous
 
 NARROWEST = 64
 NOT_YET = -2
@@ -32,6 +30,29 @@ NOBODY, SEVERAL = -1, -2
 STEP = 0.25  # share of those at work whose ends a pass adds
 PASSES = 16  # in which the horizon moves on; then the window is brought to its end,
 ENOUGH = 4096  # as it is once it has so many requests: in a larger one, each pass costs more than it brings
+
+
+class Buffering(Protocol):
+    """What windows need of the server with a buffer, :class:`~fedsim.engine.asynchronous.Asynchronous`."""
+
+    server: ServerState
+    size: int
+    buffered: int
+    ticket: int | None
+    filled_s: float
+    refills: int
+
+    def forecast(self, done: Bools, ended_s: Floats) -> tuple[Ints, Bools]:
+        """The number of the round after each of these ends, and whether it is hopeless."""
+        ...
+
+    def gather(self, rows: ClientRounds) -> None:
+        """Keep client-rounds that ended."""
+        ...
+
+    def close(self) -> RoundRecord:
+        """Close the round now."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -54,7 +75,7 @@ class Window:
     the beginning, then replacements as they are priced.
     """
 
-    def __init__(self, asynchronous: Asynchronous, in_flight: InFlight, scratch: Scratch):
+    def __init__(self, asynchronous: Buffering, in_flight: InFlight, scratch: Scratch):
         self.asynchronous, self.server, self.in_flight, self.scratch = (
             asynchronous,
             asynchronous.server,

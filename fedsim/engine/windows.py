@@ -6,17 +6,12 @@ replacements can be worked out together, a window at a time (:mod:`fedsim.engine
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from fedsim.engine.clock import Process
 from fedsim.engine.in_flight import InFlight, Table
 from fedsim.engine.server_state import State
-from fedsim.engine.window import Scratch, Window
-
-if TYPE_CHECKING:
-    from fedsim.engine.asynchronous import Asynchronous
+from fedsim.engine.window import Buffering, Scratch, Window
 
 WORTH = 16  # ends that make a window worth its trouble; after a smaller one,
 MOST_STEPS = 255  # more and more ends, up to so many, are taken one by one before the next is tried
@@ -29,7 +24,7 @@ class Windows:
         worked_through: ends taken in windows so far.
     """
 
-    def __init__(self, asynchronous: Asynchronous, in_flight: InFlight):
+    def __init__(self, asynchronous: Buffering, in_flight: InFlight):
         self.asynchronous = asynchronous
         self.in_flight = in_flight
         self.worked_through = 0
