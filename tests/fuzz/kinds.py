@@ -237,6 +237,16 @@ def read_online(file: Path) -> None:
         assert (replay.online_from_s(who, at) >= at).all()
 
 
+def read_profile(file: Path) -> None:
+    from fedsim.fleet import pressure
+    from fedsim.fleet.family import alone
+
+    model = alone(pressure.File(str(file)).load())
+    who, start = _three(), np.full(3, 130.0)
+    assert (model.bytes_at(who, start) >= 0).all()
+    model.first_exceeds_s(who, np.full(3, 2e6), start, np.full(3, 1e4))
+
+
 def read_pressure(file: Path) -> None:
     from fedsim.fleet.pressure import Replay
 
@@ -363,6 +373,14 @@ def kinds() -> list[Kind]:
         ),
         Kind("availability, CSV", online, "online.csv", comma, read_online, 4),
         Kind("availability, Parquet", online, "online.parquet", None, read_online, 3, parquet),
+        Kind(
+            "pressure profile",
+            shipped("hardware", "pressure", "phone.yaml"),
+            "mine.yaml",
+            as_yaml,
+            read_profile,
+            5,
+        ),
         Kind("pressure, CSV", SPANS, "held.csv", comma, read_pressure, 4),
         Kind("pressure, Parquet", SPANS, "held.parquet", None, read_pressure, 3, parquet),
     ]

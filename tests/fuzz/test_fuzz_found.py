@@ -77,7 +77,7 @@ def test_times_that_leave_the_range_of_floats_are_refused_without_a_warning(tmp_
     rows = copy.deepcopy(SPANS)
     rows[1][0] = 2**70
     (tmp_path / "mine.csv").write_bytes(as_table([row[:3] for row in rows], ","))
-    availability.Replay.load(str(tmp_path / "mine.csv"), 86_400.0)
+    availability.Replay(str(tmp_path / "mine.csv"), 86_400.0).load()
 
 
 @pytest.mark.parametrize("column", ["device", "client", "oom"])

@@ -82,7 +82,7 @@ def test_the_bomb_works(tmp_path):
 
 def test_pickles_in_place_of_files_are_refused(bomb, tmp_path):
     from fedsim import hardware
-    from fedsim.fleet import availability
+    from fedsim.fleet import availability, pressure
     from fedsim.learning import checkpoint
     from fedsim.pricing import load_trace
     from fedsim.scenario import load
@@ -97,8 +97,9 @@ def test_pickles_in_place_of_files_are_refused(bomb, tmp_path):
         (load, "scenario.yaml"),
         (hardware.load_device, "device.yaml"),
         (load_trace, "trace.json"),
-        (availability.Replay.load, "online.csv"),
-        (availability.Replay.load, "online.parquet"),
+        (lambda name: availability.Replay(name).load(), "online.csv"),
+        (lambda name: availability.Replay(name).load(), "online.parquet"),
+        (lambda name: pressure.File(name).load(), "pressure.yaml"),
         (lambda name: manifest.read(Path(name), Manifest(path=name)), "speech.csv"),
         (lambda name: checkpoint.read(Path(name)), "round-00001.safetensors"),
         (lambda name: state.read(Path(name).parent, 1, "name: x"), "engine-00001.json"),
