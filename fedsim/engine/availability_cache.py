@@ -20,11 +20,10 @@ class AvailabilityCache:
         self._since_s = np.full(world.clients, np.inf)
         self._until_s = np.full(world.clients, -np.inf)
         self._back_s: Floats | None = None  # offline from ``_since_s`` until then, where that is kept
-        self._online_from_s = getattr(world, "online_from_s", None)
 
     def ask_once_while_offline(self) -> None:
         """Ask of clients that are offline until when: it pays where the same are asked about often."""
-        if self._online_from_s is not None and self._back_s is None:
+        if self._back_s is None:
             self._back_s = np.full(self._world.clients, -np.inf)
 
     def until_s(self, clients: Ints, time_s: Times) -> Floats:
@@ -45,9 +44,9 @@ class AvailabilityCache:
             fresh = self._world.offline_from_s(who, now)
             until[unknown] = fresh
             self._since_s[who], self._until_s[who] = now, fresh
-            if self._back_s is not None and self._online_from_s is not None:
+            if self._back_s is not None:
                 back, offline = np.full(who.size, -np.inf), (fresh <= now).nonzero()[0]
                 if offline.size:
-                    back[offline] = self._online_from_s(who[offline], now[offline])
+                    back[offline] = self._world.online_from_s(who[offline], now[offline])
                 self._back_s[who] = back
         return np.maximum(until, time_s)

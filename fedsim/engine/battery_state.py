@@ -10,14 +10,10 @@ from fedsim.engine.world import Battery, Floats, Ints, World
 
 
 class BatteryState:
-    """Charge of each client at the end of its last round; a world without batteries needs none.
-
-    Args:
-        world: may have an attribute ``battery`` of type :class:`~fedsim.engine.world.Battery`.
-    """
+    """Charge of each client at the end of its last round; a world without batteries needs none."""
 
     def __init__(self, world: World):
-        self.battery: Battery | None = getattr(world, "battery", None)
+        self.battery: Battery | None = world.battery
         self._charge_j = np.zeros(0)
         self._at_s = np.zeros(0)
         if self.battery is not None:

@@ -87,7 +87,7 @@ class Window:
         self.front_s = self.horizon_s = -np.inf
         self.blocked_s = np.inf  # beyond this the horizon does not move
         self.begun = 0  # of those at work at the beginning, how many end before the horizon
-        self.alike = bool(getattr(self.server.world, "rounds_alike", False))
+        self.alike = self.server.world.rounds_alike
         self.drawn = self.server.selector.drawn()
         self.pool = [in_flight.table]
         self.pooled = len(in_flight.table.rows)

@@ -106,6 +106,16 @@ class World(Protocol):
         """How many clients there are, numbered from 0."""
         ...
 
+    @property
+    def battery(self) -> Battery | None:
+        """The clients' batteries; None if all are always powered."""
+        ...
+
+    @property
+    def rounds_alike(self) -> bool:
+        """Whether an estimate is the same whatever the round."""
+        ...
+
     def next_online_s(self, time_s: float) -> float:
         """The first instant from ``time_s`` on at which any client is online."""
         ...
@@ -120,6 +130,10 @@ class World(Protocol):
         A client is online at ``time_s`` exactly if that is later. Asked at any instant of a span
         online, the answer is the same end of it.
         """
+        ...
+
+    def online_from_s(self, clients: Ints, time_s: Floats) -> Floats:
+        """The first instant from ``time_s`` on at which each client is online."""
         ...
 
     def oom_from_s(self, estimate: WorkEstimate, start_s: Floats, end_s: Floats) -> Floats:

@@ -117,9 +117,18 @@ class Alone:
         me = np.array([self.client], dtype=np.int64)
         return float(self.inner.fleet.online_from_s(me, time_s)[0])
 
+    @property
+    def rounds_alike(self) -> bool:
+        """Whether an estimate is the same whatever the round."""
+        return self.inner.rounds_alike
+
     def offline_from_s(self, clients: Ints, time_s: Floats) -> Floats:
         """The first instant from ``time_s`` on at which the client is not willing."""
         return self.inner.offline_from_s(clients + self.client, time_s)
+
+    def online_from_s(self, clients: Ints, time_s: Floats) -> Floats:
+        """The first instant from ``time_s`` on at which the client is willing."""
+        return self.inner.online_from_s(clients + self.client, time_s)
 
     def room_bytes(self, clients: Ints) -> Floats:
         """Memory that the system leaves to training and to other programs together."""

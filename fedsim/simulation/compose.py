@@ -25,12 +25,13 @@ from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import MixEntry
 from fedsim.scenario.technique import fallbacks, technique
 from fedsim.simulation.baseline import Alone, kind_of, on_server
+from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.world import FleetWorld, make_workloads
 from fedsim.units import DAY_S, HOUR_S
 
 MAX_STALENESS = 20  # rounds; an asynchronous update based on an older model is rejected
 
-MakeLearner = Callable[..., Any]
+MakeLearner = Callable[..., RunLearner]
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,7 @@ def _learner(scenario: Scenario) -> MakeLearner | None:
     if federation is None:
         return None
 
-    def make(workers: int, checkpoints: Path, make_pool: Any = None) -> Any:
+    def make(workers: int, checkpoints: Path, make_pool: Any = None) -> RunLearner:
         learnt = baselines.of(federation, scenario.rounds.cohort, scenario.seed)
         return make_learner(learnt, scenario.seed, workers, checkpoints, make_pool)
 

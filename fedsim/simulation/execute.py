@@ -23,6 +23,7 @@ from fedsim.scenario import Loaded, Scenario, dump, file_access, load
 from fedsim.scenario.file_access import FileAccess
 from fedsim.simulation import state
 from fedsim.simulation.compose import Composition, compose
+from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.progress import Progress, Silent
 
 STATE_INTERVAL_S = 2.0  # of real time, between engine states of a timing-only run
@@ -149,7 +150,7 @@ def _finish(
     """Run what is left, from round ``at`` and the engine's state there on."""
     began = time.monotonic()
     checkpoints = writer.path / "checkpoints"
-    learner = None
+    learner: RunLearner | None = None
     with going_on(results.go_on(writer.path), writer.path):
         try:
             if composition.learner is not None:
@@ -165,11 +166,11 @@ def _finish(
     return writer.path
 
 
-def _say_corpus(learner: Any, writer: results.RunWriter, at: int, progress: Progress) -> None:
+def _say_corpus(learner: RunLearner, writer: results.RunWriter, at: int, progress: Progress) -> None:
     """Tell what the speech corpus holds and what of it was skipped, and keep it with the run."""
-    for sentence in getattr(learner, "notes", ()):
+    for sentence in learner.notes:
         progress.note(sentence)
-    if (account := getattr(learner, "account", None)) is None:
+    if (account := learner.account) is None:
         return
     before = results.Run(writer.path, finished=False).manifest.get("corpus")
     if at and isinstance(before, dict) and before.get("sha256") != account["sha256"]:
@@ -183,7 +184,7 @@ def _say_corpus(learner: Any, writer: results.RunWriter, at: int, progress: Prog
 
 
 def _begin_learning(
-    learner: Any, writer: results.RunWriter, at: int, progress: Progress, pretrains: bool
+    learner: RunLearner, writer: results.RunWriter, at: int, progress: Progress, pretrains: bool
 ) -> None:
     """Bring the learner to where the engine is; without pretraining, do all there is to do."""
     if at:

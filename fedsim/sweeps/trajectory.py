@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim import files
-from fedsim.engine.world import Learner
 from fedsim.errors import RunError
 from fedsim.learning import RoundLearning
 from fedsim.learning import checkpoint as checkpoints_
+from fedsim.simulation.learner import RunLearner
 
 FILE = "answers.jsonl"
 MOST_BYTES = 300 * files.MB
@@ -145,12 +145,17 @@ class Remembering:
         recalled: how many were known.
     """
 
-    def __init__(self, make: Callable[[], Any], origin: str, known: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, make: Callable[[], RunLearner], origin: str, known: Mapping[str, str], folder: Path
+    ) -> None:
         self._make, self._origin, self._known, self._folder = make, origin, known, folder
-        self._real: Any = None
+        self._real: RunLearner | None = None
         self._so_far: list[Answer] = []
         self.learned = 0
         self.recalled = 0
+
+    notes: Sequence[str] = ()
+    account: Mapping[str, Any] | None = None
 
     def initial_metrics(self) -> list[tuple[str, str, float]]:
         """The evaluation of the initial model."""
@@ -189,6 +194,10 @@ class Remembering:
         self._keep(answer)
         return answer.learning(order)
 
+    def finetune(self) -> list[tuple[str, str, float]]:
+        """Really fine-tuned, each time."""
+        return self._learner().finetune()
+
     def restore(self, rounds_done: int) -> int:
         """Go on after ``rounds_done`` rounds: later answers are dropped, the real learner waits.
 
@@ -208,31 +217,30 @@ class Remembering:
         if self._real is not None:
             self._real.close()
 
-    def _learner(self) -> Learner:
+    def _learner(self) -> RunLearner:
         """The real learner, brought to where the run is."""
         if self._real is None:
-            self._real = self._make()
             calls = [answer.call() for answer in self._so_far[1:]]
-            first = self._restored(calls[-1][0] + 1) if calls else 0
+            self._real, first = self._restored(calls[-1][0] + 1 if calls else 0)
             for call in calls:
                 if call[0] >= first:
                     self._real.train(*call)
-        learner: Learner = self._real
-        return learner
+        return self._real
 
-    def _restored(self, most: int) -> int:
-        """Restore the real learner from a checkpoint of this run; the rounds that it then has behind it.
+    def _restored(self, most: int) -> tuple[RunLearner, int]:
+        """A real learner from a checkpoint of this run, and the rounds that it has behind it.
 
         A checkpoint after r rounds holds what all calls of earlier rounds made of the model.
         """
+        real = self._make()
         found = max((n for n in checkpoints_.available(self._folder) if n <= most), default=0)
         if found:
             try:
-                self._real.restore(found)
+                real.restore(found)
             except RunError:  # damaged: all of it is learned again
-                self._real.close()
-                self._real, found = self._make(), 0
-        return found
+                real.close()
+                return self._make(), 0
+        return real, found
 
     @property
     def _file(self) -> Path:
