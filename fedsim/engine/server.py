@@ -28,7 +28,7 @@ class Simulation:
     Args:
         world: clients, and what rounds take them.
         plan: what the server does.
-        learner: what requests updates into a model; without one the run is timing-only, with the same
+        learner: what makes a model of the updates; without one the run is timing-only, with the same
             times and outcomes (``rejected`` aside, which only a learner can decide).
         state: what :meth:`state` gave at the close of an earlier round, to go on from.
     """
@@ -75,7 +75,7 @@ def simulate(
     Args:
         world: clients, and what rounds take them.
         plan: what the server does.
-        learner: what requests updates into a model, if anything does.
+        learner: what makes a model of the updates, if anything does.
         observe: called at the close of each round, in order.
         state: to go on from.
     """

@@ -166,7 +166,7 @@ class RoundLearning(Protocol):
 
 
 class Learner(Protocol):
-    """What requests the updates that arrived into the next model."""
+    """What makes the next model of the updates that arrived."""
 
     def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
         """Train and aggregate; called at every close.
