@@ -222,6 +222,7 @@ def test_a_trace_that_is_not_there():
     [
         ({"kind": "overnight", "opens": "22h", "closes": "47h"}, "must leave a gap"),
         ({"kind": "overnight", "opens": "22h", "closes": "23h"}, "longer than twice its jitter"),
+        ({"kind": "overnight", "opens": "21h", "closes": "23h", "jitter": "66min"}, "twice its jitter"),
         ({"kind": "overnight", "nights": 1.5}, "nights: 1.5 is not at most 1"),
         ({"kind": "overnight", "opens": "-1s"}, "opens: is '-1s'; give a time of day"),
         (
@@ -240,6 +241,25 @@ def test_what_cannot_be_is_refused(availability, said):
     with pytest.raises(InputError) as fault:
         checks.check(AnyAvailability, {"availability": availability})
     assert said in str(fault.value)
+
+
+def test_a_trace_that_begins_when_its_period_ends_is_refused():
+    late = spans.build(["a"], [100.0], [110.0], None, "x.csv")
+    with pytest.raises(InputError, match="is empty before its period ends"):
+        replay(Replay, late, 100.0).load()
+    assert replay(Replay, late, 101.0).load().online_from_s(who(1), at(0.0, 1)).tolist() == [100.0]
+
+
+def test_two_clients_of_groups_that_differ_are_asked_together():
+    # One has a night every night and the other none: the first is looked for further than the second.
+    both = Overnight.together([Overnight(nights=1.0), Overnight(nights=0.0), Overnight(nights=0.5)])
+    for which in ([0, 1], [1, 0], [2, 1], [0, 2]):
+        found = both(np.array(which)).online_from_s(who(2), at(12 * HOUR, 2))
+        alone = [
+            Overnight(nights=(1.0, 0.0, 0.5)[k]).online_from_s(who(2), at(12 * HOUR, 2))[row]
+            for row, k in enumerate(which)
+        ]
+        assert found.tolist() == alone
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,12 @@ def test_clients_differ_by_a_factor_of_median_one():
     assert np.log(held).std() == pytest.approx(0.4, rel=0.03)
 
 
+def test_a_base_alone_is_constant_and_one_that_spreads_is_not():
+    assert Programs(5.0).load() == Constant(5.0)
+    assert Programs(5.0, spread=0.1).load() == Programs(5.0, spread=0.1)
+    assert named("dedicated").load() == Constant(64e6)
+
+
 def test_a_program_in_front_replaces_the_others():
     model = programs(1.0, (Routine(3.0, Hours()), Routine(2.0, Hours())))
     assert model.bytes_at(who(1), np.zeros(1)).tolist() == [4.0]
