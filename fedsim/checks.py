@@ -128,6 +128,8 @@ def _place(cls: type, location: Sequence[str | int]) -> _Place:
             path.append(part)
             at = _item(plain)
         elif isinstance(plain, type) and dataclasses.is_dataclass(plain):
+            if part not in _hints(plain) and str(part).partition("[")[0] in (plain.__name__, "literal"):
+                continue  # a branch of a union
             if choice is not None and plain not in choice.choices().values():
                 block = choice = None
             is_flat = part == getattr(plain, "flat", None)
@@ -166,9 +168,16 @@ def _item(annotation: Any) -> Any:
     return next(iter(typing.get_args(annotation)), None)
 
 
+def _weight(fault: dict[str, Any]) -> int:
+    """What is said first: a key that is unknown; last, that a block is none of some words."""
+    if fault["type"] == "unexpected_keyword_argument":
+        return 0
+    return 2 if fault["type"] == "literal_error" and isinstance(fault["input"], dict) else 1
+
+
 def first_fault(error: Any, cls: type) -> tuple[str, str]:
     """The key path and the sentence for the first fault that pydantic found."""
-    faults = sorted(error.errors(include_url=False), key=lambda f: f["type"] != "unexpected_keyword_argument")
+    faults = sorted(error.errors(include_url=False), key=_weight)
     fault = faults[0]
     place = _place(cls, fault["loc"])
     path, message = _sentence(fault, place)

@@ -34,7 +34,9 @@ class Battery(Options):
     start: float = option(0.3, "share of a full charge that it takes to accept work", gt=0, le=1)
     charge: Power = option(10.0, "power at which it charges while plugged in", le=1e6)
     plugged: Literal["overnight", "never"] | Hours = option(
-        "overnight", "when it is plugged in: 22h to 30h, never, or hours of one's own"
+        "overnight",
+        "when it is plugged in: 22h to 30h, never, or hours of one's own",
+        right="overnight, never or hours such as {opens: 9h, closes: 17h}",
     )
 
     def __post_init__(self) -> None:

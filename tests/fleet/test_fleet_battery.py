@@ -118,7 +118,9 @@ def test_the_look_ahead_is_a_year():
         ({"floor": 0.3}, "start 0.3 must lie above floor 0.3"),
         ({"start": 1.1}, "start: 1.1 is not at most 1"),
         ({"charge": "-1W"}, "charge: '-1W' is not above zero"),
-        ({"plugged": "sometimes"}, "plugged"),
+        ({"plugged": "sometimes"}, "plugged: is 'sometimes'; give overnight, never or hours such as"),
+        ({"plugged": {"opens": "19h", "closes": "17h"}}, "plugged: 68400 s to 61200 s after midnight are no"),
+        ({"plugged": {"opens": "9h", "closs": "17h"}}, "plugged.closs: 'closs' is not a known key"),
     ],
 )
 def test_a_battery_that_cannot_be_is_refused(change, said):
