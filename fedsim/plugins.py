@@ -79,11 +79,6 @@ def of(base: type) -> list[type]:
     return [cls for cls in _added if base_of(cls) is base]
 
 
-def forget(cls: type) -> None:
-    """Let a plug-in be a choice no more; for tests."""
-    _added.remove(cls)
-
-
 def state() -> int:
     """Changes whenever a plug-in is added, so that what was made from the choices is made again."""
     return hash(tuple(_added))

@@ -1,4 +1,4 @@
-"""What every test may use: no deadline for property tests, and a browser.
+"""What every test may use: no deadline for property tests, plug-ins for itself alone, and a browser.
 
 Timing never decides a test: property tests have no deadline, here or on a loaded machine.
 """
@@ -14,8 +14,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from browser import Browser, chromium
 
+from fedsim import plugins
+
 settings.register_profile("fedsim", settings(), deadline=None, print_blob=True)
 settings.load_profile("fedsim")
+
+
+@pytest.fixture(autouse=True)
+def no_plug_ins_left() -> Iterator[None]:
+    """A plug-in is known to the test that loads it, and to no other."""
+    before = list(plugins._added)
+    yield
+    for cls in plugins._added[len(before) :]:
+        sys.modules.pop(cls.__module__, None)
+    plugins._added[:] = before
 
 
 @pytest.fixture(scope="module")

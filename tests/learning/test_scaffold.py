@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,10 +31,7 @@ def plugged(tmp_path):
         before = set(plugins.of(base))
         plugins.load(file)
         (found[name],) = set(plugins.of(base)) - before
-    yield found
-    for cls in found.values():
-        plugins.forget(cls)
-        sys.modules.pop(cls.__module__, None)
+    return found
 
 
 def federation(plugged, aggregate):
