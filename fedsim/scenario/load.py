@@ -66,6 +66,7 @@ def build(data: Any, file: Path, access: FileAccess = file_access.NOWHERE) -> Sc
         keys = ", ".join(field.name for field in fields(Scenario))
         raise ScenarioError(f"{found}; a scenario has the keys {keys}", file=file)
     moved.rename(data, file)
+    moved.to_the_rule(data, file)
     file_access.resolve(data, file, access)
     scenario = checks.check(Scenario, {"name": file.stem, **data}, file=file, error=ScenarioError)
     try:

@@ -37,7 +37,6 @@ def rename(data: Any, file: str | Path) -> None:
     Raises:
         ScenarioError: a key stands there under both names.
     """
-    _to_the_rule(data, file)
     for old, new in MOVED.items():
         *blocks, key = old.split(".")
         at = data
@@ -56,28 +55,35 @@ def rename(data: Any, file: str | Path) -> None:
         at.update(moved)
 
 
-def _to_the_rule(data: Any, file: str | Path) -> None:
-    learning = data.get("learning") if isinstance(data, dict) else None
+def to_the_rule(data: Any, file: str | Path) -> None:
+    """Give options of the aggregation rule, in place, to the rule that the finished data name.
+
+    Raises:
+        ScenarioError: an option stands there under both names.
+    """
+    learning = data.get("learning")
     for key in OF_A_RULE:
         if not isinstance(learning, dict) or key not in learning:
             continue
-        value = learning.pop(key)
-        _say(f"learning.{key}", f"rounds.aggregate.{key}")
+        old, value = f"learning.{key}", learning.pop(key)
         rounds = data.get("rounds")
-        if not isinstance(rounds, dict):
+        rule = rounds.get("aggregate", "fedavg") if isinstance(rounds, dict) else None
+        rule = rule if isinstance(rule, dict) else {Aggregation.key: rule}
+        name = rule.get(Aggregation.key, "fedavg")
+        chosen = one_of(Aggregation, AGGREGATIONS).choices().get(str(name))
+        if (
+            not isinstance(rounds, dict)
+            or chosen is None
+            or key not in {field.name for field in fields(chosen)}
+        ):
+            said = f"the key {old} is now an option of rules in rounds.aggregate; {name} has no such option"
+            warnings.warn(said, MovedKeyWarning, stacklevel=2)
             continue
-        rule = rounds.get("aggregate", "fedavg")
-        rule = {Aggregation.key: rule} if isinstance(rule, str) else rule
-        choices = one_of(Aggregation, AGGREGATIONS).choices()
-        chosen = choices.get(str(rule.get(Aggregation.key))) if isinstance(rule, dict) else None
-        if chosen is not None and key in {field.name for field in fields(chosen)}:
-            if key in rule:
-                raise ScenarioError(
-                    f"is the old name of rounds.aggregate.{key}, which is given too",
-                    file=file,
-                    key=f"learning.{key}",
-                )
-            rounds["aggregate"] = {**rule, key: value}
+        _say(old, f"rounds.aggregate.{key}")
+        if key in rule:
+            said = f"is the old name of rounds.aggregate.{key}, which is given too"
+            raise ScenarioError(said, file=file, key=old)
+        rounds["aggregate"] = {Aggregation.key: name, **rule, key: value}
 
 
 def _say(old: str, new: str) -> None:
