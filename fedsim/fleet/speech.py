@@ -12,19 +12,54 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fedsim import paths, rng, units, yamlfile
+from fedsim import checks, paths, rng, yamlfile
 from fedsim.errors import TraceError
 from fedsim.fleet.who import Floats, Ints
+from fedsim.options import Duration, Options, option
 from fedsim.units import SAMPLES_PER_S
 
 FOLDER = "traces/lengths"
-_KEYS = ("title", "clips", "speakers", "mean", "shortest", "longest")
-_SHAPES = ("shape", "speaker_correlation", "clips_sigma")
+_HOUR = "a length from 0s to 1h, such as 5.3s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources(Options):
+    """Where each figure of a profile comes from."""
+
+    clips: str
+    speakers: str
+    mean: str
+    shortest: str
+    longest: str
+    shape: str
+    speaker_correlation: str
+    clips_sigma: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile(Options):
+    """What a file in ``traces/lengths`` says of a corpus."""
+
+    title: str = option(description="what people call the corpus")
+    clips: int = option(ge=1, le=10_000_000, right="a whole number from 1 to 1e+07")
+    speakers: int = option(ge=1, le=1_000_000, right="a whole number from 1 to 1e+06")
+    mean: Duration = option(le=3600.0, right=_HOUR)
+    shortest: Duration = option(le=3600.0, right=_HOUR)
+    longest: Duration = option(le=3600.0, right=_HOUR)
+    shape: float = option(ge=0.1, le=100.0, right="a number from 0.1 to 100")
+    speaker_correlation: float = option(ge=0.0, le=1.0, right="a number from 0 to 1")
+    clips_sigma: float = option(ge=0.0, le=5.0, right="a number from 0 to 5")
+    sources: Sources = option(description="where each figure comes from")
+
+    def __post_init__(self) -> None:
+        if self.clips < self.speakers:
+            raise ValueError(f"has {self.clips} clips, less than one a speaker; there are {self.speakers}")
+        if not self.shortest < self.mean < self.longest:
+            raise ValueError("the mean must lie between shortest and longest")
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,65 +156,17 @@ def load(name_or_path: str) -> Speech:
         raise TraceError(
             f"there is no corpus {name_or_path!r} to take lengths from; known are {known}, or a file"
         )
-    return _drawn(path, tuple(_read(path).items()))
-
-
-def _read(path: Path) -> dict[str, float]:
-    data = yamlfile.load(path, TraceError)
-    if not isinstance(data, dict):
-        raise TraceError("is not a mapping", file=path)
-    known = {*_KEYS, *_SHAPES, "sources"}
-    for key in data:
-        if key not in known:
-            raise TraceError(f"is not known; known are {', '.join(sorted(known))}", file=path, key=key)
-    for key in known:
-        if key not in data:
-            raise TraceError("is missing", file=path, key=key)
-    sources: Any = data["sources"]
-    for key in (*_KEYS[1:], *_SHAPES):
-        if not isinstance(sources, dict) or not isinstance(sources.get(key), str):
-            raise TraceError("is missing: say where the figure comes from", file=path, key=f"sources.{key}")
-    return {
-        "clips": _number(data, "clips", path, 1, 1e7, whole=True),
-        "speakers": _number(data, "speakers", path, 1, 1e6, whole=True),
-        "mean": _duration(data, "mean", path),
-        "shortest": _duration(data, "shortest", path),
-        "longest": _duration(data, "longest", path),
-        "shape": _number(data, "shape", path, 0.1, 100.0),
-        "speaker_correlation": _number(data, "speaker_correlation", path, 0.0, 1.0),
-        "clips_sigma": _number(data, "clips_sigma", path, 0.0, 5.0),
-    }
-
-
-def _number(
-    data: dict[str, Any], key: str, path: Path, low: float, high: float, *, whole: bool = False
-) -> float:
-    value = data[key]
-    good = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not good or not low <= value <= high:
-        kind = "a whole number" if whole else "a number"
-        raise TraceError(f"is {value!r}; give {kind} from {low:g} to {high:g}", file=path, key=key)
-    return float(value)
-
-
-def _duration(data: dict[str, Any], key: str, path: Path) -> float:
-    try:
-        value = units.parse_duration_s(data[key])
-    except ValueError as fault:
-        raise TraceError(str(fault), file=path, key=key) from None
-    if not 0.0 < value <= 3600.0:
-        raise TraceError(f"is {data[key]!r}; give a length from 0s to 1h", file=path, key=key)
-    return value
+    return _drawn(path, checks.check(Profile, yamlfile.load(path, TraceError), file=path, error=TraceError))
 
 
 @lru_cache(maxsize=8)
-def _drawn(path: Path, figures: tuple[tuple[str, float], ...]) -> Speech:
-    speech = _draw(path, dict(figures))
+def _drawn(path: Path, profile: Profile) -> Speech:
+    speech = _draw(path.stem, profile)
     speech.first.flags.writeable = speech.samples.flags.writeable = False  # one object for everybody
     return speech
 
 
-def _draw(path: Path, figures: dict[str, float]) -> Speech:
+def _draw(name: str, profile: Profile) -> Speech:
     """A corpus with exactly the profile's clips, speakers and (to a sample) mean length.
 
     Numbers of clips are the quantiles of a log-normal, brought to the exact sum by largest
@@ -187,37 +174,33 @@ def _draw(path: Path, figures: dict[str, float]) -> Speech:
     ("A generalized probability density function for double-bounded random processes", Journal of
     Hydrology 46, 1980), dealt out by a normal score that clips of one speaker share in part.
     """
-    clips, speakers = int(figures["clips"]), int(figures["speakers"])
-    if clips < speakers:
-        raise TraceError(f"is {clips}, less than one a speaker", file=path, key="clips")
-    if not figures["shortest"] < figures["mean"] < figures["longest"]:
-        raise TraceError("must lie between shortest and longest", file=path, key="mean")
+    clips, speakers = profile.clips, profile.speakers
     normal = NormalDist()
     weight = np.array(
-        [math.exp(figures["clips_sigma"] * normal.inv_cdf((i + 0.5) / speakers)) for i in range(speakers)]
+        [math.exp(profile.clips_sigma * normal.inv_cdf((i + 0.5) / speakers)) for i in range(speakers)]
     )
     ideal = (clips - speakers) * weight / weight.sum()
     count = 1 + np.floor(ideal).astype(np.int64)
     short = clips - int(count.sum())
     count[np.argsort(np.floor(ideal) - ideal, kind="stable")[:short]] += 1
     speaker = np.repeat(np.arange(speakers), count)
-    stream = rng.key(0, "speech", path.stem)
-    shared = figures["speaker_correlation"]
+    stream = rng.key(0, "speech", name)
+    shared = profile.speaker_correlation
     score = math.sqrt(shared) * rng.normals(stream, speaker) + math.sqrt(1.0 - shared) * rng.normals(
         stream, np.arange(clips), 1
     )
     seconds = np.empty(clips)
-    seconds[np.argsort(score, kind="stable")] = _quantiles(clips, figures)
-    return Speech(path.stem, _firsts(count), _samples(seconds))
+    seconds[np.argsort(score, kind="stable")] = _quantiles(clips, profile)
+    return Speech(name, _firsts(count), _samples(seconds))
 
 
-def _quantiles(count: int, figures: dict[str, float]) -> Floats:
+def _quantiles(count: int, profile: Profile) -> Floats:
     """``count`` ascending lengths whose mean is the profile's; the second parameter b follows from it.
 
     The distribution's mean on (0, 1) with parameters a and b is b B(1 + 1 / a, b).
     """
-    low, high, a = figures["shortest"], figures["longest"], figures["shape"]
-    mean = (figures["mean"] - low) / (high - low)
+    low, high, a = profile.shortest, profile.longest, profile.shape
+    mean = (profile.mean - low) / (high - low)
     few, many = 1e-3, 1e6
     for _ in range(100):  # the mean falls as b grows
         b = math.sqrt(few * many)

@@ -163,8 +163,8 @@ def test_batches_that_cannot_be_are_refused():
         ("clips: 194732", "clips: 12.5", "give a whole number"),
         ("clips: 194732", "clips: 12", "less than one a speaker"),
         ("mean: 5.34s", "mean: 99s", "must lie between"),
-        ("mean: 5.34s", "mean: soon", "is not a duration"),
-        ("shape: 2.2", "shap: 2.2", "is not known"),
+        ("mean: 5.34s", "mean: soon", "mean: is 'soon'; give a length from 0s to 1h, such as 5.3s"),
+        ("shape: 2.2", "shap: 2.2", "'shap' is not a known key; did you mean 'shape'"),
         ("shape: 2.2\n", "", "is missing"),
     ],
 )
