@@ -130,6 +130,7 @@ class Trainer:
         self.holdings = Holdings(self.data.parts, federation, seed)
         self.model = self._fresh().to(self.device)
         self.parameters = vector.size(self.model)
+        self._buffers = [buffer.clone() for buffer in self.model.buffers()]
         self._held_out = {split: self.data.held_out(split) for split in self.task.splits}
 
     def _fresh(self) -> Any:
@@ -150,6 +151,12 @@ class Trainer:
             parameter.requires_grad_(True)
         return self.task.finetune(model, self.data, self.seed, self.device)
 
+    def _forget(self) -> None:
+        """Buffers that do not travel are as in the beginning, whatever this worker did before."""
+        with torch.no_grad():
+            for buffer, first in zip(self.model.buffers(), self._buffers, strict=True):
+                buffer.copy_(first)
+
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.learning.precision != "mixed":
             return nullcontext()
@@ -168,6 +175,7 @@ class Trainer:
         sums = []
         with one_thread(), seeded(rng.key(self.seed, "dropout", *job.stream), self.device):
             model.train()
+            self._forget()
             optimizer = state.make_optimizer(model, self.learning, rate)
             state.put(sent, model, optimizer, self.learning)
             scaler = torch.amp.GradScaler(self.device, enabled=self._needs_scaling)
@@ -226,6 +234,7 @@ class Trainer:
         """Evaluate some batches of a split; what is random in them is the same in every run."""
         sums = []
         with one_thread(), torch.no_grad():
+            self._forget()
             vector.load(self.model, sent[: self.parameters])
             self.model.eval()
             for number, chosen in enumerate(self._held_out[job.split]):

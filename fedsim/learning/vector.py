@@ -3,8 +3,8 @@
 What travels are the parameters that train, end to end in the order of ``named_parameters``, then the
 buffers of floating point (such as batch norm's running statistics), which are averaged like weights.
 Parameters that do not train need not travel: every client has them from the beginning. Buffers of whole
-numbers (such as batch norm's count of batches) stay where they are: they decide nothing once a momentum
-is set, and a mean of counts is no count.
+numbers (such as batch norm's count of batches) do not travel, since a mean of counts is no count: every
+client begins with those of the untrained model.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from guide import copied
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "extending.md"
+ROOT = Path(__file__).parents[2]
 SWEEP = """
 fleet: {clients: 40, mix: [{device: jetson-xavier-nx, share: 0.5}, {device: raspberry-pi-4, share: 0.5}]}
 rounds: {count: 3, cohort: 6}
@@ -25,9 +25,7 @@ sweep:
 @pytest.fixture
 def place(tmp_path):
     """A folder with the guide's selection policy and a sweep over it."""
-    text = GUIDE.read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(# smallest_first\.py\n.*?)```", text, re.DOTALL)
-    (tmp_path / "smallest_first.py").write_text(code, encoding="utf-8")
+    copied("smallest_first.py", tmp_path)
     (tmp_path / "mine.yaml").write_text(SWEEP, encoding="utf-8")
     return tmp_path
 
@@ -53,7 +51,7 @@ def test_an_installed_package_makes_itself_known(place):
     shutil.move(place / "smallest_first.py", place / "packages")
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: smallest_first\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text("[fedsim.plugins]\nmine = smallest_first:SmallestFirst\n")
-    path = os.pathsep.join([str(place / "packages"), str(GUIDE.parents[2])])
+    path = os.pathsep.join([str(place / "packages"), str(ROOT)])
     code, said, error = fedsim(place, "schema", PYTHONPATH=path)
     assert code == 0, error
     assert "smallest-first" in said

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from guide import copied
 
 from fedsim import plugins
 from fedsim.learning import Federation, Learning, make_learner
@@ -15,7 +14,6 @@ from fedsim.learning.aggregate import Aggregation
 from fedsim.learning.aggregate.uniform import Uniform
 from fedsim.tasks import Task
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "extending.md"
 CLIENTS = 8
 
 
@@ -23,13 +21,9 @@ CLIENTS = 8
 def plugged(tmp_path):
     """The guide's rule and task, by their class names."""
     found = {}
-    text = GUIDE.read_text(encoding="utf-8")
     for name, base in (("scaffold", Aggregation), ("perceptron", Task)):
-        (code,) = re.findall(rf"```python\n(# {name}\.py\n.*?)```", text, re.DOTALL)
-        file = tmp_path / f"{name}.py"
-        file.write_text(code, encoding="utf-8")
         before = set(plugins.of(base))
-        plugins.load(file)
+        plugins.load(copied(f"{name}.py", tmp_path))
         (found[name],) = set(plugins.of(base)) - before
     return found
 
@@ -52,6 +46,12 @@ def rounds(learner, numbers):
     for r in numbers:
         clients = (np.arange(4) + 3 * r) % CLIENTS
         learner.train(r, clients, np.full(4, r), np.ones(4))
+
+
+def remembered(learner):
+    """The bytes of the model and of everything that server and clients keep."""
+    kept = {c: {name: v.tobytes() for name, v in own.items()} for c, own in learner._kept.items()}
+    return learner.weights().tobytes(), learner._server.control.tobytes(), kept
 
 
 def test_the_first_round_is_the_plain_mean_and_later_ones_are_not(plugged):
@@ -96,14 +96,14 @@ def test_a_resume_has_the_same_bytes_on_any_number_of_workers(plugged, tmp_path,
     with make_learner(asked, 3, 1, tmp_path / "whole") as learner:
         learner.initial_metrics()
         rounds(learner, range(4))
-        whole = learner.weights().tobytes()
+        whole = remembered(learner)
     with make_learner(asked, 3, workers, tmp_path / "cut") as learner:
         learner.initial_metrics()
         rounds(learner, range(2))
     with make_learner(asked, 3, workers, tmp_path / "cut") as learner:
         assert learner.restore() == 2
         rounds(learner, range(2, 4))
-        assert learner.weights().tobytes() == whole
+        assert remembered(learner) == whole
 
 
 def test_a_rule_that_sends_what_it_does_not_say_is_refused(plugged):

@@ -1,11 +1,10 @@
-"""A task of about 60 lines goes the whole way: traced, priced, simulated, trained, reported."""
+"""The guide's task goes the whole way: traced, priced, simulated, trained, reported."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from guide import copied
 
 from fedsim import plugins, scenario
 from fedsim.hardware import load_device
@@ -16,12 +15,15 @@ from fedsim.scenario.file_access import ANYWHERE
 from fedsim.tasks import Task
 from fedsim.tracing.trace import trace, write
 
-FILE = Path(__file__).with_name("perceptron.py")
+
+@pytest.fixture
+def file(tmp_path):
+    return copied("perceptron.py", tmp_path)
 
 
 @pytest.fixture
-def perceptron():
-    plugins.load(FILE)
+def perceptron(file):
+    plugins.load(file)
     (task,) = [cls for cls in plugins.of(Task) if cls.__name__ == "Perceptron"]
     return task
 
@@ -64,7 +66,26 @@ def test_it_learns_the_same_on_any_number_of_workers(perceptron):
     assert loss[-1] < 0.6 * loss[0]
 
 
-def test_it_goes_the_whole_way_from_the_command_line(traced, tmp_path, monkeypatch):
+def test_what_does_not_travel_is_forgotten_between_clients(file):
+    """Without a momentum, batch norm weighs by a count of batches, which is a buffer that stays behind."""
+    file.write_text(
+        file.read_text().replace("(self.hidden), nn.ReLU", "(self.hidden, momentum=None), nn.ReLU")
+    )
+    plugins.load(file)
+    task = next(cls for cls in plugins.of(Task) if cls.__name__ == "Perceptron")(hidden=4)
+    assert task.build()[1].momentum is None
+    learning = Learning(task=task, clients_per_round=4, local_steps=3, batch_size=8, warmup_rounds=0)
+    seen = []
+    for workers in (1, 2):
+        with make_learner(Federation(learning=learning, clients=8, rounds=2), 3, workers) as learner:
+            learner.initial_metrics()
+            for r in range(2):
+                learner.train(r, np.arange(5), np.full(5, r), np.ones(5))
+            seen.append(learner.weights().tobytes())
+    assert seen[0] == seen[1]
+
+
+def test_it_goes_the_whole_way_from_the_command_line(traced, file, tmp_path, monkeypatch):
     from click.testing import CliRunner
 
     from fedsim.cli import fedsim
@@ -83,9 +104,9 @@ learning: {{task: perceptron, hidden: 8, clients_per_round: 4, learning_rate: 0.
     for arguments in (
         ["validate", "mine.yaml"],
         ["describe", "mine.yaml"],
-        ["run", "mine.yaml", "--out", "run", "--workers", "1"],
+        ["run", "mine.yaml", "--out", "run", "--workers", "2"],
     ):
-        done = CliRunner().invoke(fedsim, [*arguments, "--plugin", str(FILE)], catch_exceptions=False)
+        done = CliRunner().invoke(fedsim, [*arguments, "--plugin", str(file)], catch_exceptions=False)
         assert done.exit_code == 0, done.output
     run = load(tmp_path / "run")
     table = run.convergence
