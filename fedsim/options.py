@@ -19,7 +19,10 @@ something is checked, so that a room can declare its options and stay light.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
+import pkgutil
+import sys
 import typing
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar
@@ -209,6 +212,25 @@ class OneOf:
         if isinstance(value, dict) and self.base.key not in value and self.default is not None:
             return {self.base.key: self.default, **value}
         return value
+
+
+def choices_in(room: str, base: type[Choice]) -> tuple[type, ...]:
+    """The classes of a package that a file may choose: whatever its modules define, by name of the module.
+
+    To add one is to add its file.
+
+    Args:
+        room: the name of the package; its own modules and packages are imported.
+        base: what the classes have in common.
+    """
+    found: list[type] = []
+    for module in sorted(pkgutil.iter_modules(sys.modules[room].__path__), key=lambda module: module.name):
+        name = f"{room}.{module.name}"
+        for cls in vars(importlib.import_module(name)).values():
+            own = isinstance(cls, type) and issubclass(cls, base) and cls.__module__.startswith(name)
+            if own and base.key in getattr(cls, "__dataclass_fields__", ()):
+                found.append(cls)
+    return tuple(dict.fromkeys(found))
 
 
 def one_of(base: type[Choice], built_in: Sequence[type], default: str | None = None) -> OneOf:

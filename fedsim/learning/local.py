@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from fedsim import rng
+from fedsim.determinism import one_thread, seeded
 from fedsim.errors import ScenarioError
 from fedsim.learning import state, vector
 from fedsim.learning.accumulator import Accumulator
@@ -27,7 +28,6 @@ from fedsim.learning.holdings import Holdings
 from fedsim.learning.options import Learning
 from fedsim.learning.passes import passes
 from fedsim.tasks.base import Downstream, Task
-from fedsim.tasks.determinism import one_thread, seeded
 
 NOTHING: Kept = {}
 

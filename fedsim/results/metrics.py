@@ -8,7 +8,7 @@ from typing import Any, Literal
 from fedsim.tasks import TASKS
 from fedsim.tasks.base import Metric
 
-KNOWN: Mapping[str, Metric] = {metric.name: metric for task in reversed(TASKS) for metric in task.metrics}
+KNOWN: Mapping[str, Metric] = {metric.name: metric for task in TASKS for metric in task.metrics}
 """Those of fedsim's own tasks."""
 
 

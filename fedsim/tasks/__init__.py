@@ -5,10 +5,11 @@ Importing this package imports neither torch nor transformers; a task's methods 
 
 from __future__ import annotations
 
+from fedsim.options import choices_in
 from fedsim.tasks.base import Data, Metric, Outcome, Size, Task
 from fedsim.tasks.ctc import Ctc
 from fedsim.tasks.wav2vec2 import Wav2Vec2
 
-TASKS = (Wav2Vec2, Ctc)
+TASKS = choices_in(__name__, Task)
 
 __all__ = ["TASKS", "Ctc", "Data", "Metric", "Outcome", "Size", "Task", "Wav2Vec2"]

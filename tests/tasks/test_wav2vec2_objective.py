@@ -9,7 +9,7 @@ import pytest
 import torch
 from federations import built
 
-from fedsim.tasks.determinism import seeded
+from fedsim.determinism import seeded
 from fedsim.tasks.speech import masks, models
 from fedsim.tasks.wav2vec2 import objective
 

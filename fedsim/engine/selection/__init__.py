@@ -13,8 +13,9 @@ from fedsim.engine.selection.memory_aware import MemoryAware
 from fedsim.engine.selection.oort import Oort
 from fedsim.engine.selection.random import Random
 from fedsim.engine.selection.round_robin import RoundRobin
+from fedsim.options import choices_in
 
-SELECTIONS = (Random, RoundRobin, FastestFirst, MemoryAware, Oort)
+SELECTIONS = choices_in(__name__, Selection)
 
 __all__ = [
     "SELECTIONS",

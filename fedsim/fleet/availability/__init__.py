@@ -11,7 +11,8 @@ from fedsim.fleet.availability.base import Availability
 from fedsim.fleet.availability.markov import Markov
 from fedsim.fleet.availability.overnight import Overnight
 from fedsim.fleet.availability.replay import Replay
+from fedsim.options import choices_in
 
-AVAILABILITIES = (Always, Overnight, Markov, Replay)
+AVAILABILITIES = choices_in(__name__, Availability)
 
 __all__ = ["AVAILABILITIES", "Always", "Availability", "Markov", "Overnight", "Replay"]

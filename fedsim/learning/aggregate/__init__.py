@@ -15,8 +15,9 @@ from fedsim.learning.aggregate.fedprox import FedProx
 from fedsim.learning.aggregate.loss_weighted import LossWeighted
 from fedsim.learning.aggregate.trimmed_mean import TrimmedMean
 from fedsim.learning.aggregate.uniform import Uniform
+from fedsim.options import choices_in
 
-AGGREGATIONS = (FedAvg, Uniform, LossWeighted, FedProx, FedAdam, FedYogi, TrimmedMean)
+AGGREGATIONS = choices_in(__name__, Aggregation)
 
 __all__ = [
     "AGGREGATIONS",

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from fedsim.determinism import tensor
 from fedsim.tasks.base import Outcome
 from fedsim.tasks.ctc.finetune import padded
 from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, frames_needed, normalise
-from fedsim.tasks.determinism import tensor
 from fedsim.tasks.speech import masks
 from fedsim.tasks.speech.corpus import Corpus, load
 from fedsim.tasks.speech.data import SpeechData

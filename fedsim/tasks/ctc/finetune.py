@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fedsim import files, rng
+from fedsim.determinism import one_thread, seeded, tensor
 from fedsim.errors import CorpusError
 from fedsim.tasks.base import Metrics
 from fedsim.tasks.ctc.finetuning import Finetuning
 from fedsim.tasks.ctc.recogniser import Recogniser
 from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, frames_needed, normalise
-from fedsim.tasks.determinism import one_thread, seeded, tensor
 from fedsim.tasks.speech import batches, masks
 from fedsim.tasks.speech.corpus.store import Corpus
 from fedsim.tasks.speech.models import frames as frames_of

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fedsim.determinism import tensor
 from fedsim.tasks.base import Outcome
-from fedsim.tasks.determinism import tensor
 from fedsim.tasks.wav2vec2.batch import Batch
 
 
