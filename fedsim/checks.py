@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from fedsim import plugins
 from fedsim.errors import InputError
 from fedsim.options import OneOf, name_of
-from fedsim.words import did_you_mean, shown
+from fedsim.words import nearest, shown
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def check(
     try:
         return typing.cast(T, adapter(cls).validate_python(data))
     except ValidationError as fault:
-        where, message = first_fault(fault, cls)
+        where, message = first_fault(fault, cls, data)
         path = f"{key}.{where}" if key and where and not where.startswith("[") else key + where
         raise error(message, file=file, key=path or None) from None
 
@@ -84,8 +84,7 @@ def either(words: Iterable[str]) -> str:
 
 def unknown(name: str, known: Sequence[str], what: str) -> str:
     """``'chorot' is not a known key; did you mean 'cohort'?``, or all that is known."""
-    hint = did_you_mean(name, known, most=1) or f"known here: {', '.join(known)}"
-    return f"{name!r} is not a known {what}; {hint}"
+    return f"{name!r} is not a known {what}; {nearest(name, known, most=1)}"
 
 
 def key_path(location: Sequence[str | int]) -> str:
@@ -106,6 +105,7 @@ class _Place:
         choice: the mark of the choice of which ``block`` is one, if it is.
         inside: the class of options that should stand there, if one should.
         around: the class whose keys stand beside those of ``block``, if one's do.
+        field: the name of the nearest declared key on the way.
     """
 
     path: tuple[str | int, ...]
@@ -113,13 +113,14 @@ class _Place:
     choice: OneOf | None
     inside: type | None
     around: type | None = None
+    field: str | None = None
 
 
 def _place(cls: type, location: Sequence[str | int]) -> _Place:
     """Follow a location of pydantic's, which names chosen classes and branches of unions on the way."""
     path: list[str | int] = []
     at: Any = cls
-    block = around = choice = None
+    block = around = choice = field = None
     for part in location:
         mark, plain = _kind(at)
         if mark is not None:  # the name of the chosen class
@@ -134,14 +135,14 @@ def _place(cls: type, location: Sequence[str | int]) -> _Place:
                 block = choice = None
             is_flat = part == getattr(plain, "flat", None)
             block, around = plain, plain if is_flat else around if choice is not None else None
-            at = _hints(block).get(part)
+            at, field = _hints(block).get(part), str(part)
             path += [] if is_flat else [part]
         elif typing.get_origin(plain) in (dict, Mapping):
             path.append(part)
             at = typing.get_args(plain)[-1]
     mark, plain = _kind(at)
     inside = plain if mark is None and isinstance(plain, type) and dataclasses.is_dataclass(plain) else None
-    return _Place(tuple(path), block, choice, inside, around)
+    return _Place(tuple(path), block, choice, inside, around, field)
 
 
 @cache
@@ -175,13 +176,25 @@ def _weight(fault: dict[str, Any]) -> int:
     return 2 if fault["type"] == "literal_error" and isinstance(fault["input"], dict) else 1
 
 
-def first_fault(error: Any, cls: type) -> tuple[str, str]:
-    """The key path and the sentence for the first fault that pydantic found."""
+def first_fault(error: Any, cls: type, data: Any) -> tuple[str, str]:
+    """The key path and the sentence for the first fault that pydantic found in data."""
     faults = sorted(error.errors(include_url=False), key=_weight)
     fault = faults[0]
     place = _place(cls, fault["loc"])
+    if isinstance(fault["input"], float):  # perhaps read from text with a unit
+        fault = {**fault, "input": _written(data, place.path, fault["input"])}
     path, message = _sentence(fault, place)
     return key_path(path), message
+
+
+def _written(data: Any, path: Sequence[str | int], otherwise: Any) -> Any:
+    """What a person wrote at a place."""
+    for part in path:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return otherwise
+    return data
 
 
 def _sentence(fault: dict[str, Any], place: _Place) -> tuple[tuple[str | int, ...], str]:
@@ -213,9 +226,8 @@ def _sentence(fault: dict[str, Any], place: _Place) -> tuple[tuple[str | int, ..
         return path, f"is {shown(value)}; give {right}"
     if kind in ("dataclass_type", "dict_type", "mapping_type", "model_attributes_type"):
         names = [f.name for f in dataclasses.fields(place.inside)] if place.inside is not None else []
-        return path, f"{shown(value)} is not a block" + (
-            f" with the keys {', '.join(names)}" if names else ""
-        )
+        found = "is empty; give" if value is None else f"{shown(value)} is not"
+        return path, f"{found} a block" + (f" with the keys {', '.join(names)}" if names else "")
     if kind == "literal_error":
         return path, f"{shown(value)} is not one of {context['expected']}"
     if kind == "string_pattern_mismatch":
@@ -242,11 +254,10 @@ def _unexpected(name: str, place: _Place) -> tuple[tuple[str | int, ...], str]:
 
 def _field(place: _Place) -> dataclasses.Field[Any] | None:
     """The declaration of the nearest key on the way to a place."""
-    name = next((part for part in reversed(place.path) if isinstance(part, str)), None)
-    if place.block is None or name is None:
+    if place.block is None or place.field is None:
         return None
     fields: dict[str, dataclasses.Field[Any]] = typing.cast(Any, place.block).__dataclass_fields__
-    return fields.get(name)
+    return fields.get(place.field)
 
 
 def _right(field: dataclasses.Field[Any] | None) -> str | None:

@@ -25,7 +25,7 @@ import pkgutil
 import sys
 import typing
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from fedsim import plugins, units
 
@@ -214,7 +214,10 @@ class OneOf:
         return value
 
 
-def choices_in(room: str, base: type[Choice]) -> tuple[type, ...]:
+C = TypeVar("C", bound=Choice)
+
+
+def choices_in(room: str, base: type[C]) -> tuple[type[C], ...]:
     """The classes of a package that a file may choose: whatever its modules define, by name of the module.
 
     To add one is to add its file.
@@ -223,7 +226,7 @@ def choices_in(room: str, base: type[Choice]) -> tuple[type, ...]:
         room: the name of the package; its own modules and packages are imported.
         base: what the classes have in common.
     """
-    found: list[type] = []
+    found: list[type[C]] = []
     for module in sorted(pkgutil.iter_modules(sys.modules[room].__path__), key=lambda module: module.name):
         name = f"{room}.{module.name}"
         for cls in vars(importlib.import_module(name)).values():
@@ -315,8 +318,25 @@ SizeOrZero = Annotated[float, Quantity(units.parse_bytes, _SIZE, ("380MB", "4GiB
 """A size that may be zero."""
 Energy = Annotated[float, Quantity(units.parse_j, (("J", 1.0), ("Wh", 3600.0)), ("15Wh",))]
 Power = Annotated[float, Quantity(units.parse_w, (("W", 1.0),), ("10W",))]
+PowerOrZero = Annotated[float, Quantity(units.parse_w, (("W", 1.0),), ("10W",), above=False)]
+"""A power that may be zero, such as what an idle device draws."""
 Rate = Annotated[float, Quantity(units.parse_bytes_per_s, _RATE, ("20Mbps", "1Gbps"), word="unlimited")]
 """Bytes per second; ``unlimited`` is infinite."""
+Bandwidth = Annotated[float, Quantity(units.parse_bytes_per_s, (("GB/s", 1e9),), ("59.7GB/s",))]
+"""Bytes per second of a memory."""
+FlopRate = Annotated[float, Quantity(units.parse_flops_per_s, (("GFLOP/s", 1e9),), ("845GFLOP/s",))]
+"""FLOP per second."""
+Doubling = Annotated[float, Quantity(units.parse_years, (), (), word="never")]
+"""Years; ``never`` is infinite."""
+
+
+class _Text:
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return {**handler(source), "strip_whitespace": True, "min_length": 1}
+
+
+Text = Annotated[str, _Text()]
+"""Text that is not blank."""
 
 
 @dataclasses.dataclass(frozen=True)

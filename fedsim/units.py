@@ -114,6 +114,11 @@ def parse_j(text: object) -> float:
     return _parse(text, _ENERGIES_J, "J", "energy", "17Wh")
 
 
+def parse_years(text: object) -> float:
+    """Years in ``2.5years`` or a bare number of years."""
+    return _parse(text, {"years": 1.0}, "years", "number of years", "2.5")
+
+
 def _scaled(value: float, steps: list[tuple[float, str]]) -> str:
     """``value`` in the first of the units (largest first) that it fills, else in the last."""
     factor, unit = next((step for step in steps if abs(value) >= step[0]), steps[-1])

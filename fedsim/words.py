@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _SHOWN = 60
 
@@ -18,3 +18,8 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """``did you mean 'a' or 'b'?``, the nearest first; empty if nothing that is known is near."""
     near = difflib.get_close_matches(name, list(known), n=most)
     return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def nearest(name: str, known: Sequence[str], most: int = 3) -> str:
+    """What to say of a name that is not known: the nearest ones, else all."""
+    return did_you_mean(name, known, most) or f"known here: {', '.join(known)}"

@@ -16,16 +16,34 @@ from typing import Literal, get_args
 
 from fedsim import paths, units
 from fedsim.errors import HardwareError
-from fedsim.hardware import section
-from fedsim.hardware.rates import MeasuredRates, read_rates
-from fedsim.words import shown
+from fedsim.hardware.file import HardwareFile, check_sources, read, refuse, source_of, year
+from fedsim.hardware.rates import PEAK_OF, MeasuredRates, StatedRates
+from fedsim.options import (
+    Bandwidth,
+    DurationOrZero,
+    Energy,
+    FlopRate,
+    Options,
+    Power,
+    PowerOrZero,
+    Size,
+    SizeOrZero,
+    Text,
+    option,
+)
+from fedsim.words import nearest, shown
 
-FAMILIES = ("raspberry-pi", "jetson", "phone", "laptop", "gpu", "host")
-BACKENDS = ("cpu", "cuda")
+Family = Literal["raspberry-pi", "jetson", "phone", "laptop", "gpu", "host"]
+FAMILIES: tuple[str, ...] = get_args(Family)
+Backend = Literal["cpu", "cuda"]
 PEAK_PRECISIONS = ("fp32", "fp16", "bf16")
 Precision = Literal["fp32", "mixed", "bf16"]
 """What is trained in: fp32 throughout; autocast to fp16 (the paper's mixed); autocast to bfloat16."""
 TRAINING_PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+_BELOW = "a size below the capacity"
+_PEAK = "a peak from 0.1GFLOP/s to 100PFLOP/s"
+_TRAINS_IN = "a list of " + ", ".join(TRAINING_PRECISIONS) + ", fp32 among them"
 
 
 @dataclass(frozen=True)
@@ -109,7 +127,7 @@ class Device:
 
     def source_of(self, figure: str) -> str:
         """The source of a figure, for example ``memory.bandwidth``."""
-        return section.source_of(self.sources, figure) or ""
+        return source_of(self.sources, figure) or ""
 
     @property
     def estimated(self) -> tuple[str, ...]:
@@ -130,9 +148,7 @@ def load_device(name_or_path: str) -> Device:
     """
     path = paths.find(name_or_path, "hardware", ".yaml")
     if path is None:
-        raise HardwareError(
-            f"there is no device {name_or_path!r}" + section.close_matches(name_or_path, device_names())
-        )
+        raise HardwareError(f"there is no device {name_or_path!r}; {nearest(name_or_path, device_names())}")
     return _read(path)
 
 
@@ -141,129 +157,129 @@ def catalogue() -> list[Device]:
     return [load_device(name) for name in device_names()]
 
 
+@dataclass(frozen=True)
+class _Memory(Options):
+    capacity: Size = option(ge=64 * units.MIB, le=16 * units.TIB, right="a size from 64MiB to 16TiB")
+    shared: bool = option(right="true or false")
+    bandwidth: Bandwidth = option(ge=1e8, le=1e14, right="a rate from 0.1GB/s to 100TB/s")
+    system: SizeOrZero = option(right=_BELOW)
+    runtime: Size = option(right=_BELOW)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Compute(Options):
+    fp32: FlopRate = option(ge=1e8, le=1e17, right=_PEAK)
+    fp16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
+    bf16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
+    trains_in: tuple[Precision, ...] = option(right=_TRAINS_IN)
+
+
+@dataclass(frozen=True)
+class _Power(Options):
+    idle: PowerOrZero = option(le=1e5, right="a power from 0W to 100kW")
+    active: Power = option(ge=1e-3, le=1e5, right="a power from 1mW to 100kW")
+    battery: Energy | None = option(None, ge=1.0, le=1e9, right="an energy from 1J to 1GJ, such as 17Wh")
+
+
+@dataclass(frozen=True)
+class _Thermal(Options):
+    sustained: float = option(
+        ge=0.05, le=1.0, right="the share of its speed held once hot, from 0.05 to 1 (the peak itself)"
+    )
+    throttle_after: DurationOrZero = option(le=units.DAY_S, right="a duration from 0s to 1d")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File(HardwareFile):
+    """A device as its file states it."""
+
+    family: Family = option(right="one of " + ", ".join(FAMILIES))
+    released: int = year()
+    backend: Backend = option(right="one of " + ", ".join(get_args(Backend)))
+    memory: _Memory = option(description="what training uses")
+    compute: _Compute = option(description="peaks, and what it trains in")
+    power: _Power = option(description="what it draws")
+    thermal: _Thermal | None = option(None, "leave out if it does not slow down")
+    relative: Text | None = option(None, right="the name of a device")
+    measurements: Text | None = option(None, right="a CSV file beside this one")
+    rates: StatedRates | None = option(None, "effective rates measured on it")
+
+    def figures(self) -> list[str]:
+        """The dotted keys of the figures that need a source."""
+        blocks = ("memory", "compute", "power", "thermal")
+        inside = [(name, vars(block)) for name in blocks if (block := getattr(self, name)) is not None]
+        found = [f"{name}.{key}" for name, keys in inside for key, value in keys.items() if value is not None]
+        plain = ("memory.shared", "compute.trains_in")
+        rates = ["rates"] if self.rates is not None else []
+        return ["released", *(figure for figure in found if figure not in plain), *rates]
+
+
 def _read(path: Path) -> Device:
-    root = section.load(path)
-    title = root.text("title", "what people call the device")
-    family = root.choice("family", FAMILIES)
-    released = root.year("released")
-    backend = root.choice("backend", BACKENDS)
-
-    memory = root.section("memory", "capacity, shared, bandwidth, system and runtime")
-    memory_bytes = memory.quantity(
-        "capacity", units.parse_bytes, 64 * units.MIB, 16 * units.TIB, "a size from 64MiB to 16TiB"
-    )
-    shared = memory.flag("shared")
-    bandwidth = memory.quantity(
-        "bandwidth", units.parse_bytes_per_s, 1e8, 1e14, "a rate from 0.1GB/s to 100TB/s"
-    )
-    right = "a size below the capacity"
-    system = memory.quantity("system", units.parse_bytes, 0.0, memory_bytes, right)
-    runtime = memory.quantity("runtime", units.parse_bytes, 1.0, memory_bytes, right)
-    if system + runtime >= memory_bytes:
-        memory.fail(
-            f"leaves nothing to train in: {units.format_bytes(system)} and runtime "
-            f"{units.format_bytes(runtime)} reach the capacity of {units.format_bytes(memory_bytes)}",
-            "system",
-        )
-    memory.close()
-
-    compute = root.section("compute", "fp32 and, where the device has them, fp16 and bf16")
-    peaks = {
-        precision: compute.quantity(
-            precision, units.parse_flops_per_s, 1e8, 1e17, "a peak from 0.1GFLOP/s to 100PFLOP/s"
-        )
-        for precision in PEAK_PRECISIONS
-        if precision == "fp32" or compute.has(precision)
-    }
-    precisions = _training_precisions(compute, peaks)
-    compute.close()
-
-    power = root.section("power", "idle and active, and battery if it has one")
-    idle = power.quantity("idle", units.parse_w, 0.0, 1e5, "a power from 0W to 100kW")
-    active = power.quantity("active", units.parse_w, 1e-3, 1e5, "a power from 1mW to 100kW")
-    if idle > active:
-        power.fail(f"is {idle:g} W, above the {active:g} W of power.active; give less", "idle")
-    battery = (
-        power.quantity("battery", units.parse_j, 1.0, 1e9, "an energy from 1J to 1GJ, such as 17Wh")
-        if power.has("battery")
-        else None
-    )
-    power.close()
-
-    sustained, throttle_after = 1.0, None
-    if root.has("thermal"):
-        thermal = root.section("thermal", "sustained and throttle_after")
-        sustained = thermal.number(
-            "sustained", 0.05, 1.0, "the share of its speed held once hot, from 0.05 to 1 (the peak itself)"
-        )
-        throttle_after = thermal.quantity(
-            "throttle_after", units.parse_duration_s, 0.0, units.DAY_S, "a duration from 0s to 1d"
-        )
-        thermal.close()
-
-    relative = _relative(root, path) if root.has("relative") else None
-    if relative == path.stem:
-        root.fail(f"is {relative!r}, the device itself; name another device", "relative")
-    files: tuple[str, ...] = ()
-    if root.has("measurements"):
-        name = root.text("measurements", "a CSV file beside this one")
-        beside = path.parent / name
-        if not paths.is_file(beside) or not _is_beside(beside, path):
-            root.fail(f"is {name!r}, and there is no such file beside this one", "measurements")
-        files = (str(beside),)
-    rates = None
-    if root.has("rates"):
-        stated = root.section("rates", "effective rates")
-        rates = read_rates(stated, peaks, bandwidth)
+    stated = read(_File, path)
+    memory, power, thermal, rates = stated.memory, stated.power, stated.thermal, stated.rates
+    if memory.system + memory.runtime >= memory.capacity:
+        system, runtime, most = map(units.format_bytes, (memory.system, memory.runtime, memory.capacity))
+        left = f"leaves nothing to train in: {system} and runtime {runtime} reach the capacity of {most}"
+        refuse(path, "memory.system", left)
+    peaks = {p: peak for p in PEAK_PRECISIONS if (peak := getattr(stated.compute, p)) is not None}
+    precisions = _training_precisions(path, stated.compute.trains_in, peaks)
+    if power.idle > power.active:
+        less = f"is {power.idle:g} W, above the {power.active:g} W of power.active; give less"
+        refuse(path, "power.idle", less)
+    if rates is not None:
+        if (fault := rates.above(peaks, memory.bandwidth)) is not None:
+            refuse(path, f"rates.{fault[0]}", fault[1])
         for precision in precisions:
-            if precision not in rates.flops_per_s:
-                stated.fail(f"is missing, and compute.trains_in names {precision}; give its rates", precision)
-
-    figures = ["released", "memory.capacity", "memory.bandwidth", "memory.system", "memory.runtime"]
-    figures += [f"compute.{precision}" for precision in peaks]
-    figures += ["power.idle", "power.active"]
-    figures += ["power.battery"] if battery is not None else []
-    figures += ["thermal.sustained", "thermal.throttle_after"] if root.has("thermal") else []
-    figures += ["rates"] if rates is not None else []
-    sources = section.read_sources(root, figures)
-    root.close()
+            if getattr(rates, precision) is None:
+                named = f"is missing, and compute.trains_in names {precision}; give its rates"
+                refuse(path, f"rates.{precision}", named)
+    check_sources(path, stated.sources, stated.figures())
     return Device(
         name=path.stem,
-        title=title,
-        family=family,
-        released=released,
-        backend=backend,
-        memory_bytes=memory_bytes,
-        memory_shared=shared,
-        memory_bandwidth_bytes_per_s=bandwidth,
+        title=stated.title,
+        family=stated.family,
+        released=stated.released,
+        backend=stated.backend,
+        memory_bytes=memory.capacity,
+        memory_shared=memory.shared,
+        memory_bandwidth_bytes_per_s=memory.bandwidth,
         peak_flops_per_s=peaks,
         training_precisions=precisions,
-        system_bytes=system,
-        runtime_bytes=runtime,
-        idle_w=idle,
-        active_w=active,
-        battery_j=battery,
-        sustained=sustained,
-        throttle_after_s=throttle_after,
-        relative=relative,
-        measured_rates=rates,
-        measurement_files=files,
+        system_bytes=memory.system,
+        runtime_bytes=memory.runtime,
+        idle_w=power.idle,
+        active_w=power.active,
+        battery_j=power.battery,
+        sustained=1.0 if thermal is None else thermal.sustained,
+        throttle_after_s=None if thermal is None else thermal.throttle_after,
+        relative=None if stated.relative is None else _relative(path, stated.relative),
+        measured_rates=None if rates is None else rates.measured(),
+        measurement_files=() if stated.measurements is None else (_measurements(path, stated.measurements),),
         growth=Growth(),
-        sources=sources,
+        sources=stated.sources,
         file=str(path),
     )
 
 
-def _relative(root: section.Section, path: Path) -> str:
+def _relative(path: Path, name: str) -> str:
     """The device that a file names: of the catalogue, or a file beside it."""
-    name = root.text("relative", "the name of a device")
+    if name == path.stem:
+        refuse(path, "relative", f"is {name!r}, the device itself; name another device")
     beside = path.parent / name
     if not paths.is_file(beside):
         beside = Path(name)
     if not paths.is_file(beside):
         return name
     if not _is_beside(beside, path):
-        root.fail(f"is {name!r}, a file that does not lie beside this one", "relative")
+        refuse(path, "relative", f"is {name!r}, a file that does not lie beside this one")
+    return str(beside)
+
+
+def _measurements(path: Path, name: str) -> str:
+    """The file of timed steps that a device file names."""
+    beside = path.parent / name
+    if not paths.is_file(beside) or not _is_beside(beside, path):
+        refuse(path, "measurements", f"is {name!r}, and there is no such file beside this one")
     return str(beside)
 
 
@@ -272,17 +288,13 @@ def _is_beside(file: Path, path: Path) -> bool:
     return file.resolve().is_relative_to(path.resolve().parent)
 
 
-def _training_precisions(compute: section.Section, peaks: Mapping[str, float]) -> tuple[str, ...]:
-    right = "a list of " + ", ".join(TRAINING_PRECISIONS) + ", fp32 among them"
-    value = compute.get("trains_in", right)
-    if (
-        not isinstance(value, list)
-        or "fp32" not in value
-        or len(set(map(str, value))) != len(value)
-        or not set(map(str, value)) <= set(TRAINING_PRECISIONS)
-    ):
-        compute.fail(f"is {shown(value)}; give {right}", "trains_in")
-    for training, peak in (("mixed", "fp16"), ("bf16", "bf16")):
-        if training in value and peak not in peaks:
-            compute.fail(f"names {training}, but compute.{peak} is not given; give that peak", "trains_in")
-    return tuple(p for p in TRAINING_PRECISIONS if p in value)
+def _training_precisions(
+    path: Path, names: tuple[Precision, ...], peaks: Mapping[str, float]
+) -> tuple[str, ...]:
+    if "fp32" not in names or len(set(names)) < len(names):
+        refuse(path, "compute.trains_in", f"is {shown(list(names))}; give {_TRAINS_IN}")
+    for precision in names:
+        if (peak := PEAK_OF[precision]) not in peaks:
+            said = f"names {precision}, but compute.{peak} is not given; give that peak"
+            refuse(path, "compute.trains_in", said)
+    return tuple(p for p in TRAINING_PRECISIONS if p in names)

@@ -7,13 +7,39 @@ bytes. ``down`` and ``up`` may be ``unlimited``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from fedsim import paths, units
 from fedsim.errors import HardwareError
-from fedsim.hardware import section
+from fedsim.hardware.file import HardwareFile, check_sources, read, year
+from fedsim.options import DurationOrZero, PowerOrZero, Quantity, option
+from fedsim.words import nearest
+
+_RIGHT = "a rate from 1kbps to 1000Gbps, or unlimited"
+
+
+def _parse(text: object) -> float:
+    rate = units.parse_bytes_per_s(text)
+    if not 125.0 <= rate <= 1.25e11:
+        raise ValueError(f"{text!r} is no rate of a link")
+    return rate
+
+
+_Rate = Annotated[float, Quantity(_parse, (), (), word="unlimited")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File(HardwareFile):
+    """A link as its file states it."""
+
+    year: int = year()
+    down: _Rate = option(right=_RIGHT)
+    up: _Rate = option(right=_RIGHT)
+    latency: DurationOrZero = option(le=60.0, right="a duration from 0s to 60s, such as 30ms")
+    spread: float = option(ge=0.0, le=3.0, right="the sigma of a log-normal factor, from 0 to 3")
+    radio: PowerOrZero = option(le=100.0, right="a power from 0W to 100W")
 
 
 @dataclass(frozen=True)
@@ -58,30 +84,18 @@ def load_link(name_or_path: str) -> Link:
     """
     path = paths.find(name_or_path, "hardware/links", ".yaml")
     if path is None:
-        raise HardwareError(
-            f"there is no link {name_or_path!r}" + section.close_matches(name_or_path, link_names())
-        )
-    root = section.load(path)
-    link = Link(
+        raise HardwareError(f"there is no link {name_or_path!r}; {nearest(name_or_path, link_names())}")
+    stated = read(_File, path)
+    check_sources(path, stated.sources, ["year", "down", "up", "latency", "spread", "radio"])
+    return Link(
         name=path.stem,
-        title=root.text("title", "what people call the link"),
-        year=root.year("year"),
-        down_bytes_per_s=_rate(root, "down"),
-        up_bytes_per_s=_rate(root, "up"),
-        latency_s=root.quantity(
-            "latency", units.parse_duration_s, 0.0, 60.0, "a duration from 0s to 60s, such as 30ms"
-        ),
-        spread=root.number("spread", 0.0, 3.0, "the sigma of a log-normal factor, from 0 to 3"),
-        radio_w=root.quantity("radio", units.parse_w, 0.0, 100.0, "a power from 0W to 100W"),
-        sources=section.read_sources(root, ["year", "down", "up", "latency", "spread", "radio"]),
+        title=stated.title,
+        year=stated.year,
+        down_bytes_per_s=stated.down,
+        up_bytes_per_s=stated.up,
+        latency_s=stated.latency,
+        spread=stated.spread,
+        radio_w=stated.radio,
+        sources=stated.sources,
         file=str(path),
     )
-    root.close()
-    return link
-
-
-def _rate(root: section.Section, key: str) -> float:
-    if root.has(key) and root.data[key] == "unlimited":
-        return math.inf
-    right = "a rate from 1kbps to 1000Gbps, or unlimited"
-    return root.quantity(key, units.parse_bytes_per_s, 125.0, 1.25e11, right)

@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedsim import units
-from fedsim.hardware.section import Section
+from fedsim.options import Bandwidth, DurationOrZero, FlopRate, Options, option
 
 KINDS = ("conv", "grouped_conv", "matmul", "attention")
 PEAK_OF = {"fp32": "fp32", "mixed": "fp16", "bf16": "bf16"}
 """The datasheet peak that bounds a training precision."""
+
+_RATE = "a rate above 0 such as 40GFLOP/s, and up to its peak"
+_MEMORY_RATE = "a rate above 0 and up to memory.bandwidth"
 
 
 @dataclass(frozen=True)
@@ -36,64 +39,52 @@ class MeasuredRates:
     optimizer_bytes_per_s: float | None = None
 
 
-def read_rates(rates: Section, peaks: Mapping[str, float], bandwidth_bytes_per_s: float) -> MeasuredRates:
-    """Read the ``rates`` of a device file.
+@dataclass(frozen=True)
+class Kinds(Options):
+    """Rates of arithmetic by kind of layer."""
 
-    Args:
-        rates: that section.
-        peaks: datasheet peaks by precision, FLOP/s.
-        bandwidth_bytes_per_s: datasheet peak of the memory.
-
-    Raises:
-        HardwareError: if a rate is missing, absurd, or above its peak.
-    """
-    right = "a duration from 0s to 1s, such as 8us"
-    launch = rates.quantity("launch", units.parse_duration_s, 0.0, 1.0, right)
-    bandwidth = _memory_rate(rates, "bandwidth", bandwidth_bytes_per_s)
-    optimizer = _memory_rate(rates, "optimizer", bandwidth_bytes_per_s) if rates.has("optimizer") else None
-    by_precision: dict[str, dict[str, float]] = {}
-    for precision, peak_name in PEAK_OF.items():
-        if not rates.has(precision):
-            continue
-        if peak_name not in peaks:
-            rates.fail(f"has no peak to stay below; give compute.{peak_name}", precision)
-        section = rates.section(precision, "a mapping from kinds of layers to rates")
-        by_precision[precision] = _kinds(section, peaks[peak_name], f"compute.{peak_name}")
-    if "fp32" not in by_precision:
-        rates.fail("is missing; give the rates of fp32 at least", "fp32")
-    rates.close()
-    return MeasuredRates(launch, bandwidth, by_precision, optimizer)
+    conv: FlopRate = option(ge=1e6, right=_RATE)
+    grouped_conv: FlopRate = option(ge=1e6, right=_RATE)
+    matmul: FlopRate = option(ge=1e6, right=_RATE)
+    attention: FlopRate = option(ge=1e6, right=_RATE)
 
 
-def _memory_rate(rates: Section, key: str, peak: float) -> float:
-    right = "a rate above 0 and up to memory.bandwidth"
-    rate = rates.quantity(key, units.parse_bytes_per_s, 1e6, 1e15, right)
-    if rate > peak:
-        rates.fail(
-            f"is {units.format_bytes(rate)}/s, above the peak of "
-            f"{units.format_bytes(peak)}/s in memory.bandwidth; give {right}",
-            key,
-        )
-    return rate
+@dataclass(frozen=True, kw_only=True)
+class StatedRates(Options):
+    """The ``rates`` of a device file."""
 
+    launch: DurationOrZero = option(le=1.0, right="a duration from 0s to 1s, such as 8us")
+    bandwidth: Bandwidth = option(ge=1e6, right=_MEMORY_RATE)
+    optimizer: Bandwidth | None = option(None, ge=1e6, right=_MEMORY_RATE)
+    fp32: Kinds = option(right="the rates of fp32 at least")
+    mixed: Kinds | None = option(None, "the same in mixed precision")
+    bf16: Kinds | None = option(None, "the same in bfloat16")
 
-def _kinds(section: Section, peak: float, peak_name: str) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for kind in KINDS:
-        if not section.has(kind):
-            continue
-        rate = section.quantity(
-            kind, units.parse_flops_per_s, 1e6, 1e18, f"a rate above 0 and up to {peak_name}"
-        )
-        if rate > peak:
-            section.fail(
-                f"is {units.format_flops(rate)}/s, above the peak of {units.format_flops(peak)}/s in "
-                f"{peak_name}; give a rate up to it",
-                kind,
-            )
-        found[kind] = rate
-    for kind in KINDS:
-        if kind not in found:
-            section.fail("is missing; give a rate such as 40GFLOP/s", kind)
-    section.close()
-    return found
+    def above(self, peaks: Mapping[str, float], bandwidth_bytes_per_s: float) -> tuple[str, str] | None:
+        """The key of a rate above its peak, and a sentence; None if there is none.
+
+        Args:
+            peaks: datasheet peaks by precision, FLOP/s.
+            bandwidth_bytes_per_s: datasheet peak of the memory.
+        """
+        for key in ("bandwidth", "optimizer"):
+            if (rate := getattr(self, key)) is not None and rate > bandwidth_bytes_per_s:
+                found, most = (f"{units.format_bytes(value)}/s" for value in (rate, bandwidth_bytes_per_s))
+                return key, f"is {found}, above the peak of {most} in memory.bandwidth; give {_MEMORY_RATE}"
+        for precision, peak in PEAK_OF.items():
+            if (kinds := getattr(self, precision)) is None:
+                continue
+            if peak not in peaks:
+                return precision, f"has no peak to stay below; give compute.{peak}"
+            for kind, rate in vars(kinds).items():
+                if rate > peaks[peak]:
+                    found, most = (f"{units.format_flops(value)}/s" for value in (rate, peaks[peak]))
+                    said = f"is {found}, above the peak of {most} in compute.{peak}; give a rate up to it"
+                    return f"{precision}.{kind}", said
+        return None
+
+    def measured(self) -> MeasuredRates:
+        """The same as the cost model takes it."""
+        by_precision = {name: getattr(self, name) for name in PEAK_OF}
+        flops = {name: dict(vars(kinds)) for name, kinds in by_precision.items() if kinds is not None}
+        return MeasuredRates(self.launch, self.bandwidth, flops, self.optimizer)

@@ -21,15 +21,56 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
 
 from fedsim import paths
 from fedsim.errors import HardwareError
-from fedsim.hardware import section, trend_range
 from fedsim.hardware.device import Device, Growth
+from fedsim.hardware.file import HardwareFile, check_sources, read, refuse
 from fedsim.hardware.link import Link
+from fedsim.options import Bounds, Doubling, Options, option
+from fedsim.words import nearest, shown
 
-FIGURES = ("compute", "memory", "bandwidth", "launch", "links")
-OPTIONAL = ("energy",)
+_YEARS = "a number of years from 0.1 to 1000, or never"
+_RANGE = "two numbers of years from 0.1 to 1000"
+_TOGETHER = "a list of two or more figures that have a range"
+
+
+@dataclass(frozen=True)
+class _DoublingYears(Options):
+    """Years to double."""
+
+    compute: Doubling = option(ge=0.1, right=_YEARS)
+    memory: Doubling = option(ge=0.1, right=_YEARS)
+    bandwidth: Doubling = option(ge=0.1, right=_YEARS)
+    launch: Doubling = option(ge=0.1, right=_YEARS)
+    links: Doubling = option(ge=0.1, right=_YEARS)
+    energy: Doubling | None = option(None, ge=0.1, right=_YEARS)
+
+
+@dataclass(frozen=True)
+class _Range(Options):
+    """The shortest and the longest doubling time that are believed."""
+
+    compute: tuple[float, float] | None = option(None, right=_RANGE)
+    memory: tuple[float, float] | None = option(None, right=_RANGE)
+    bandwidth: tuple[float, float] | None = option(None, right=_RANGE)
+    launch: tuple[float, float] | None = option(None, right=_RANGE)
+    links: tuple[float, float] | None = option(None, right=_RANGE)
+    energy: tuple[float, float] | None = option(None, right=_RANGE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File(HardwareFile):
+    """A trend as its file states it."""
+
+    counted_from: Annotated[int, Bounds(ge=2005, le=2035)] | Literal["release"] = option(
+        right="a year from 2005 to 2035, or release"
+    )
+    doubling_years: _DoublingYears = option(description="for each figure")
+    range: _Range = option(factory=_Range)
+    together: tuple[str, ...] = option((), right=_TOGETHER)
 
 
 @dataclass(frozen=True)
@@ -85,30 +126,39 @@ def load_trend(name_or_path: str) -> Trend:
     """
     path = paths.find(name_or_path, "hardware/trends", ".yaml")
     if path is None:
-        raise HardwareError(
-            f"there is no trend {name_or_path!r}" + section.close_matches(name_or_path, trend_names())
-        )
-    root = section.load(path)
-    title = root.text("title", "what people call the trend")
-    right = "a year from 2005 to 2035, or release"
-    start = root.get("counted_from", right)
-    counted_from = None if start == "release" else root.year("counted_from")
-    doubling = root.section("doubling_years", "years to double, or never, for " + ", ".join(FIGURES))
-    years = {figure: _doubling(doubling, figure) for figure in FIGURES}
-    years |= {figure: _doubling(doubling, figure) for figure in OPTIONAL if doubling.has(figure)}
-    doubling.close()
-    ranges = trend_range.read_ranges(root, years)
-    together = trend_range.read_together(root, ranges)
+        raise HardwareError(f"there is no trend {name_or_path!r}; {nearest(name_or_path, trend_names())}")
+    stated = read(_File, path)
+    years = {figure: t for figure, t in vars(stated.doubling_years).items() if t is not None}
+    ranges = {figure: r for figure, r in vars(stated.range).items() if r is not None}
+    for figure, (low, high) in ranges.items():
+        if math.isinf(best := years.get(figure, math.inf)):
+            why = "says that it never doubles" if figure in years else "says nothing of it"
+            refuse(path, f"range.{figure}", f"has a range, but doubling_years {why}")
+        if not 0.1 <= low <= best <= high <= 1000.0:
+            right = f"{_RANGE} with {best:g} between them"
+            refuse(path, f"range.{figure}", f"is [{low:g}, {high:g}]; give {right}")
+    _check_together(path, stated.together, list(ranges))
     figures = ["counted_from", *(f"doubling_years.{figure}" for figure in years)]
-    sources = section.read_sources(root, [*figures, *(f"range.{figure}" for figure in ranges)])
-    root.close()
-    return Trend(path.stem, title, counted_from, years, sources, str(path), ranges, together)
+    check_sources(path, stated.sources, [*figures, *(f"range.{figure}" for figure in ranges)])
+    return Trend(
+        name=path.stem,
+        title=stated.title,
+        counted_from=None if stated.counted_from == "release" else stated.counted_from,
+        doubling_years=years,
+        sources=stated.sources,
+        file=str(path),
+        range_years=ranges,
+        together=stated.together,
+    )
 
 
-def _doubling(doubling: section.Section, figure: str) -> float:
-    if doubling.has(figure) and doubling.data[figure] == "never":
-        return math.inf
-    return doubling.number(figure, 0.1, 1000.0, "a number of years from 0.1 to 1000, or never")
+def _check_together(path: Path, together: tuple[str, ...], ranges: list[str]) -> None:
+    if together and len(set(together)) < max(len(together), 2):
+        refuse(path, "together", f"is {shown(list(together))}; give {_TOGETHER}")
+    for figure in together:
+        if figure not in ranges:
+            known = ", ".join(ranges) or "none has one"
+            refuse(path, "together", f"names {figure!r}; give figures that have a range: {known}")
 
 
 def project(device: Device, year: int, trend: Trend) -> Device:

@@ -111,6 +111,11 @@ FAULTS = {
     "not a number": ("released: 2020", "released: .nan", "released: is nan; give a year from 2005 to 2035"),
     "nan rate": ("fp32: 845GFLOP/s", "fp32: .nan", "compute.fp32: is nan; give a peak"),
     "infinite rate": ("fp32: 845GFLOP/s", "fp32: .inf", "compute.fp32: is inf; give a peak"),
+    "too small, as it is written": (
+        "capacity: 8GiB",
+        "capacity: 32MiB",
+        "memory.capacity: is '32MiB'; give a size from 64MiB to 16TiB",
+    ),
     "negative": (
         "bandwidth: 59.7GB/s",
         "bandwidth: -1GB/s",
@@ -121,12 +126,20 @@ FAULTS = {
     "boolean": ("fp32: 845GFLOP/s", "fp32: true", "compute.fp32: is True; give a peak"),
     "missing": ("family: jetson\n", "", "family: is missing; give one of raspberry-pi, jetson"),
     "missing rate": ("fp32: 845GFLOP/s, ", "", "compute.fp32: is missing; give a peak"),
-    "unknown key": ("power: {", "colour: red\npower: {", "colour: is not known here"),
-    "misspelt key": ("runtime: 1GiB", "runtme: 1GiB", "memory.runtime: is missing"),
+    "unknown key": (
+        "power: {",
+        "colour: red\npower: {",
+        "colour: 'colour' is not a known key; known here: title, sources, family",
+    ),
+    "misspelt key": (
+        "runtime: 1GiB",
+        "runtme: 1GiB",
+        "memory.runtme: 'runtme' is not a known key; did you mean 'runtime'?",
+    ),
     "misspelt extra": (
         "runtime: 1GiB",
         "runtime: 1GiB, sytem: 2GiB",
-        "memory.sytem: is not known here; did you mean",
+        "memory.sytem: 'sytem' is not a known key; did you mean 'system'?",
     ),
     "unknown family": ("family: jetson", "family: toaster", "family: is 'toaster'; give one of raspberry-pi"),
     "unknown backend": ("backend: cuda", "backend: tpu", "backend: is 'tpu'; give one of cpu, cuda"),
@@ -149,7 +162,7 @@ FAULTS = {
     "precision unknown": (
         "[fp32, mixed]",
         "[fp32, fp8]",
-        "compute.trains_in: is ['fp32', 'fp8']; give a list of",
+        "compute.trains_in[1]: is 'fp8'; give a list of fp32, mixed, bf16",
     ),
     "precision twice": (
         "[fp32, mixed]",
@@ -172,8 +185,8 @@ FAULTS = {
         "measurements: x.csv\npower: {",
         "measurements: is 'x.csv', and there is no",
     ),
-    "a list": (GOOD, "- a\n- b\n", "is ['a', 'b']; it has to be a mapping"),
-    "empty": (GOOD, "", "is empty; it has to be a mapping"),
+    "a list": (GOOD, "- a\n- b\n", "['a', 'b'] is not a block with the keys title, sources"),
+    "empty": (GOOD, "", "is empty; give a block with the keys title, sources"),
     "duplicate": ("released: 2020", "released: 2020\nreleased: 2021", "released: is given twice"),
 }
 
@@ -217,21 +230,26 @@ def test_measured_rates_are_read(tmp_path):
         ("40GB/s", "60GB/s", "rates.bandwidth: is 60 GB/s, above the peak of 59.7 GB/s in memory.bandwidth"),
         ("8us", "-8us", "rates.launch: is '-8us'; give a duration"),
         (", attention: 200GFLOP/s", "", "rates.fp32.attention: is missing; give a rate"),
-        ("fp32: {conv", "bf16: {conv", "rates.bf16: has no peak to stay below; give compute.bf16"),
-        ("fp32: {conv", "fp31: {conv", "rates.fp32: is missing; give the rates of fp32 at least"),
+        ("mixed: {conv", "bf16: {conv", "rates.bf16: has no peak to stay below; give compute.bf16"),
+        ("fp32: {conv", "bf16: {conv", "rates.fp32: is missing; give the rates of fp32 at least"),
+        ("fp32: {conv", "fp31: {conv", "rates.fp31: 'fp31' is not a known key; did you mean 'fp32'?"),
         (
             "  mixed: {conv: 0.3TFLOP/s, grouped_conv: 0.05TFLOP/s, matmul: 4TFLOP/s, attention: 1TFLOP/s}\n",
             "",
             "rates.mixed: is missing, and compute.trains_in names mixed; give its rates",
         ),
-        ("mixed: {conv", "mixd: {conv", "rates.mixd: is not known here; did you mean 'mixed'?"),
+        ("mixed: {conv", "mixd: {conv", "rates.mixd: 'mixd' is not a known key; did you mean 'mixed'?"),
         (
             "4TFLOP/s",
             "7TFLOP/s",
             "rates.mixed.matmul: is 7 TFLOP/s, above the peak of 6.76 TFLOP/s in compute.fp16",
         ),
         ("conv: 300GFLOP/s, ", "conv: 0, ", "rates.fp32.conv: is 0; give a rate above 0"),
-        ("launch: 8us", "launch: 8us\n  warmth: 3", "rates.warmth: is not known here"),
+        (
+            "launch: 8us",
+            "launch: 8us\n  warmth: 3",
+            "rates.warmth: 'warmth' is not a known key; known here: launch, bandwidth",
+        ),
     ],
 )
 def test_a_measured_rate_above_its_peak_is_refused(tmp_path, old, new, expected):

@@ -118,7 +118,9 @@ def test_unknown_names_are_met_with_neighbours():
         load_trend("goa2022")
     with pytest.raises(HardwareError, match="there is no link 'wify'; did you mean 'wifi'"):
         load_link("wify")
-    with pytest.raises(HardwareError, match="there is no link 'carrier-pigeon'; known: 3g, 5g, ethernet"):
+    with pytest.raises(
+        HardwareError, match="there is no link 'carrier-pigeon'; known here: 3g, 5g, ethernet"
+    ):
         load_link("carrier-pigeon")
 
 
@@ -135,7 +137,11 @@ def test_unknown_names_are_met_with_neighbours():
         ("compute: 2, ", "", "doubling_years.compute: is missing"),
         ("counted_from: release", "counted_from: purchase", "counted_from: is 'purchase'"),
         ("counted_from: a study, ", "", "counted_from: has no source"),
-        ("title: T", "title: T\nnotes: x", "notes: is not known here"),
+        (
+            "title: T",
+            "title: T\nnotes: x",
+            "notes: 'notes' is not a known key; known here: title, sources, counted_from",
+        ),
     ],
 )
 def test_a_faulty_trend_is_one_sentence(tmp_path, old, new, expected):
@@ -162,7 +168,8 @@ sources: {year: a, down: a, up: a, latency: a, spread: a, radio: a}
     ("old", "new", "expected"),
     [
         ("down: 10Mbps", "down: 0", "down: is 0; give a rate from 1kbps to 1000Gbps, or unlimited"),
-        ("down: 10Mbps", "down: .inf", "down: is inf; give a rate"),
+        ("down: 10Mbps", "down: 1bps", "down: is '1bps'; give a rate from 1kbps"),
+        ("down: 10Mbps", "down: .nan", "down: is nan; give a rate from 1kbps"),
         ("up: 1Mbps\n", "", "up: is missing; give a rate"),
         ("spread: 0.5", "spread: -1", "spread: is -1; give the sigma of a log-normal factor, from 0 to 3"),
         ("latency: 30ms", "latency: 30 Mbps", "latency: is '30 Mbps'; give a duration"),

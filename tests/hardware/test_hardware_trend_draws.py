@@ -94,9 +94,13 @@ def test_the_catalogues_ranges_hold_their_figures_and_are_sourced():
     [
         ("compute: [1, 4]", "compute: [3, 4]", "range.compute: is [3, 4]; give two numbers of years"),
         ("compute: [1, 4]", "compute: 4", "range.compute: is 4; give two numbers"),
-        ("compute: [1, 4]", "compute: [soon, late]", "range.compute: is ['soon', 'late']; give two numbers"),
+        ("compute: [1, 4]", "compute: [soon, late]", "range.compute[0]: is 'soon'; give two numbers"),
         ("compute: [1, 4]", "launch: [1, 4]", "range.launch: has a range, but doubling_years says"),
-        ("compute: [1, 4]", "flops: [1, 4]", "range.flops: is not known here"),
+        (
+            "compute: [1, 4]",
+            "flops: [1, 4]",
+            "range.flops: 'flops' is not a known key; known here: compute, memory",
+        ),
         (", range: a study", "", "range.compute: has no source"),
         ("range: {", "together: [compute]\nrange: {", "together: is ['compute']; give a list of two"),
         ("range: {", "together: [compute, links]\nrange: {", "together: names 'links'; give figures"),
