@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from fedsim import plugins, units
+from fedsim.errors import CONTROL
 
 _SCALARS = ("int", "float", "str", "bool")
 
@@ -335,8 +336,23 @@ class _Text:
         return {**handler(source), "strip_whitespace": True, "min_length": 1}
 
 
+class _Name:
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    @staticmethod
+    def _check(value: str) -> str:
+        if CONTROL.search(value):
+            raise ValueError(f"{value!r} holds a control character")
+        return value
+
+
 Text = Annotated[str, _Text()]
 """Text that is not blank."""
+Name = Annotated[str, _Name()]
+"""Text without control characters, so that it can be shown anywhere."""
 
 
 @dataclasses.dataclass(frozen=True)
