@@ -170,6 +170,7 @@ class FederatedLearner:
             if validation.offer(weights, base, float(examples[position]), mean_loss, late):
                 counted.append(position)
                 heard += report.sums
+                self._as_said("keeps", report.kept)
                 before = self._kept_by(job.client)  # by an earlier update of this round, perhaps
                 for name, change in changes.items():
                     change += report.kept[name].astype(np.float64) - before[name]
@@ -218,16 +219,19 @@ class FederatedLearner:
         self, clients: NDArray[np.int64], base_round: NDArray[np.int64], chosen: list[int], round_index: int
     ) -> list[TrainJob]:
         rows, jobs, sent = len(self._pool.versions), [], self._server.sent()
-        if set(sent) != set(told := self.federation.aggregate.sends):  # the clock goes by what it says
-            raise FedsimError(
-                f"{self.federation.aggregate.name} sends {sorted(sent)} and says {sorted(told)}"
-            )
+        self._as_said("sends", sent)  # the clock goes by what it says
         for position in chosen:
             earlier = int((clients[:position] == clients[position]).sum())
             version = int(base_round[position]) % rows
             client = int(clients[position])
             jobs.append(TrainJob(client, round_index, version, earlier, sent, self._kept_by(client)))
         return jobs
+
+    def _as_said(self, verb: str, vectors: Kept) -> None:
+        """Refuse a rule that sends, or whose clients keep, other vectors than it says."""
+        rule = self.federation.aggregate
+        if set(vectors) != set(told := getattr(rule, verb)):
+            raise FedsimError(f"{rule.name} {verb} {sorted(vectors)} and says {sorted(told)}")
 
     def _kept_by(self, client: int) -> Kept:
         """What a client keeps between its rounds; zeros before its first."""

@@ -106,13 +106,14 @@ def test_a_resume_has_the_same_bytes_on_any_number_of_workers(plugged, tmp_path,
         assert remembered(learner) == whole
 
 
-def test_a_rule_that_sends_what_it_does_not_say_is_refused(plugged):
+@pytest.mark.parametrize(("verb", "said"), [("sends", ()), ("keeps", ("control", "momentum"))])
+def test_a_rule_that_does_other_than_it_says_is_refused(plugged, verb, said):
     from fedsim.errors import FedsimError
 
-    silent = type("Silent", (plugged["scaffold"],), {"sends": ()})
-    with make_learner(replace(federation(plugged, silent()), rounds=1), 3) as learner:
+    other = type("Other", (plugged["scaffold"],), {verb: said})
+    with make_learner(replace(federation(plugged, other()), rounds=1), 3) as learner:
         learner.initial_metrics()
-        with pytest.raises(FedsimError, match=r"scaffold sends \['control'\] and says \[\]"):
+        with pytest.raises(FedsimError, match=rf"scaffold {verb} \['control'\] and says \["):
             rounds(learner, [0])
 
 
