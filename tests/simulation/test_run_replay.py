@@ -42,7 +42,7 @@ def fates(record):
 def test_clients_come_and_go_as_the_trace_says(scenario):
     # Four clients of the trace: always there; there from 5000 on; gone after one second; never there
     # at the same time as the first round starts.
-    rows = "a,0,1e9\nb,5000,1e9\nc,0,1\nd,1,2\n"
+    rows = "0,0,1e9\n1,5000,1e9\n2,0,1\n3,1,2\n"
     records = time_rounds(scenario(HERE, here="client,start_s,end_s\n" + rows))
     assert fates(records[0]) == {0: "completed", 2: "offline"}
     gone = records[0].clients
@@ -59,7 +59,7 @@ def test_a_trace_with_a_period_comes_again(scenario):
 
 def test_memory_is_short_when_the_trace_says_so(scenario):
     # Client 1 finds its memory taken as it begins to train; client 2 at 13 s, while it trains.
-    rows = "0,0,1,0\n1,0,1e9,30e9\n2,13,1e9,30e9\n3,0,1e9,1e6\n"
+    rows = "0,0,1,0\n1,0,1e9,16e9\n2,13,1e9,16e9\n3,0,1e9,1e6\n"
     records = time_rounds(scenario(HELD, held="client,start_s,end_s,bytes\n" + rows))
     assert fates(records[0]) == {0: "completed", 1: "oom", 2: "oom", 3: "completed"}
     clients = records[0].clients
@@ -67,7 +67,7 @@ def test_memory_is_short_when_the_trace_says_so(scenario):
     assert 12.0 < clients.download_s[0] < 13.0  # four models over the server's 1 Gbps
     assert (ended[1], ended[2]) == (clients.download_s[0], 13.0)
     available = dict(zip(clients.client.tolist(), clients.available_bytes.tolist(), strict=True))
-    assert available[0] - available[1] == 30e9
+    assert available[0] - available[1] == 16e9
     assert available[0] - available[3] == 1e6
 
 
@@ -87,13 +87,13 @@ def test_parquet_is_read_like_csv(scenario, tmp_path):
     ("what", "text", "said"),
     [
         (HERE, "client,start_s\n0,1\n", "no column 'end_s'"),
-        (HERE, "client,start_s,end_s\n0,-1,5\n", "has -1.0 in row 1"),
-        (HERE, "client,start_s,end_s\n0,9,5\n", "row 1 ends before it starts"),
+        (HERE, "client,start_s,end_s\n0,-1,5\n", "has -1.0 in line 2"),
+        (HERE, "client,start_s,end_s\n0,9,5\n", "line 2 ends before it starts"),
         (HERE, "client,start_s,end_s\n", "has no rows"),
-        (HERE, "client,start_s,end_s\n0,soon,5\n", "not a number"),
+        (HERE, "client,start_s,end_s\n0,soon,5\n", "not a number in line 2"),
         (HELD, "client,start_s,end_s\n0,1,5\n", "no column 'bytes'"),
-        (HELD, "client,start_s,end_s,bytes\n0,1,5,-2\n", "has -2.0 in row 1"),
-        (HELD, "client,start_s,end_s,bytes\n0,1,5,2\n0,4,8,2\n", "row 2 overlaps"),
+        (HELD, "client,start_s,end_s,bytes\n0,1,5,-2\n", "has -2.0 in line 2"),
+        (HELD, "client,start_s,end_s,bytes\n0,1,5,2\n0,4,8,2\n", "line 3 overlaps"),
     ],
 )
 def test_fedsim_run_refuses_a_faulty_trace_in_one_sentence(scenario, capsys, tmp_path, what, text, said):
