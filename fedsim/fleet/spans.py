@@ -37,6 +37,7 @@ Clients = Literal["by-number", "repeat"]
 IDS = "by-number: an id is a client's number, from 0; repeat: clients follow the ids in turn"
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-][0-9]{1,3})?")  # 12e3 may be hexadecimal
+_RIGHT = "a client is its number in the fleet, a whole number from 0"
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +234,8 @@ def _clients(column: Any, path: Path, repeat: bool) -> Ints:
             ids.append(_id(cell, repeat))
         except ValueError as fault:
             row = int((code == len(ids)).argmax())
-            raise TraceError(f"{fault} in {_where(path, row)}", file=path, key="client") from None
+            has, right = fault.args
+            raise TraceError(f"has {has} in {_where(path, row)}; {right}", file=path, key="client") from None
     if repeat:
         order = {name: place for place, name in enumerate(sorted({str(name) for name in ids}, key=_natural))}
         ids = [order[str(name)] for name in ids]
@@ -244,20 +246,18 @@ def _id(cell: str | None, repeat: bool) -> int | str:
     """A client's number, or the text of an id that is none.
 
     Raises:
-        ValueError: saying what the cell has, if it is neither.
+        ValueError: with what the cell has and what would be right, if it is neither.
     """
     text = (cell or "").strip()
     if text.lower() in ("", "nan"):
-        raise ValueError("has no client")
+        raise ValueError("nothing", f"{_RIGHT}, and each line needs one")
     if not _NUMBER.fullmatch(text):
         if repeat:
             return text
-        raise ValueError(
-            f"has {text!r}, and a client is a whole number from 0 (or any name, with `clients: repeat`),"
-        )
+        raise ValueError(repr(text), f"{_RIGHT} (with clients: repeat, it may be any name)")
     number = Decimal(text)
     if number != number.to_integral_value() or not 0 <= number < 2**63:
-        raise ValueError(f"has {text}, and a client is a whole number from 0,")
+        raise ValueError(text, _RIGHT)
     return int(number)
 
 

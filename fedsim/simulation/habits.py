@@ -70,8 +70,8 @@ def _check_ids(spans: Spans, mine: Ints, clients: int, key: str) -> None:
         return
     if spans.ids[-1] >= clients:
         raise TraceError(
-            f"names client {spans.ids[-1]}, and the fleet's {clients} are numbered from 0; "
-            f"to let them follow the file's in turn, give {key}.clients: repeat",
+            f"names client {spans.ids[-1]}, and the fleet has {clients}, numbered from 0; "
+            f"give it more clients, or {key}.clients: repeat to let them follow the file's in turn",
             file=spans.file,
             key="client",
         )
