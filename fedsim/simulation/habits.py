@@ -33,7 +33,7 @@ def check(groups: Sequence[Group], devices: Mapping[str, Device], clients: int) 
         clients: how many the fleet has.
 
     Raises:
-        TraceError: if a trace names a client that the fleet has not, or none of those who follow it, or
+        TraceError: if a file names a client that the fleet has not, or none of those who follow it, or
             holds more on a client than its device has.
         ScenarioError: if other programs hold more than that at any time.
     """
@@ -49,12 +49,15 @@ def check(groups: Sequence[Group], devices: Mapping[str, Device], clients: int) 
     if not any(_traces(group) for group in groups):
         return
     order, place = in_order(groups, clients)
+    members = [np.flatnonzero(place == order.index(number)) for number in range(len(groups))]
     for number, group in enumerate(groups):
-        mine = np.flatnonzero(place == order.index(number))
         for key, trace in _traces(group).items():
+            others = [_traces(other).get(key) for other in groups]
+            same = [other is not None and other.spans.file == trace.spans.file for other in others]
+            mine = np.sort(np.concatenate([members[k] for k in np.flatnonzero(same)]))
             _check_ids(trace.spans, mine, clients, f"fleet.mix[{number}].{key}")
-        if isinstance(group.pressure, Replay) and mine.size:
-            _check_bytes(group.pressure.spans, mine, devices[group.device])
+        if isinstance(group.pressure, Replay) and members[number].size:
+            _check_bytes(group.pressure.spans, members[number], devices[group.device])
 
 
 _MEDIAN = Who(np.zeros(1, np.int64), np.zeros(1), np.zeros(1), 0)
@@ -78,8 +81,8 @@ def _check_ids(spans: Spans, mine: Ints, clients: int, key: str) -> None:
     if mine.size and (spans.place(mine) < 0).all():
         who = ", ".join([*map(str, mine[:3]), *["..."] * (mine.size > 3)])
         raise TraceError(
-            f"names none of the clients of {key.rpartition('.')[0]}, who are {who}; "
-            f"ids are numbers in the whole fleet, or give {key}.clients: repeat",
+            f"names none of the clients who follow it, {who}; ids are numbers in the whole fleet, "
+            f"or give {key}.clients: repeat to let them follow the file's in turn",
             file=spans.file,
             key="client",
         )

@@ -196,11 +196,15 @@ def test_ids_number_the_whole_fleet_whatever_the_line_of_the_mix(scenario):
     pis, jetsons = pis_and_jetsons(scenario)
     here = TWO % "availability: {kind: trace, file: here.csv}"
     said = refusal(scenario(here, here=TIMES + "".join(f"{c},0,1e9\n" for c in pis)))
-    assert f"names none of the clients of fleet.mix[1], who are {jetsons[0]}, {jetsons[1]}" in said
+    assert f"names none of the clients who follow it, {jetsons[0]}, {jetsons[1]};" in said
+    assert "give fleet.mix[1].availability.clients: repeat" in said
     # One file may be everybody's: lines of others are theirs.
     everybody = TIMES + "".join(f"{c},0,1e9\n" for c in range(4))
     assert len(fates(time_rounds(scenario(here, here=everybody))[0])) == 4
     assert len(fates(time_rounds(scenario(here, here=TIMES + f"{jetsons[1]},0,1e9\n"))[0])) == 3
+    for_both = here.replace("share: 0.5}", "share: 0.5, availability: {kind: trace, file: here.csv}}")
+    one = scenario(for_both, here=TIMES + f"{pis[0]},0,1e9\n")
+    assert fates(time_rounds(one)[0]) == {pis[0]: "completed"}
 
 
 @pytest.mark.parametrize("period", ["", ", period: 1d"])
