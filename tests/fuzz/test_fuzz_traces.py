@@ -127,3 +127,27 @@ def test_a_line_is_counted_as_an_editor_counts_it(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"client,start_s,end_s\r\n\r\n0,0,1\r\n\r\n0.5,1,2\r\n")
     with pytest.raises(TraceError, match=r"has 0\.5 in line 5;"):
         availability.Replay(str(tmp_path / "t.csv")).load()
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("7", None),
+        ("7.0", None),
+        ("true", "holds something that is not a number in (line 3|row 2)"),
+        ("2023-11-14 22:13:20", "holds something that is not a number in (line 3|row 2)"),
+        ("", "has nan in (line 3|row 2); give seconds"),
+        ("-7", r"has -7\.0 in (line 3|row 2); give seconds"),
+    ],
+)
+def test_a_time_is_a_number_however_a_table_holds_it(tmp_path, cell, said):
+    (tmp_path / "t.csv").write_text(f"client,start_s,end_s\n0,3,4\n0,{cell},9\n")
+    start = pa.array(["3", cell]) if cell else pa.array([3.0, None])
+    pq.write_table(pa.table({"client": [0, 0], "start_s": start, "end_s": [4, 9]}), tmp_path / "t.parquet")
+    for file in ("t.csv", "t.parquet"):
+        model = availability.Replay(str(tmp_path / file))
+        if said is None:
+            assert model.load().spans.start_s.tolist() == [3.0, 7.0]
+        else:
+            with pytest.raises(TraceError, match=f"{file}: start_s: {said}"):
+                model.load()
