@@ -94,7 +94,8 @@ def time_sentence(digest: Digest) -> str:
     said = f"{subject} {verb} {duration(summary['end_s'])}"
     if rounds > 1:
         said += f", {mean} each" if mean == longest else f": {mean} a round on average, {longest} at most"
-    return said + "."
+    idle = 1.0 - rounds * summary["mean_round_s"] / summary["end_s"] if summary["end_s"] else 0.0
+    return said + (f"; {share(idle)} of it waiting for clients between rounds." if idle >= 0.005 else ".")
 
 
 def ending_sentence(digest: Digest) -> str:
