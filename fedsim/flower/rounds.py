@@ -43,6 +43,7 @@ class Verdict:
 
     Attributes:
         loss: its mean training loss; nan if it reports none.
+        examples: on how many it trained; nan if it does not say.
         weight: its share in the new model; nan if that is not known.
         outcome: ``completed``, ``failed`` (it raised, or did not answer) or ``rejected``.
     """
@@ -50,6 +51,7 @@ class Verdict:
     loss: float = float("nan")
     weight: float = float("nan")
     outcome: str = "completed"
+    examples: float = float("nan")
 
 
 def adapted(scenario: Scenario, rounds: int, file: Path) -> Scenario:
@@ -140,7 +142,7 @@ class Rounds:
         rows.outcome[np.isin(rows.client, np.array(failed, dtype=np.int64))] = FAILED
         return record
 
-    def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
+    def train(self, round_index: int, clients: Ints, base_round: Ints) -> RoundLearning:
         """What the engine's learner says: the verdicts, in the order of arrival."""
         found = [self._verdicts[int(client)] for client in clients]
         return RoundLearning(
@@ -148,6 +150,7 @@ class Rounds:
             weight=np.array([one.weight for one in found], np.float64),
             accepted=np.array([one.outcome == "completed" for one in found], np.bool_),
             metrics=[],
+            examples=np.array([one.examples for one in found], np.float64),
         )
 
     def initial(self, metrics: Sequence[Metric]) -> None:

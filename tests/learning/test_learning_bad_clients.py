@@ -29,7 +29,7 @@ PASSING = ("noise", "sign-flip")
 
 def _round(learner: FederatedLearner, index: int, clients: list[int]) -> RoundLearning:
     count = len(clients)
-    return learner.train(index, np.array(clients), np.full(count, index), np.ones(count))
+    return learner.train(index, np.array(clients), np.full(count, index))
 
 
 @given(st.integers(0, 2**40), st.floats(0.01, 1.0), st.integers(1, 300), st.integers(0, 300))

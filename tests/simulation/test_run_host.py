@@ -51,7 +51,9 @@ def test_validate_says_it() -> None:
     done = CliRunner().invoke(command, ["paper/fl10-real", "--json", "--host", "raspberry-pi-4"])
     assert done.exit_code == 0, done.output
     (row,) = json.loads(done.stdout)["learning"]
+    assert json.loads(done.stdout)["examples"] == {"clock": {"least": 19_500, "mean": 19_500, "most": 19_500}}
     assert row["fits"] is False
     said = CliRunner().invoke(command, ["paper/fl10-real", "--host", "raspberry-pi-4"]).stdout
     assert "7,312,500 optimizer steps" in said
+    assert "a client's round is 19,500 examples; really trained is 1 epoch on what it holds" in said
     assert "--set learning.corpus.path=PATH" in said
