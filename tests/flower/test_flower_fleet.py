@@ -31,7 +31,7 @@ def test_a_strategy_that_asks_all_whom_the_scenario_chooses_gives_the_rounds_of_
     path, grid = scenario(close="{policy: deadline, after: 10min}", more=MEMORY), local_grid()
     _, run = ride(path, tmp_path / "a", FedAvg(), grid, initial, select="scenario")
     alone = fedsim.load(execute.run(load(path), tmp_path / "b"))
-    learnt = ["loss", "weight"]
+    learnt = ["loss", "weight", "examples"]
     assert run.clients.drop(columns=learnt).equals(alone.clients.drop(columns=learnt))
     assert run.rounds.drop(columns="loss").equals(alone.rounds.drop(columns="loss"))
     done = run.clients[run.clients.outcome == "completed"]

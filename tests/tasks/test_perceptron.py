@@ -80,7 +80,7 @@ def test_what_does_not_travel_is_forgotten_between_clients(file):
         with make_learner(Federation(learning=learning, clients=8, rounds=2), 3, workers) as learner:
             learner.initial_metrics()
             for r in range(2):
-                learner.train(r, np.arange(5), np.full(5, r), np.ones(5))
+                learner.train(r, np.arange(5), np.full(5, r))
             seen.append(learner.weights().tobytes())
     assert seen[0] == seen[1]
 
