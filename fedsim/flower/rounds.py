@@ -82,6 +82,7 @@ class Rounds:
         about: what to say about the app in the manifest.
 
     Attributes:
+        seed: of the scenario.
         clients: in the fleet.
         wanted: most clients that the scenario's own selection offers.
         directory: of the run.
@@ -103,7 +104,7 @@ class Rounds:
         self._verdicts: Mapping[int, Verdict] = {}
         self._simulation = Simulation(made.world, self._plan, self)
         self._records = iter(self._simulation)
-        self.clients = made.clients
+        self.seed, self.clients = scenario.seed, made.clients
         self.wanted = min(made.plan.close.invited(made.plan.cohort), made.clients)
         self.ended: str | None = None
         inputs = {"scenario": loaded.file, **made.inputs}

@@ -51,6 +51,7 @@ def test_only_those_who_complete_are_trained_and_their_updates_alone_count(
     share = (client + 1) / (client + 1).sum()
     assert done.weight.to_numpy() == pytest.approx(share)
     assert done.loss.to_numpy() == pytest.approx(1 / (client + 1))
+    assert list(done.examples) == list(client + 1)  # as the app's clients report them
     mean = (client * share).sum()
     assert result.arrays["w"].numpy() == pytest.approx([mean, mean])
     assert run.rounds.loss[0] == pytest.approx((done.weight * done.loss).sum())
@@ -93,7 +94,6 @@ def test_the_same_run_under_other_node_ids_is_the_same(tmp_path, scenario, local
     for name, seed in (("a", 1), ("b", 2)):
         grid = local_grid()
         grid.ids = random.Random(seed).sample(range(1, 2**62), 6)
-        random.seed(5)  # Flower samples with Python's global generator
         _, run = ride(path, tmp_path / name, FedAvg(fraction_train=0.5), grid, initial)
         found.append(run.clients)
         assert (run.rounds.selected == 3).all()
