@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: bool) -> None:
     """Say what SCENARIO will do: who is in the fleet, who fits, how long rounds take, what they cost.
 
-    The first rounds are simulated for about three seconds, without training, and carried on.
+    The first rounds are simulated for about three seconds, without training; what is left of them is
+    carried on at the pace of the simulated clock, the time between rounds included.
     """
     from rich.console import Console
 
@@ -53,7 +54,7 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
     console.print(loaded.scenario.description, markup=False)
     console.print(_who(loaded.scenario), markup=False)
     console.print(_mix(loaded.scenario), "", _fit(rows), sep="\n")
-    for line in _words(seen):
+    for line in _words(seen, loaded.scenario):
         console.print(line, markup=False)
 
 
@@ -118,12 +119,15 @@ def _fit(rows: list[DeviceOutlook]) -> Any:
     return table
 
 
-def _words(seen: Forecast) -> list[str]:
-    from fedsim.units import format_bytes, format_duration, format_j
+def _words(seen: Forecast, scenario: Scenario) -> list[str]:
+    from fedsim.report.text import plural, share
+    from fedsim.units import DAY_S, format_bytes, format_duration, format_j
 
     if not seen.looked_at:
-        return [f"No round can take place: {seen.ended}."]
-    some = "all rounds" if seen.looked_at == seen.rounds else f"{seen.looked_at:,} of {seen.rounds:,} rounds"
+        return [f"No round takes place: {seen.ended}."]
+    whole = seen.looked_at == seen.rounds
+    first = f"{seen.looked_at:,} of {plural(seen.rounds, 'round')}, the first {format_duration(seen.clock_s)}"
+    some = "all rounds" if whole else first
     total = sum(seen.outcomes.values())
     fates = ", ".join(
         f"{count / total:.0%} {_FATES[name]}"
@@ -136,11 +140,14 @@ def _words(seen: Forecast) -> list[str]:
     ]
     never = [device for device, counts in seen.by_device.items() if counts and not counts.get("completed")]
     wasted = seen.wasted_j / seen.energy_j if seen.energy_j else 0.0
+    idle = 1.0 - seen.round_s * seen.looked_at / seen.clock_s if seen.clock_s else 0.0
+    between = f", {share(idle)} of it waiting for clients between rounds" if idle >= 0.005 else ""
     lines = [
         f"\nFrom {some}, simulated just now:",
         f"  time      a round takes {format_duration(seen.round_s)}, at most"
-        f" {format_duration(seen.longest_s)}; {seen.rounds:,} rounds take"
-        f" {format_duration(seen.round_s * seen.rounds)}",
+        f" {format_duration(seen.longest_s)}; {plural(seen.rounds, 'round')}"
+        f" {'takes' if seen.rounds == 1 else 'take'} {'' if whole else 'about '}"
+        f"{format_duration(seen.end_s)}{between}",
         f"  clients   {fates}",
         f"  memory    {'runs out on ' + ', '.join(lost) if lost else 'suffices everywhere'}",
         f"  bytes     {format_bytes(seen.downloaded_bytes)} out and {format_bytes(seen.uploaded_bytes)} back"
@@ -151,8 +158,13 @@ def _words(seen: Forecast) -> list[str]:
     ]
     if never:
         lines.insert(3, f"            nobody completes on {', '.join(never)}")
-    if seen.ended not in (None, "rounds") and seen.looked_at < seen.rounds:
-        lines.append(f"  It ends after {seen.looked_at:,} rounds: {seen.ended}.")
+    moody = any(e.availability.name != "always" or e.battery is not None for e in scenario.fleet.mix)
+    if moody and not whole and seen.clock_s < DAY_S:
+        lines.append(
+            "  Less than a day was seen: what differs between day and night is not in these figures."
+        )
+    if seen.rounds < scenario.rounds.count:
+        lines.append(f"  It ends after {plural(seen.rounds, 'round')}: {seen.ended}.")
     return lines
 
 

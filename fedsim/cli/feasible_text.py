@@ -128,7 +128,8 @@ def _notes(study: Study, say: object) -> None:
     notes.append(
         f"Procedure: {procedure.rounds} rounds of {procedure.epochs} local "
         + ("epoch" if procedure.epochs == 1 else "epochs")
-        + f" on {procedure.hours:.3g} h of speech a client; communication is not counted."
+        + f" on {procedure.hours:.3g} h of speech a client, one after another;"
+        " communication and waiting are not counted."
     )
     if limits.battery_share is not None:
         notes.append(

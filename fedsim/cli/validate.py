@@ -48,14 +48,18 @@ def command(
     from fedsim.errors import about, one_line
     from fedsim.scenario import load
     from fedsim.scenario.file_access import allowed
-    from fedsim.simulation import compose
+    from fedsim.simulation import compose, examples
     from fedsim.simulation.host import learning_outlook
     from fedsim.simulation.outlook import outlook
     from fedsim.units import format_bytes, format_duration
 
     loaded = load(scenario, overrides, allowed(outside))
     with about(loaded.file):
-        rows = outlook(compose(loaded.scenario))
+        composition = compose(loaded.scenario)
+        rows = outlook(composition)
+    learning = loaded.scenario.learning
+    differs = learning is not None and learning.baseline is None
+    clock = examples.spread(examples.on_the_clock(composition)) if differs else None
     real = learning_outlook(loaded.scenario, hosts)
     if as_json:
         click.echo(
@@ -64,6 +68,7 @@ def command(
                     "name": loaded.scenario.name,
                     "devices": [asdict(row) for row in rows],
                     "learning": [asdict(row) for row in real],
+                    "examples": None if clock is None else {"clock": clock},
                 },
                 indent=1,
             )
@@ -89,6 +94,14 @@ def command(
     console.print(table)
     if real:
         _show_learning(console, real)
+    if learning is not None and clock is not None:
+        console.print(
+            f"On the simulated clock a client's round is {examples.in_words(clock)} examples; really trained "
+            f"is {examples.rule(learning)} on what it holds of the learner's own data, and updates weigh by"
+            " how many examples that goes through.",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _show_learning(console: Console, rows: list[LearningOutlook]) -> None:

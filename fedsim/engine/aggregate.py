@@ -12,7 +12,8 @@ def close_round(record: RoundRecord, learner: Learner | None) -> None:
     """Hand the completed updates of ``record`` to the learner in order of arrival, and fill in what it says.
 
     Clients that arrive at the same instant come in order of their number. Without a learner weights
-    and losses stay nan; with one, a row without an accepted update has weight 0. If nobody
+    and losses stay nan; with one, a row without an accepted update has weight 0, and the examples of
+    the completed are those that the learner trained on, whatever the clock took them to be. If nobody
     completed, the learner is called with no clients: the model stays as it was, and may be evaluated.
     """
     rows = record.clients
@@ -21,10 +22,11 @@ def close_round(record: RoundRecord, learner: Learner | None) -> None:
     rows.weight[:] = 0.0
     done = np.flatnonzero(rows.outcome == COMPLETED)
     done = done[np.lexsort((rows.client[done], rows.ended_s[done]))]
-    result = learner.train(record.index, rows.client[done], rows.base_round[done], rows.examples[done])
+    result = learner.train(record.index, rows.client[done], rows.base_round[done])
     accepted = np.asarray(result.accepted, dtype=np.bool_)
     rows.outcome[done[~accepted]] = REJECTED
     rows.loss[done] = result.loss
+    rows.examples[done] = np.where(np.isnan(result.examples), rows.examples[done], result.examples)
     rows.weight[done] = np.where(accepted, result.weight, 0.0)
     record.loss = mean_loss(rows.loss[done[accepted]], rows.weight[done[accepted]])
     record.metrics = list(result.metrics)

@@ -32,7 +32,7 @@ class ClientRounds:
         downloaded_bytes: bytes really moved to the client.
         uploaded_bytes: bytes really moved back.
         energy_j: energy really spent.
-        examples: utterances that a complete round trains on.
+        examples: that a complete round trains on: by the workload, or by the learner of an update.
         weight: its weight in the new model; 0 where it has none, nan in a timing-only run.
         loss: its mean training loss; nan where it was not trained for real.
         base_round: int64, the round whose model it started from.

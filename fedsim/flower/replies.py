@@ -13,6 +13,8 @@ from fedsim.flower.rounds import Metric, Verdict
 
 #: Names under which apps report a client's mean training loss, in the order in which they are tried.
 LOSS_NAMES = ("train_loss", "train-loss", "loss")
+#: Names under which apps report on how many examples a client trained.
+EXAMPLES_NAMES = ("num-examples", "num_examples")
 _PREFIXES = ("train", "eval", "evaluate", "evaluation", "val", "valid", "validation", "test")
 
 NO_REPLY = Verdict(outcome="failed")
@@ -93,6 +95,7 @@ def verdicts(
             number(good[client], loss_names),
             share.get(client, math.nan),
             "rejected" if node in refused else "completed",
+            number(good[client], EXAMPLES_NAMES),
         )
     return found
 

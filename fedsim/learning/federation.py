@@ -75,9 +75,11 @@ class RoundLearning:
             too stale); a client that was not trained for real counts as accepted, unless it is one
             that sends what is always rejected.
         metrics: (metric, split, value) triples; ``train`` in every round with a trained client.
+        examples: float64[n], on how many different examples each was trained, or would have been.
     """
 
     loss: NDArray[np.float64]
     weight: NDArray[np.float64]
     accepted: NDArray[np.bool_]
     metrics: list[tuple[str, str, float]]
+    examples: NDArray[np.float64]

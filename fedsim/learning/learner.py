@@ -30,6 +30,7 @@ from fedsim.learning.checkpoint import Kind
 from fedsim.learning.federation import Federation, RoundLearning
 from fedsim.learning.holdings import Holdings
 from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob, fresh_model
+from fedsim.learning.passes import draws
 from fedsim.learning.update_validation import UpdateValidation
 from fedsim.learning.workers import MakePool, pool
 from fedsim.tasks.base import Metrics
@@ -72,6 +73,13 @@ class FederatedLearner:
         self.rounds_done = 0
         data = self.task.data(seed)  # refuses what cannot be divided before workers are made
         self.holdings = Holdings(data.parts, federation, seed)
+        self._trained_on = np.array(
+            [
+                min(len(self.task.learnable(data, part)), draws(len(part), self.learning))
+                for part in self.holdings.parts
+            ],
+            np.int64,
+        )
         self.notes, self.account = list(data.notes), data.account
         self._batches = {split: len(data.held_out(split)) for split in self.task.splits}
         net = fresh_model(self.task, seed)
@@ -95,6 +103,11 @@ class FederatedLearner:
         initial = self._pool.versions[0][: self.parameters]
         vector.flatten(net, initial)
         self._largest_norm = self.learning.largest_update * float(np.linalg.norm(initial.astype(np.float64)))
+
+    def trains_on(self, clients: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n]: how many different examples each client's steps of a round go through."""
+        found: NDArray[np.int64] = self._trained_on[self.holdings.part_of(clients)]
+        return found
 
     def weights(self) -> NDArray[np.float32]:
         """A copy of the global model, float32[parameters]."""
@@ -134,7 +147,6 @@ class FederatedLearner:
         round_index: int,
         clients: NDArray[np.int64],
         base_round: NDArray[np.int64],
-        examples: NDArray[np.float64],
     ) -> RoundLearning:
         """Train, aggregate, and perhaps evaluate.
 
@@ -142,13 +154,12 @@ class FederatedLearner:
             round_index: from 0, ascending; rounds left out leave the model as it was.
             clients: int64[n], those who delivered an update, in order of arrival.
             base_round: int64[n], the round at whose beginning each was sent the model.
-            examples: float64[n], on how many examples each trained; weighs in ``fedavg``.
 
         Raises:
             FedsimError: if rounds go back, or a worker fails (naming the client).
         """
         clients, base_round = np.asarray(clients, np.int64), np.asarray(base_round, np.int64)
-        examples = np.asarray(examples, np.float64)
+        examples = self.trains_on(clients).astype(np.float64)
         self._advance_to(round_index)
         stale = (base_round < round_index - self.federation.max_staleness) | (base_round < 0)
         if bool((base_round > round_index).any()):
@@ -162,7 +173,7 @@ class FederatedLearner:
         validation, counted, heard = self._update_validation(), [], Accumulator()
         changes = {name: np.zeros(self.parameters) for name in self.federation.aggregate.keeps}
         for position, job, (report, weights) in zip(chosen, jobs, self._pool.run(jobs), strict=True):
-            mean_loss = report.sums.mean_loss
+            mean_loss, examples[position] = report.sums.mean_loss, report.examples
             loss[position], base = mean_loss, self._pool.versions[job.version]
             if bad[position]:
                 weights = self._byzantine.trained(weights, base, *job.stream)
@@ -192,7 +203,7 @@ class FederatedLearner:
         if self.checkpoints is not None:
             self.save()
             checkpoint.thin(self.checkpoints, self.learning.checkpoint_every)
-        return RoundLearning(loss, weight, accepted, metrics)
+        return RoundLearning(loss, weight, accepted, metrics, examples)
 
     def _update_validation(self) -> UpdateValidation:
         sizes = [int(np.prod(shape)) for shape in self._shapes.values()]

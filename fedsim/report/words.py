@@ -94,7 +94,8 @@ def time_sentence(digest: Digest) -> str:
     said = f"{subject} {verb} {duration(summary['end_s'])}"
     if rounds > 1:
         said += f", {mean} each" if mean == longest else f": {mean} a round on average, {longest} at most"
-    return said + "."
+    idle = 1.0 - rounds * summary["mean_round_s"] / summary["end_s"] if summary["end_s"] else 0.0
+    return said + (f"; {share(idle)} of it waiting for clients between rounds." if idle >= 0.005 else ".")
 
 
 def ending_sentence(digest: Digest) -> str:
@@ -193,6 +194,26 @@ def corpus_sentence(digest: Digest) -> str:
     return f"{plural(skipped, 'recording')} of the speech corpus skipped: {named}."
 
 
+def examples_sentence(digest: Digest) -> str:
+    """On how much clients are trained for real, where the clock has it otherwise; empty if it has not."""
+
+    def spread(who: str) -> str:
+        least, mean, most = (dig(digest.summary, "examples", who, key) for key in ("least", "mean", "most"))
+        if not (is_number(least) and is_number(mean) and is_number(most)):
+            return ""
+        if least == most:
+            return f"{most:,.0f}"
+        return f"{least:,.0f} to {most:,.0f} ({figure(mean)} on average)"
+
+    clock, real = spread("clock"), spread("learner")
+    if not clock or not real:
+        return ""
+    return (
+        f"In a round a client is trained on {real} examples, by which updates weigh; "
+        f"the simulated clock takes it to be {clock}."
+    )
+
+
 def cost_sentence(digest: Digest) -> str:
     """Energy and bytes."""
     summary = digest.summary
@@ -214,6 +235,7 @@ def answer(digest: Digest) -> list[str]:
         device_sentence(digest),
         learning_sentence(digest),
         corpus_sentence(digest),
+        examples_sentence(digest),
         cost_sentence(digest),
     ]
     return [f"{time_sentence(digest)} {outcome_sentence(digest)}", *filter(None, rest)]

@@ -83,7 +83,13 @@ CLIENTS = (
     Column("downloaded_bytes", "float64", "bytes", "Bytes received, also of an interrupted transfer."),
     Column("uploaded_bytes", "float64", "bytes", "Bytes sent, also of an interrupted transfer."),
     Column("energy_j", "float64", "J", "Energy that the client really spent on the round."),
-    Column("examples", "float64", "", "Utterances that one local epoch of the client covers."),
+    Column(
+        "examples",
+        "float64",
+        "",
+        "Examples that a round of the client goes through: of an update that a learner got, those that it "
+        "was really trained on; else those of the simulated workload.",
+    ),
     Column(
         "weight", "float64", "", "Share of the update in the new model; sums to 1 over a round's accepted."
     ),
@@ -152,6 +158,9 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "corpus.skipped": "Recordings that could not be used.",
         "corpus.skipped_files": "Each of them and why, the first 1,000.",
         "corpus.sha256": "SHA-256 of the list of utterances: speaker, text, length, split, client.",
+        "examples.clock.*": "Examples of a client's round as the clock has them: least, mean, most over "
+        "clients; only there if real training has others.",
+        "examples.learner.*": "The same as the learner has them; updates weigh by these.",
         "metrics.*.*.first": "First value of that metric on that split (metrics.<split>.<metric>).",
         "metrics.*.*.last": "Last value.",
         "metrics.*.*.best": "Best value: largest accuracy or perplexity, otherwise the smallest.",

@@ -293,8 +293,9 @@ def survey(run: Tables, ended: str = "not finished yet") -> tuple[dict[str, Any]
         "devices": devices,
         "metrics": metrics(run),
     }
-    if isinstance(corpus := run.manifest.get("corpus"), dict):
-        summary["corpus"] = corpus
+    for key in ("corpus", "examples"):
+        if isinstance(found := run.manifest.get(key), dict):
+            summary[key] = found
     result = json_ready(summary)
     assert isinstance(result, dict)
     return result, sums

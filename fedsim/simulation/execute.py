@@ -21,7 +21,7 @@ from fedsim.engine.world import Learner
 from fedsim.errors import InputError, RunError, about, going_on
 from fedsim.scenario import Loaded, Scenario, dump, file_access, load
 from fedsim.scenario.file_access import FileAccess
-from fedsim.simulation import state
+from fedsim.simulation import examples, state
 from fedsim.simulation.compose import Composition, compose
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.progress import Progress, Silent
@@ -157,6 +157,7 @@ def _finish(
                 progress.note("preparing the speech corpus and the workers")
                 learner = composition.learner(workers, checkpoints)
                 _say_corpus(learner, writer, at, progress)
+                _say_examples(composition, learner, writer, progress)
                 _begin_learning(learner, writer, at, progress, composition.pretrains)
             _simulate(composition, learner, writer, engine_state, progress, began)
         finally:
@@ -181,6 +182,18 @@ def _say_corpus(learner: RunLearner, writer: results.RunWriter, at: int, progres
             file=writer.path,
         )
     writer.note("corpus", account)
+
+
+def _say_examples(
+    composition: Composition, learner: RunLearner, writer: results.RunWriter, progress: Progress
+) -> None:
+    """Tell where clients train on another number of examples than the clock takes them to."""
+    if composition.pretrains and (found := examples.difference(composition, learner)) is not None:
+        writer.note("examples", found)
+        progress.note(
+            f"a client trains on {examples.in_words(found['learner'])} examples a round, and on "
+            f"{examples.in_words(found['clock'])} on the simulated clock; updates weigh by the former"
+        )
 
 
 def _begin_learning(

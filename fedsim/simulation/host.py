@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from fedsim import hardware, paths
+from fedsim.engine.completion import Buffered
 from fedsim.fleet import speech
 from fedsim.fleet.batches import Batches
 from fedsim.hardware import Device
@@ -101,7 +102,9 @@ def _steps(federation: Federation, scenario: Scenario) -> tuple[int, Batches]:
         held = float(loads.utterances[loads.of(clients)].mean())
         each = max(1.0, how.local_epochs * held / how.batch_size)
     baseline = how.baseline
-    trained = min(how.clients_per_round, scenario.rounds.cohort, scenario.fleet.clients)
+    close, cohort = scenario.rounds.close, min(scenario.rounds.cohort, scenario.fleet.clients)
+    updates = close.buffer if isinstance(close, Buffered) else cohort  # a round closes with so many
+    trained = min(how.clients_per_round, updates)
     trained = {"local-only": 1, "no-pretraining": 0}.get(baseline or "", trained)
     return round(federation.rounds * trained * each), batches
 

@@ -50,6 +50,11 @@ def test_time(found):
     assert words.time_sentence(altered(found, **same)) == "40 rounds take 4 days, 2.4 h each."
     early = {**known, "rounds": 7}
     assert words.time_sentence(altered(found, **early)).startswith("7 of 40 rounds take 4 days")
+    waiting = {**known, "mean_round_s": 0.6 * hour}
+    assert words.time_sentence(altered(found, **waiting)) == (
+        "40 rounds take 4 days: 36 min a round on average, 6 h at most; "
+        "75% of it waiting for clients between rounds."
+    )
     assert words.time_sentence(altered(found, rounds=0)) == "No round was closed."
 
 

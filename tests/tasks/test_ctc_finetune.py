@@ -69,7 +69,7 @@ def test_within_a_run_and_from_its_checkpoint(small: Federation, tmp_path: Path)
     spec = changed(small, rounds=2, downstream=QUICK)
     with make_learner(spec, 5, 1, tmp_path) as learner:
         learner.initial_metrics()
-        rounds = [learner.train(r, np.arange(2), np.full(2, r), np.ones(2)) for r in range(2)]
+        rounds = [learner.train(r, np.arange(2), np.full(2, r)) for r in range(2)]
     names = [{(m, s) for m, s, _ in r.metrics} for r in rounds]
     assert ("wer", "test") not in names[0]
     assert {("wer", "test"), ("cer", "test")} < names[1]

@@ -55,20 +55,26 @@ def vocabulary(corpus: Corpus) -> Vocabulary:
     return Vocabulary.of(normalise(speech.text[u]) for u in speech.of_split("train").tolist())
 
 
+def usable(task: Ctc, data: SpeechData, utterances: NDArray[np.int64], training: bool) -> NDArray[np.int64]:
+    """Those of the utterances that are transcribed and, in training, neither too long nor too hurried."""
+    config, letters, speech = configuration(task.model), vocabulary(task.corpus), data.corpus
+
+    def fits(utterance: int) -> bool:
+        text, samples = normalise(speech.text[utterance]), int(speech.samples[utterance])
+        enough = frames_needed(letters.encode(text)) <= frames(config, samples)
+        return bool(text) and enough and (not training or samples <= task.crop_seconds * SAMPLES_PER_S)
+
+    return np.array([utterance for utterance in utterances.tolist() if fits(utterance)], np.int64)
+
+
 def make(
     task: Ctc, data: SpeechData, utterances: NDArray[np.int64], draw: np.random.Generator, training: bool
 ) -> Batch | None:
-    """Those of the utterances that are transcribed and, in training, neither too long nor too hurried."""
+    """A batch of those of the utterances that are usable; None if none is."""
     config, letters, speech = configuration(task.model), vocabulary(task.corpus), data.corpus
-    chosen, labels, texts = [], [], []
-    for utterance in utterances.tolist():
-        text = normalise(speech.text[utterance])
-        numbers, samples = letters.encode(text), int(speech.samples[utterance])
-        fits = samples <= task.crop_seconds * SAMPLES_PER_S
-        if text and frames_needed(numbers) <= frames(config, samples) and (fits or not training):
-            chosen.append(utterance)
-            labels.append(numbers)
-            texts.append(text)
+    chosen = usable(task, data, utterances, training).tolist()
+    texts = [normalise(speech.text[utterance]) for utterance in chosen]
+    labels = [letters.encode(text) for text in texts]
     if not chosen:
         return None
     waves, attention, lengths = padded(speech, chosen, "cpu")

@@ -67,6 +67,12 @@ class Ctc(SpeechTask):
 
         return batch.make(self, data, examples, draw, training)
 
+    def learnable(self, data: SpeechData, examples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those that are transcribed, and neither too long nor too hurried."""
+        from fedsim.tasks.ctc import batch
+
+        return batch.usable(self, data, examples, training=True)
+
     def loss(self, model: Any, batch: Batch, round_index: int | None) -> Outcome:
         from fedsim.tasks.ctc import batch as batches
 
