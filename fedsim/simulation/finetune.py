@@ -66,8 +66,7 @@ def finetune(
         for done, file in _checkpoints(run.path, rounds)
         for seed in (seeds or [scenario.seed])
     ]
-    with about(run.path):
-        task.data(jobs[0][-1])  # refuses what cannot be fine-tuned on before anything is promised
+    _check(federation.task, settings, scenario.seed, run.path)
     tell(f"fine-tuning {len(jobs)} time(s) for {settings.steps} steps")
     made: list[dict[str, Any]] = []
     results_of = _all(jobs, min(workers, len(jobs)))
@@ -77,6 +76,16 @@ def finetune(
             made.append(next(results_of))
             finetuned.add(run.path, made[-1:])
     return made
+
+
+def _check(task: Wav2Vec2, settings: Finetuning, seed: int, directory: Path) -> None:
+    """Refuse speech that cannot be fine-tuned on before anything is begun."""
+    from fedsim.tasks.ctc.finetune import choose
+    from fedsim.tasks.speech.models import configuration
+
+    with about(directory):
+        speech = replace(task, downstream=None).data(seed).corpus
+        choose(configuration(task.model), settings, speech)
 
 
 def _all(jobs: Sequence[_Job], workers: int) -> Iterator[dict[str, Any]]:
