@@ -16,12 +16,11 @@ def command(file: Path, learning: bool, quiet: bool) -> None:
 
     An existing file is never overwritten.
     """
-    import re
-
     from fedsim.errors import ScenarioError
     from fedsim.scenario.example import example
+    from fedsim.words import plain_name
 
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", file.stem).lstrip("._-")[:80] or "my-fleet"
+    name = plain_name(file.stem, "my-fleet")
     try:
         with file.open("x", encoding="utf-8") as out:
             out.write(example(name, learning))

@@ -39,7 +39,7 @@ def command(
 
     Times are medians over clients, each alone on its link; footprints leave other programs out. If
     models are really trained, also what that will ask of the machine that does it; the speech
-    corpus need not be there yet.
+    corpus need not be there yet, and is looked through if it is, as a run does before its first round.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -49,7 +49,7 @@ def command(
     from fedsim.scenario import load
     from fedsim.scenario.file_access import allowed
     from fedsim.simulation import compose, examples
-    from fedsim.simulation.host import learning_outlook
+    from fedsim.simulation.host import check_data, learning_outlook
     from fedsim.simulation.outlook import outlook
     from fedsim.units import format_bytes, format_duration
 
@@ -61,6 +61,10 @@ def command(
     differs = learning is not None and learning.baseline is None
     clock = examples.spread(examples.on_the_clock(composition)) if differs else None
     real = learning_outlook(loaded.scenario, hosts)
+    if learning is not None:
+        console = Console(stderr=True, highlight=False)
+        with about(loaded.file), console.status("looking through the data that are learned from"):
+            check_data(loaded.scenario)
     if as_json:
         click.echo(
             json.dumps(

@@ -78,7 +78,7 @@ def run(
     writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices)
     with writer:
         try:
-            return _finish(composition, writer, workers, progress)
+            return _finish(composition, writer, workers, progress, loaded.file)
         except InputError as fault:
             if writer.last_round is None:  # what was asked cannot be: it is as if it had not been
                 writer.discard()
@@ -124,7 +124,7 @@ def resume(
     at, engine_state = state.newest(directory / "checkpoints", scenario)
     with results.RunWriter.resume(directory, at, composition.devices) as writer:
         files.remove_temporary(directory / "checkpoints")
-        return _finish(composition, writer, workers, progress, at, engine_state)
+        return _finish(composition, writer, workers, progress, file, at, engine_state)
 
 
 def again(directory: Path, access: FileAccess) -> FileAccess:
@@ -144,10 +144,11 @@ def _finish(
     writer: results.RunWriter,
     workers: int,
     progress: Progress,
+    file: Path,
     at: int = 0,
     engine_state: dict[str, Any] | None = None,
 ) -> Path:
-    """Run what is left, from round ``at`` and the engine's state there on."""
+    """Run what is left of the scenario in ``file``, from round ``at`` and the engine's state there on."""
     began = time.monotonic()
     checkpoints = writer.path / "checkpoints"
     learner: RunLearner | None = None
@@ -155,10 +156,11 @@ def _finish(
         try:
             if composition.learner is not None:
                 progress.note("preparing the speech corpus and the workers")
-                learner = composition.learner(workers, checkpoints)
-                _say_corpus(learner, writer, at, progress)
-                _say_examples(composition, learner, writer, progress)
-                _begin_learning(learner, writer, at, progress, composition.pretrains)
+                with about(file):
+                    learner = composition.learner(workers, checkpoints)
+                    _say_corpus(learner, writer, at, progress)
+                    _say_examples(composition, learner, writer, progress)
+                    _begin_learning(learner, writer, at, progress, composition.pretrains)
             _simulate(composition, learner, writer, engine_state, progress, began)
         finally:
             progress.end()

@@ -1,9 +1,14 @@
 """Every fault of a scenario is one sentence: file, key path, value, what would be right."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import dump, load
+from fedsim.words import PLAIN_NAME, plain_name
 
 GOOD = """
 name: small
@@ -38,6 +43,32 @@ def test_defaults_are_filled_in_and_the_resolved_text_reads_back_equal(write, tm
 
 def test_the_name_defaults_to_the_file(write):
     assert load(write(GOOD.replace("name: small\n", ""))).scenario.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("my fleet", "my-fleet"),
+        ("Übung 1 (Kopie)", "Ubung-1-Kopie"),
+        ("手机", "scenario"),
+        ("手机 2027", "2027"),
+        (".hidden", "hidden"),
+        ("-x", "x"),
+        ("x" * 200, "x" * 80),
+        ("2024-plan.v2_b-", "2024-plan.v2_b-"),  # plain already
+    ],
+)
+def test_any_file_name_makes_a_plain_name(stem, name, tmp_path):
+    file = tmp_path / f"{stem}.yaml"
+    file.write_text(GOOD.replace("name: small\n", ""))
+    assert load(file).scenario.name == name
+
+
+@given(st.text(max_size=100))
+def test_a_name_made_of_anything_is_one_that_a_scenario_takes(text):
+    name = plain_name(text)
+    assert re.fullmatch(PLAIN_NAME, name)
+    assert plain_name(name) == name
 
 
 def test_short_forms_and_units(write):
@@ -137,6 +168,25 @@ def test_a_scenario_that_is_not_there_suggests_one_that_is():
 def test_bad_overrides_are_one_sentence(write, override, sentence):
     with pytest.raises(ScenarioError, match=sentence):
         load(write(GOOD), [override])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("rounds.count=x", "--set rounds.count: 'x' is not a whole number"),
+        ("rounds.cuont=3", "--set rounds.cuont: 'cuont' is not a known key; did you mean 'count'?"),
+        ("fleet.mix.1.share=2", "--set fleet.mix[1].share: 2 is not at most 1"),
+        ("name=my fleet", "--set name: 'my fleet' is not a plain name; use letters"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_not_said_of_the_file(write, change, sentence):
+    """Nor is what is wrong in the file said of the command line."""
+    with pytest.raises(ScenarioError) as fault:
+        load(write(GOOD), [change])
+    assert str(fault.value).startswith(sentence)
+    with pytest.raises(ScenarioError) as fault:
+        load(file := write(GOOD.replace("share: 0.5}", "share: -0.5}")), ["rounds.count=5"])
+    assert str(fault.value).startswith(f"{file}: fleet.mix[0].share: -0.5")
 
 
 def test_a_device_file_beside_the_scenario_is_found(write, tmp_path):

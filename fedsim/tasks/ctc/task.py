@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from fedsim.errors import about
 from fedsim.options import kind, option
 from fedsim.tasks.base import Metric, Outcome, Sums
 from fedsim.tasks.speech.task import SpeechTask
@@ -59,6 +61,16 @@ class Ctc(SpeechTask):
         from fedsim.tasks.ctc.batch import vocabulary
 
         return vocabulary(self.corpus)
+
+    @property
+    def longest_evaluated_s(self) -> float:
+        return math.inf
+
+    def check(self, data: SpeechData) -> None:
+        from fedsim.tasks.ctc import batch
+
+        with about(key="learning.corpus"):
+            batch.check(self, data)
 
     def batch(
         self, data: SpeechData, examples: NDArray[np.int64], draw: np.random.Generator, training: bool
