@@ -1,8 +1,8 @@
 """From a sound file to 16 kHz mono int16, or to the reason why not.
 
 A file that cannot be used is no error: it is skipped, and whoever decodes says which and why.
-Decoding is by soundfile (wav, flac, ogg, mp3 at any rate and channel count), resampling by soxr;
-both leave Python's lock, so files are decoded by a few threads, in order.
+Decoding is by soundfile (wav, flac, ogg, mp3 at any rate and channel count), to the end of the stream
+whatever its header says (:mod:`container`), resampling by soxr; both leave Python's lock, so files are decoded by a few threads, in order.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.tasks.speech.corpus import container
 from fedsim.units import SAMPLES_PER_S
 
 SHORTEST_S = 0.3
 LONGEST_S = 3600.0
+MOST_BYTES = 2_000_000_000
 SILENCE = 1e-3  # of full scale: a file whose loudest sample is below it is silent
 Samples = NDArray[np.int16]
 
@@ -36,18 +38,24 @@ def decode(file: Path) -> Samples | str:
         if not file.is_file():
             return "is missing" if not file.exists() else "is not a file"
         size = file.stat().st_size
-        if size == 0:
-            return "is empty"
-        with soundfile.SoundFile(file) as opened:
+        if not 0 < size <= MOST_BYTES:
+            return f"is larger than {MOST_BYTES / 1e9:g} GB" if size else "is empty"
+        mended = container.mend(file.read_bytes())
+        if isinstance(mended, str):
+            return mended
+        opened = soundfile.SoundFile(mended or file)
+    except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, MemoryError):
+        return container.UNREADABLE
+    try:
+        with opened:
             rate, promised = int(opened.samplerate), int(opened.frames)
             if rate < 1 or promised > LONGEST_S * rate:
                 return f"is longer than {LONGEST_S:g} s"
             wave = opened.read(dtype="float32", always_2d=True)
-            container = opened.format
-        if len(wave) < promised or (container == "WAV" and _cut_short(file, size)):
-            return "is truncated"
     except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError, MemoryError):
-        return "is not audio that can be read"
+        return container.DAMAGED
+    if len(wave) < promised:
+        return container.TRUNCATED
     mono = wave.mean(axis=1)
     if len(mono) < SHORTEST_S * rate:
         return f"is shorter than {SHORTEST_S:g} s" if len(mono) else "is empty"
@@ -58,20 +66,6 @@ def decode(file: Path) -> Samples | str:
     if rate != SAMPLES_PER_S:
         mono = soxr.resample(mono, rate, SAMPLES_PER_S, quality="HQ")
     return np.asarray(np.clip(np.rint(mono * 32767.0), -32768, 32767), dtype=np.int16)
-
-
-def _cut_short(file: Path, size: int) -> bool:
-    """Whether a RIFF file ends before its own data chunk does; libsndfile overlooks that."""
-    with file.open("rb") as raw:
-        if raw.read(4) != b"RIFF":
-            return False
-        raw.seek(12)
-        while len(header := raw.read(8)) == 8:
-            length = int.from_bytes(header[4:], "little")
-            if header[:4] == b"data":
-                return length < 0xFFFFFFFE and raw.tell() + length > size
-            raw.seek(length + length % 2, os.SEEK_CUR)
-    return False
 
 
 def decode_all(files: Iterable[Path], threads: int | None = None) -> Iterator[Samples | str]:

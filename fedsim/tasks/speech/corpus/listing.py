@@ -21,7 +21,7 @@ from fedsim.tasks.speech.corpus.decode import decode_all
 from fedsim.tasks.speech.corpus.options import Listed
 from fedsim.units import SAMPLES_PER_S
 
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 HELD_OUT_SHARE = 0.1
 ALLOW = "if you trust it, add --allow-outside, or --set learning.corpus.outside=true"
 MOST_BYTES = 800_000_000  # of a list: three million recordings
