@@ -185,12 +185,14 @@ def learning_sentence(digest: Digest) -> str:
 
 
 def corpus_sentence(digest: Digest) -> str:
-    """Which recordings could not be used; empty if all could."""
-    skipped, files = (dig(digest.summary, "corpus", key) for key in ("skipped", "skipped_files"))
-    if not isinstance(skipped, int) or not skipped or not isinstance(files, list):
-        return ""
-    named = listed([name(file, 80) for file in files if isinstance(file, str)], most=4)
-    return f"{plural(skipped, 'recording')} of the speech corpus skipped: {named}."
+    """Which recordings could not be used, and which are doubtful; empty if all are well."""
+    said = []
+    for key, what in (("skipped", "skipped"), ("doubtful", "used although doubtful")):
+        found, files = (dig(digest.summary, "corpus", name) for name in (key, f"{key}_files"))
+        if isinstance(found, int) and found and isinstance(files, list):
+            named = listed([name(file, 80) for file in files if isinstance(file, str)], most=4)
+            said.append(f"{plural(found, 'recording')} of the speech corpus {what}: {named}.")
+    return " ".join(said)
 
 
 def cost_sentence(digest: Digest) -> str:

@@ -151,6 +151,8 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "corpus.seconds.*": "Seconds of speech by split: train, validation, test.",
         "corpus.skipped": "Recordings that could not be used.",
         "corpus.skipped_files": "Each of them and why, the first 1,000.",
+        "corpus.doubtful": "Recordings that are used although they are clipped or faint; absent without any.",
+        "corpus.doubtful_files": "Each of them and why, the first 1,000.",
         "corpus.sha256": "SHA-256 of the list of utterances: speaker, text, length, split, client.",
         "metrics.*.*.first": "First value of that metric on that split (metrics.<split>.<metric>).",
         "metrics.*.*.last": "Last value.",

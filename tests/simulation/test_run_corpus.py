@@ -1,4 +1,4 @@
-"""What a run says about the recordings that it could not use."""
+"""What a run says about the recordings that it could not use, and about those that it had better not."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ def test_skipped_recordings_are_in_the_summary_and_printed(
     for number, split in enumerate(["train", "train", "validation", "validation"]):
         soundfile.write(tmp_path / f"{number}.wav", draw.normal(0, 0.1, 24_000), 16_000)
         rows.append([f"{number}.wav", f"speaker-{number}", "", split])
+    soundfile.write(tmp_path / "loud.wav", np.tile([1.0, -1.0], 12_000), 16_000, subtype="FLOAT")
+    rows.append(["loud.wav", "speaker-0", "", "train"])
     soundfile.write(tmp_path / "quiet.wav", np.zeros(16_000), 16_000)
     rows += [["quiet.wav", "a", "", "train"], ["gone.wav", "a", "", "train"]]
     with (tmp_path / "list.csv").open("w", newline="") as out:
@@ -51,10 +53,13 @@ def test_skipped_recordings_are_in_the_summary_and_printed(
     held = json.loads((tmp_path / "out" / "summary.json").read_text())["corpus"]
     assert held["skipped"] == 2
     assert held["skipped_files"] == ["quiet.wav is silent", "gone.wav is missing"]
-    assert held["utterances"] == 4
-    assert held["seconds"] == {"train": 3.0, "validation": 3.0, "test": 0.0}
+    assert held["utterances"] == 5
+    loud = "loud.wav is clipped: 100.0% of its samples stand at full scale"
+    assert (held["doubtful"], held["doubtful_files"]) == (1, [loud])
+    assert held["seconds"] == {"train": 4.5, "validation": 3.0, "test": 0.0}
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["corpus"] == held
     said = " ".join(done.stdout.split())
     assert "2 recordings of the speech corpus skipped: quiet.wav is silent and gone.wav is missing." in said
+    assert f"1 recording of the speech corpus used although doubtful: {loud}." in said
     assert "2 recordings skipped: quiet.wav is silent; gone.wav is missing" in done.stderr

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,6 +106,60 @@ def test_unusable_files_are_skipped_counted_and_named(tmp_path: Path) -> None:
     assert made.text == ("uno", "due")
     assert made.summary()[1].startswith("10 recordings skipped: clips/missing.wav is missing; ")
     assert made.summary()[1].endswith(" and 5 more")
+
+
+def _loud(peak: float, offset: float = 0.0) -> np.ndarray[Any, Any]:
+    """A second of two tones whose sum stays within ``peak`` of ``offset``, and comes near it."""
+    time_s = np.arange(16_000) / 16_000
+    return offset + peak / 2 * (np.sin(2 * np.pi * 200 * time_s) + np.sin(2 * np.pi * 313 * time_s))
+
+
+@pytest.mark.parametrize(
+    ("wave", "why"),
+    [
+        (np.full(16_000, 0.5), "is silent"),
+        (np.full(16_000, -1.0), "is silent"),
+        (_loud(0.0009, 0.5), "is silent"),
+        (_loud(0.0009), "is silent"),
+        (_loud(1 / 32768), "is silent"),  # divided twice
+        (_loud(32_768.0), "is of the wrong scale: its loudest sample is 3.2[78]e+04 times full scale"),
+        (_loud(2.0**31), "is of the wrong scale: its loudest sample is 2.1[45]e+09 times full scale"),
+        (_loud(127.0, 128.0), "is of the wrong scale: its loudest sample is 12[67] times full scale"),
+    ],
+)
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_what_is_no_speech_or_of_the_wrong_scale_is_skipped(
+    tmp_path: Path, wave: np.ndarray[Any, Any], why: str, rate: int
+) -> None:
+    soundfile.write(tmp_path / "a.wav", np.repeat(wave, rate // 16_000), rate, subtype="FLOAT")
+    said = decode.decode(tmp_path / "a.wav")
+    assert isinstance(said, str)
+    assert re.fullmatch(why.replace("+", r"\+"), said)
+
+
+def test_clipped_and_faint_recordings_are_used_counted_and_named(tmp_path: Path) -> None:
+    half = np.concatenate([np.tile([1.0, -1.0], 4_000), _loud(0.9)[:8_000]])  # 8,000 of 16,000 at full scale
+    over = np.concatenate([np.tile([3.0, -0.2, 0.1, 0.1], 4_000)])  # 4,000 of 16,000 beyond it
+    waves = {"half": half, "over": over, "faint": _loud(0.005), "well": _loud(0.9), "offset": _loud(0.3, 0.5)}
+    rows = []
+    for name, wave in waves.items():
+        soundfile.write(tmp_path / f"{name}.wav", wave, 16_000, subtype="FLOAT")
+        rows.append((f"{name}.wav", name, "ciao", "train"))
+    made = corpus.load(manifest(tmp_path, rows))
+    assert len(made) == 5
+    assert made.skipped == ()
+    assert made.doubtful == (
+        ("half.wav", "is clipped: 50.0% of its samples stand at full scale"),
+        ("over.wav", "is clipped: 25.0% of its samples stand at full scale"),
+        ("faint.wav", "is faint: its loudest sample is at 0.50% of full scale"),
+    )
+    assert made.summary()[1].startswith("3 recordings used, doubtful: half.wav is clipped: 50.0%")
+    assert made.account()["doubtful"] == 3
+    assert made.account()["doubtful_files"][2].startswith("faint.wav is faint")
+    assert corpus.load(manifest(tmp_path, rows)).doubtful == made.doubtful
+    alone = corpus.load(manifest(tmp_path, rows[3:]))
+    assert "doubtful" not in alone.account()
+    assert len(alone.summary()) == 1
 
 
 def test_nothing_left_is_an_error_that_names_a_file(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A file that cannot be used is no error: it is skipped, and whoever decodes says which and why.
 Decoding is by soundfile (wav, flac, ogg, mp3 at any rate and channel count), to the end of the stream
-whatever its header says (:mod:`container`), resampling by soxr; both leave Python's lock, so files are decoded by a few threads, in order.
+whatever its header says (``container``), resampling by soxr; both leave Python's lock, so files are
+decoded by a few threads, in order.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from fedsim.units import SAMPLES_PER_S
 SHORTEST_S = 0.3
 LONGEST_S = 3600.0
 MOST_BYTES = 2_000_000_000
-SILENCE = 1e-3  # of full scale: a file whose loudest sample is below it is silent
+# of full scale, the loudest sample, the mean removed:
+SILENCE = 1e-3  # below it there is nothing to learn from
+FAINT = 1e-2  # below it a recording is used and named
+LOUDEST = 10.0  # above it samples are no shares of full scale, but of 32768, say
+CLIPPED = 1e-3  # share of samples at full scale above which a recording is used and named
 Samples = NDArray[np.int16]
 
 
@@ -61,11 +66,23 @@ def decode(file: Path) -> Samples | str:
         return f"is shorter than {SHORTEST_S:g} s" if len(mono) else "is empty"
     if not bool(np.isfinite(mono).all()):
         return "has samples that are not numbers"
-    if float(np.abs(mono).max()) < SILENCE:
+    loudest = float(np.abs(mono - mono.mean(dtype=np.float64)).max())
+    if loudest < SILENCE:
         return "is silent"
+    if loudest > LOUDEST:
+        return f"is of the wrong scale: its loudest sample is {loudest:.3g} times full scale"
     if rate != SAMPLES_PER_S:
         mono = soxr.resample(mono, rate, SAMPLES_PER_S, quality="HQ")
     return np.asarray(np.clip(np.rint(mono * 32767.0), -32768, 32767), dtype=np.int16)
+
+
+def doubt(samples: Samples) -> str:
+    """What is wrong with the level of samples that can be used all the same; empty if nothing is."""
+    share = float(np.mean((samples >= 32767) | (samples <= -32767)))
+    if share > CLIPPED:
+        return f"is clipped: {share:.1%} of its samples stand at full scale"
+    loudest = float(np.abs(samples - samples.mean()).max()) / 32767
+    return f"is faint: its loudest sample is at {loudest:.2%} of full scale" if loudest < FAINT else ""
 
 
 def decode_all(files: Iterable[Path], threads: int | None = None) -> Iterator[Samples | str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from fedsim import paths
 from fedsim.errors import CorpusError
 from fedsim.tasks.speech.corpus import store
-from fedsim.tasks.speech.corpus.decode import decode_all
+from fedsim.tasks.speech.corpus.decode import decode_all, doubt
 from fedsim.tasks.speech.corpus.options import Listed
 from fedsim.units import SAMPLES_PER_S
 
@@ -124,6 +124,7 @@ def _decode(folder: Path, listed: list[Recording], minutes: float | None, source
     kept: list[Recording] = []
     samples: list[int] = []
     skipped: list[tuple[str, str]] = []
+    doubtful: list[tuple[str, str]] = []
     limit = math.inf if minutes is None else minutes * 60 * SAMPLES_PER_S
     room = {"train": limit, "validation": limit / 10, "test": limit / 10}
     wanted = (r for r in listed if room[r.split] > 0)  # asked again below: decoding runs ahead
@@ -135,6 +136,8 @@ def _decode(folder: Path, listed: list[Recording], minutes: float | None, source
             if isinstance(decoded, str):
                 skipped.append((recording.name, decoded))
                 continue
+            if level := doubt(decoded):
+                doubtful.append((recording.name, level))
             out.write(decoded.tobytes())
             kept.append(recording)
             samples.append(len(decoded))
@@ -154,4 +157,5 @@ def _decode(folder: Path, listed: list[Recording], minutes: float | None, source
         split=[r.split for r in kept],
         client=[r.client for r in kept],
         skipped=skipped,
+        doubtful=doubtful,
     )

@@ -43,6 +43,7 @@ class Corpus:
         split: tuple of n split names.
         client: tuple of n names of who holds each, empty where nobody said.
         skipped: (file, reason) of what could not be used.
+        doubtful: (file, reason) of what is used although it is clipped or faint.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class Corpus:
     split: tuple[str, ...]
     client: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    doubtful: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -76,11 +78,11 @@ class Corpus:
             for name in SPLITS
         ]
         lines = [f"{len(self)} utterances: {', '.join(parts)}"]
-        if self.skipped:
-            named = [f"{file} {why}" for file, why in self.skipped[:NAMED]]
-            rest = len(self.skipped) - len(named)
-            more = f" and {rest} more" if rest else ""
-            lines.append(f"{len(self.skipped)} recordings skipped: {'; '.join(named)}{more}")
+        for what, found in (("skipped", self.skipped), ("used, doubtful", self.doubtful)):
+            if found:
+                named = "; ".join(f"{file} {why}" for file, why in found[:NAMED])
+                more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+                lines.append(f"{len(found)} recording{'s' * (len(found) > 1)} {what}: {named}{more}")
         return lines
 
     def account(self) -> dict[str, Any]:
@@ -93,7 +95,7 @@ class Corpus:
         for row in zip(self.speaker, self.text, self.samples.tolist(), self.split, self.client, strict=True):
             digest.update(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
         held = {name: self.of_split(name) for name in SPLITS}
-        return {
+        account: dict[str, Any] = {
             "utterances": len(self),
             "speakers": len(set(self.speaker)),
             "seconds": {n: float(self.samples[held[n]].sum()) / SAMPLES_PER_S for n in SPLITS},
@@ -101,6 +103,10 @@ class Corpus:
             "skipped_files": [f"{file} {why}" for file, why in self.skipped[:LISTED]],
             "sha256": digest.hexdigest(),
         }
+        if self.doubtful:
+            account["doubtful"] = len(self.doubtful)
+            account["doubtful_files"] = [f"{file} {why}" for file, why in self.doubtful[:LISTED]]
+        return account
 
     @property
     def seconds(self) -> float:
@@ -116,6 +122,7 @@ def write_table(
     split: list[str],
     client: list[str] | None = None,
     skipped: list[tuple[str, str]] | None = None,
+    doubtful: list[tuple[str, str]] | None = None,
 ) -> None:
     """Write ``utterances.parquet`` beside ``audio.i16``; offsets follow from the lengths."""
     import pyarrow as pa
@@ -133,7 +140,8 @@ def write_table(
         }
     )
     pq.write_table(table, folder / "utterances.parquet")
-    (folder / "skipped.json").write_text(json.dumps(skipped or [], ensure_ascii=False), encoding="utf-8")
+    for name, found in (("skipped", skipped), ("doubtful", doubtful)):
+        (folder / f"{name}.json").write_text(json.dumps(found or [], ensure_ascii=False), encoding="utf-8")
 
 
 def load(folder: Path) -> Corpus | None:
@@ -145,7 +153,10 @@ def load(folder: Path) -> Corpus | None:
         return None
     try:
         columns = pq.read_table(table, columns=list(COLUMNS)).to_pydict()
-        skipped = json.loads((folder / "skipped.json").read_text(encoding="utf-8"))
+        skipped, doubtful = (
+            tuple((str(file), str(why)) for file, why in json.loads(found.read_text(encoding="utf-8")))
+            for found in (folder / "skipped.json", folder / "doubtful.json")
+        )
     except (OSError, ValueError):  # pyarrow's ArrowInvalid is a ValueError
         return None
     samples = np.array(columns["samples"], dtype=np.int64)
@@ -162,7 +173,8 @@ def load(folder: Path) -> Corpus | None:
         text=tuple(columns["text"]),
         split=tuple(columns["split"]),
         client=tuple(columns["client"]),
-        skipped=tuple((str(file), str(why)) for file, why in skipped),
+        skipped=skipped,
+        doubtful=doubtful,
     )
 
 
