@@ -24,6 +24,7 @@ from fedsim.report.text import (
     share,
     size,
 )
+from fedsim.results.metrics import HEARD, heard
 
 #: Outcomes as labels.
 OUTCOME_WORDS = MappingProxyType(
@@ -172,6 +173,7 @@ def learning_sentence(digest: Digest) -> str:
         ("validation", "wer", "word error rate", share),
         ("test", "wer", "word error rate on test speakers", share),
     ):
+        words += HEARD if metric == "wer" and heard(digest.summary, split) else ""
         entry = dig(digest.summary, "metrics", split, metric)
         if entry and entry["values"] == 1 and metric == "wer":
             parts.append(f"{words} is {shown(entry['last'])}")
@@ -239,7 +241,8 @@ def _quality(summary: dict[str, Any]) -> list[Card]:
     ):
         entry = dig(summary, "metrics", split, metric)
         if entry:
-            return [Card(label, share(entry["last"]), f"from {share(entry['first'])}")]
+            mark = HEARD if metric == "wer" and heard(summary, split) else ""
+            return [Card(label + mark, share(entry["last"]), f"from {share(entry['first'])}")]
     return []
 
 

@@ -16,7 +16,7 @@ from fedsim.report.figures.chart import Chart
 from fedsim.report.live import ROUNDS, by_time, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas
 from fedsim.report.text import duration, figure, share, time_unit
-from fedsim.results.metrics import KNOWN, definitions
+from fedsim.results.metrics import HEARD, KNOWN, definitions, heard
 from fedsim.tasks.base import Metric
 
 #: Metrics of fedsim's own tasks that are worth a panel, in order; those of other tasks come after them.
@@ -59,6 +59,7 @@ def change(digest: Digest) -> str:
             shown = share if metric != "loss" else figure
             took = duration(float(series.time_s[-1] - series.time_s[0]))
             subject = words[0].upper() + words[1:]
+            subject += HEARD if metric == "wer" and heard(digest.run.manifest, split) else ""
             if first == last:
                 return f"{subject} stays at {shown(first)} over {took}"
             verb = "falls" if last < first else "rises"
@@ -88,7 +89,7 @@ def _panel(ax: Axes, digest: Digest, theme: Theme, shown: Metric, label: str, se
             linewidth=0.9 if split == "train" else 1.8,
             marker="o" if few and split != "train" else None,
             markersize=3.2,
-            label=split,
+            label=split + (HEARD if heard(digest.run.manifest, split) else ""),
             zorder=2 if split == "train" else 3,
         )
     main = digest.series[present[0], metric]

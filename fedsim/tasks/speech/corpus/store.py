@@ -1,9 +1,10 @@
 """A corpus on disk and in memory: one flat array of samples and a table of utterances.
 
-A corpus is a folder with ``audio.i16`` (16 kHz mono, little-endian int16, end to end) and
-``utterances.parquet`` (speaker, text, offset, samples, split, client). It is written into a scratch
-folder beside its place and renamed, so that a half-written corpus is never seen; two processes
-that make the same corpus at once leave one, and what crashes left goes when the next one is made.
+A corpus is a folder with ``audio.i16`` (16 kHz mono, little-endian int16, end to end),
+``utterances.parquet`` (speaker, text, offset, samples, split, client) and ``notes.json`` (what is to be
+said of the recordings). It is written into a scratch folder beside its place and renamed, so that a
+half-written corpus is never seen; two processes that make the same corpus at once leave one, and what
+crashes left goes when the next one is made.
 The audio is memory-mapped: worker processes share its pages.
 """
 
@@ -26,6 +27,7 @@ from fedsim.units import SAMPLES_PER_S
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("speaker", "text", "offset", "samples", "split", "client")
+_NOTES = "notes.json"  # what was skipped, what is doubtful, what is repeated
 NAMED = 5  # skipped recordings that a sentence names
 LISTED = 1000  # skipped recordings that an account lists
 
@@ -44,6 +46,7 @@ class Corpus:
         client: tuple of n names of who holds each, empty where nobody said.
         skipped: (file, reason) of what could not be used.
         doubtful: (file, reason) of what is used although it is clipped or faint.
+        repeated: held-out utterances whose very sound is in the training split too.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class Corpus:
     client: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     doubtful: tuple[tuple[str, str], ...] = ()
+    repeated: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -68,6 +72,13 @@ class Corpus:
     def of_split(self, split: str) -> NDArray[np.int64]:
         """The utterances of a split, in order."""
         return np.array([i for i, name in enumerate(self.split) if name == split], dtype=np.int64)
+
+    def heard(self, split: str) -> int:
+        """How many utterances of a held-out split training hears itself, or hears the speaker of."""
+        if split == "train":
+            return 0
+        known = {self.speaker[i] for i in self.of_split("train")}
+        return sum(self.speaker[i] in known or i in self.repeated for i in self.of_split(split).tolist())
 
     def summary(self) -> list[str]:
         """What it holds and what was skipped, a sentence each, for a person to read."""
@@ -83,6 +94,12 @@ class Corpus:
                 named = "; ".join(f"{file} {why}" for file, why in found[:NAMED])
                 more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
                 lines.append(f"{len(found)} recording{'s' * (len(found) > 1)} {what}: {named}{more}")
+        lines += [
+            f"{self.heard(name)} utterances of {name} are of speakers or recordings that training hears: "
+            "error rates on them are too low"
+            for name in SPLITS
+            if self.heard(name)
+        ]
         return lines
 
     def account(self) -> dict[str, Any]:
@@ -103,6 +120,8 @@ class Corpus:
             "skipped_files": [f"{file} {why}" for file, why in self.skipped[:LISTED]],
             "sha256": digest.hexdigest(),
         }
+        if heard := {name: self.heard(name) for name in SPLITS if self.heard(name)}:
+            account["heard"] = heard
         if self.doubtful:
             account["doubtful"] = len(self.doubtful)
             account["doubtful_files"] = [f"{file} {why}" for file, why in self.doubtful[:LISTED]]
@@ -123,8 +142,9 @@ def write_table(
     client: list[str] | None = None,
     skipped: list[tuple[str, str]] | None = None,
     doubtful: list[tuple[str, str]] | None = None,
+    repeated: list[int] | None = None,
 ) -> None:
-    """Write ``utterances.parquet`` beside ``audio.i16``; offsets follow from the lengths."""
+    """Write ``utterances.parquet`` and the notes beside ``audio.i16``; offsets follow from the lengths."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -140,8 +160,8 @@ def write_table(
         }
     )
     pq.write_table(table, folder / "utterances.parquet")
-    for name, found in (("skipped", skipped), ("doubtful", doubtful)):
-        (folder / f"{name}.json").write_text(json.dumps(found or [], ensure_ascii=False), encoding="utf-8")
+    notes = {"skipped": skipped or [], "doubtful": doubtful or [], "repeated": repeated or []}
+    (folder / _NOTES).write_text(json.dumps(notes, ensure_ascii=False), encoding="utf-8")
 
 
 def load(folder: Path) -> Corpus | None:
@@ -149,14 +169,11 @@ def load(folder: Path) -> Corpus | None:
     import pyarrow.parquet as pq
 
     audio, table = folder / "audio.i16", folder / "utterances.parquet"
-    if not (audio.is_file() and table.is_file() and (folder / "skipped.json").is_file()):
+    if not (audio.is_file() and table.is_file() and (folder / _NOTES).is_file()):
         return None
     try:
         columns = pq.read_table(table, columns=list(COLUMNS)).to_pydict()
-        skipped, doubtful = (
-            tuple((str(file), str(why)) for file, why in json.loads(found.read_text(encoding="utf-8")))
-            for found in (folder / "skipped.json", folder / "doubtful.json")
-        )
+        notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # pyarrow's ArrowInvalid is a ValueError
         return None
     samples = np.array(columns["samples"], dtype=np.int64)
@@ -173,8 +190,9 @@ def load(folder: Path) -> Corpus | None:
         text=tuple(columns["text"]),
         split=tuple(columns["split"]),
         client=tuple(columns["client"]),
-        skipped=skipped,
-        doubtful=doubtful,
+        skipped=tuple((str(file), str(why)) for file, why in notes["skipped"]),
+        doubtful=tuple((str(file), str(why)) for file, why in notes["doubtful"]),
+        repeated=frozenset(notes["repeated"]),
     )
 
 
