@@ -11,7 +11,13 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
+from fedsim import results
+from fedsim.cli import finetune
 from fedsim.cli.run import command
+from fedsim.errors import CorpusError
+from fedsim.report.digest import digest
+from fedsim.report.figures import convergence
+from fedsim.report.style import LIGHT
 
 SCENARIO = """
 name: recordings
@@ -27,6 +33,41 @@ learning:
   crop_seconds: 1
   evaluation_seconds: 2
 """
+
+
+def test_an_error_rate_on_speakers_who_were_heard_is_marked_wherever_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDSIM_CACHE", str(tmp_path / "cache"))
+    draw = np.random.default_rng(0)
+    rows = [["path", "speaker", "text", "split"]]
+    who = [("anna", "train"), ("bruno", "train"), ("carla", "validation"), ("anna", "test"), ("dino", "test")]
+    for number, (speaker, split) in enumerate(who):
+        soundfile.write(tmp_path / f"{number}.wav", draw.normal(0, 0.1, 24_000), 16_000)
+        rows.append([f"{number}.wav", speaker, "una frase", split])
+    with (tmp_path / "list.csv").open("w", newline="") as out:
+        csv.writer(out).writerows(rows)
+    text = SCENARIO.replace("PATH", str(tmp_path / "list.csv"))
+    text += "  downstream: {steps: 1, batch_size: 2}\n"
+    (tmp_path / "s.yaml").write_text(text)
+    given = [str(tmp_path / "s.yaml"), "--workers", "1", "--no-report", "--out"]
+    with pytest.raises(
+        CorpusError, match=r"list\.csv: has the speaker 'anna' in train and in test \(3\.wav\)"
+    ):
+        CliRunner().invoke(command, [*given, str(tmp_path / "apart")], catch_exceptions=False)
+
+    (tmp_path / "s.yaml").write_text(text.replace("{kind: manifest,", "{kind: manifest, overlap: true,"))
+    done = CliRunner().invoke(command, [*given, str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    held = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert held["corpus"]["heard"] == {"test": 1}
+    assert "word error rate on test speakers (heard in training) is" in " ".join(done.stdout.split())
+    assert "1 utterances of test are of speakers or recordings that training hears" in done.stderr
+    found = digest(results.load(tmp_path / "out"))
+    lines = [line for ax in convergence.draw(found, LIGHT).figure.axes for line in ax.get_lines()]
+    assert {str(line.get_label()) for line in lines} >= {"test (heard in training)", "validation"}
+    tuned = CliRunner().invoke(finetune.command, [str(tmp_path / "out")])
+    assert "Some test speakers were heard in training: these rates flatter." in " ".join(tuned.stdout.split())
 
 
 def test_skipped_recordings_are_in_the_summary_and_printed(
