@@ -126,7 +126,12 @@ def _loud(peak: float, offset: float = 0.0) -> np.ndarray[Any, Any]:
         (_loud(1 / 32768), "is silent"),  # divided twice
         (_loud(32_768.0), "is of the wrong scale: its loudest sample is 3.2[78]e+04 times full scale"),
         (_loud(2.0**31), "is of the wrong scale: its loudest sample is 2.1[45]e+09 times full scale"),
-        (_loud(127.0, 128.0), "is of the wrong scale: its loudest sample is 12[67] times full scale"),
+        (_loud(127.0, 128.0), "is of the wrong scale: its loudest sample is 25[45] times full scale"),
+        (
+            np.tile([3e38, -3e38], 8_000),
+            "is of the wrong scale: its loudest sample is 3e+38 times full scale",
+        ),
+        (np.tile([np.inf, -np.inf], 8_000), "has samples that are not numbers"),
     ],
 )
 @pytest.mark.parametrize("rate", [16_000, 48_000])

@@ -10,6 +10,7 @@ right one is left alone.
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from typing import Literal
 
@@ -28,6 +29,7 @@ _KBPS = (
     (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # of MPEG 1
 )
 _RATES_HZ = (44_100, 48_000, 32_000)
+_SYNC = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]")  # how a frame of layer III begins
 _SHARED = 0xFFFE0C00  # bits of its header that all frames of an mp3 stream share
 _LAST_FRAME = 1 << 21  # bytes: no frame of a flac is longer
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -177,6 +179,8 @@ def _mp3(raw: bytes) -> io.BytesIO | str | None:
     at, gap = 0, False
     while at < len(raw):
         length = _frame(raw, at)
+        if frames and at == frames[-1][1] and len(raw) - at < 4 and raw[at] == 0xFF:
+            return TRUNCATED  # within the header of a frame
         if not length:
             tag = _tag(raw, at)
             gap = gap or (not tag and bool(frames))
@@ -197,7 +201,7 @@ def _mp3(raw: bytes) -> io.BytesIO | str | None:
         return UNREADABLE
     if len(streams) > 1:
         return SEVERAL
-    if len(infos) == 1 and infos[0] > len(frames) + 1:  # some count the frame that says it
+    if len(infos) == 1 and infos[0] > len(frames):
         return TRUNCATED
     if infos == [len(frames)]:
         return None
@@ -216,15 +220,13 @@ def _frame(raw: bytes, at: int) -> int:
 
 
 def _next(raw: bytes, at: int) -> int:
-    """Where two frames of one stream follow each other, or a tag stands, behind ``at``; else the end."""
-    while (at := raw.find(b"\xff", at + 1)) >= 0:
-        following = at + _frame(raw, at)
-        if (
-            following > at
-            and _frame(raw, following)
-            and not (_number(raw, at, 4) ^ _number(raw, following, 4)) & _SHARED
-        ):
-            return at
+    """Where two frames of one stream follow each other behind ``at``; else the end."""
+    for found in _SYNC.finditer(raw, at + 1):
+        here = found.start()
+        following = here + _frame(raw, here)
+        alike = not (_number(raw, here, 4) ^ _number(raw, following, 4)) & _SHARED
+        if following > here and alike and _frame(raw, following):
+            return here
     return len(raw)
 
 

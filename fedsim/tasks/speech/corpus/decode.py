@@ -23,10 +23,9 @@ from fedsim.units import SAMPLES_PER_S
 SHORTEST_S = 0.3
 LONGEST_S = 3600.0
 MOST_BYTES = 2_000_000_000
-# of full scale, the loudest sample, the mean removed:
-SILENCE = 1e-3  # below it there is nothing to learn from
-FAINT = 1e-2  # below it a recording is used and named
-LOUDEST = 10.0  # above it samples are no shares of full scale, but of 32768, say
+LOUDEST = 10.0  # of full scale: a file with louder samples means another scale, 32768 say
+SILENCE = 1e-3  # of full scale: a file whose loudest sample, the mean removed, is below it is silent
+FAINT = 1e-2  # likewise: below it a recording is used and named
 CLIPPED = 1e-3  # share of samples at full scale above which a recording is used and named
 Samples = NDArray[np.int16]
 
@@ -61,16 +60,16 @@ def decode(file: Path) -> Samples | str:
         return container.DAMAGED
     if len(wave) < promised:
         return container.TRUNCATED
-    mono = wave.mean(axis=1)
-    if len(mono) < SHORTEST_S * rate:
-        return f"is shorter than {SHORTEST_S:g} s" if len(mono) else "is empty"
-    if not bool(np.isfinite(mono).all()):
+    if len(wave) < SHORTEST_S * rate:
+        return f"is shorter than {SHORTEST_S:g} s" if len(wave) else "is empty"
+    if not bool(np.isfinite(wave).all()):
         return "has samples that are not numbers"
-    loudest = float(np.abs(mono - mono.mean(dtype=np.float64)).max())
-    if loudest < SILENCE:
-        return "is silent"
+    loudest = float(np.abs(wave).max())
     if loudest > LOUDEST:
         return f"is of the wrong scale: its loudest sample is {loudest:.3g} times full scale"
+    mono = wave.mean(axis=1)
+    if float(np.abs(mono - mono.mean(dtype=np.float64)).max()) < SILENCE:
+        return "is silent"
     if rate != SAMPLES_PER_S:
         mono = soxr.resample(mono, rate, SAMPLES_PER_S, quality="HQ")
     return np.asarray(np.clip(np.rint(mono * 32767.0), -32768, 32767), dtype=np.int16)
