@@ -24,6 +24,7 @@ from fedsim.report.text import (
     share,
     size,
 )
+from fedsim.results.metrics import HEARD, heard
 
 #: Outcomes as labels.
 OUTCOME_WORDS = MappingProxyType(
@@ -173,6 +174,7 @@ def learning_sentence(digest: Digest) -> str:
         ("validation", "wer", "word error rate", share),
         ("test", "wer", "word error rate on test speakers", share),
     ):
+        words += HEARD if metric == "wer" and heard(digest.summary, split) else ""
         entry = dig(digest.summary, "metrics", split, metric)
         if entry and entry["values"] == 1 and metric == "wer":
             parts.append(f"{words} is {shown(entry['last'])}")
@@ -186,12 +188,14 @@ def learning_sentence(digest: Digest) -> str:
 
 
 def corpus_sentence(digest: Digest) -> str:
-    """Which recordings could not be used; empty if all could."""
-    skipped, files = (dig(digest.summary, "corpus", key) for key in ("skipped", "skipped_files"))
-    if not isinstance(skipped, int) or not skipped or not isinstance(files, list):
-        return ""
-    named = listed([name(file, 80) for file in files if isinstance(file, str)], most=4)
-    return f"{plural(skipped, 'recording')} of the speech corpus skipped: {named}."
+    """Which recordings could not be used, and which are doubtful; empty if all are well."""
+    said = []
+    for key, what in (("skipped", "skipped"), ("doubtful", "used although doubtful")):
+        found, files = (dig(digest.summary, "corpus", name) for name in (key, f"{key}_files"))
+        if isinstance(found, int) and found and isinstance(files, list):
+            named = listed([name(file, 80) for file in files if isinstance(file, str)], most=4)
+            said.append(f"{plural(found, 'recording')} of the speech corpus {what}: {named}.")
+    return " ".join(said)
 
 
 def examples_sentence(digest: Digest) -> str:
@@ -259,7 +263,8 @@ def _quality(summary: dict[str, Any]) -> list[Card]:
     ):
         entry = dig(summary, "metrics", split, metric)
         if entry:
-            return [Card(label, share(entry["last"]), f"from {share(entry['first'])}")]
+            mark = HEARD if metric == "wer" and heard(summary, split) else ""
+            return [Card(label + mark, share(entry["last"]), f"from {share(entry['first'])}")]
     return []
 
 

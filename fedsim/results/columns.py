@@ -106,7 +106,7 @@ CONVERGENCE = (
         "",
         "loss, contrastive_accuracy, codebook_perplexity, wer or cer; others may join.",
     ),
-    Column("split", "string", "", "train, validation or test."),
+    Column("split", "string", "", "train, validation or test; see corpus.heard in the summary."),
     Column("value", "float64", "", "The metric's value: loss in nats, the rest as shares (0.25 is 25%)."),
 )
 
@@ -157,6 +157,10 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "corpus.seconds.*": "Seconds of speech by split: train, validation, test.",
         "corpus.skipped": "Recordings that could not be used.",
         "corpus.skipped_files": "Each of them and why, the first 1,000.",
+        "corpus.doubtful": "Recordings that are used although they are clipped or faint; absent without any.",
+        "corpus.doubtful_files": "Each of them and why, the first 1,000.",
+        "corpus.heard.*": "Utterances of a held-out split of which training hears the speaker or the very "
+        "recording; absent where there are none.",
         "corpus.sha256": "SHA-256 of the list of utterances: speaker, text, length, split, client.",
         "examples.clock.*": "Examples of a client's round as the clock has them: least, mean, most over "
         "clients; only there if real training has others.",
@@ -184,7 +188,7 @@ FINETUNE: Mapping[str, str] = MappingProxyType(
         "loss": "Mean CTC loss over the last tenth of the steps, nats a label.",
         "wer": "Word error rate over all test utterances, as a share.",
         "cer": "Character error rate over all test utterances, as a share.",
-        "disjoint": "Whether no test speaker was heard in pretraining or fine-tuning.",
+        "disjoint": "Whether no test speaker and no test recording was heard in pretraining or fine-tuning.",
         "recognised": "Each test utterance: [speaker, what was said, what was recognised].",
     }
 )

@@ -109,6 +109,29 @@ def test_learning(found):
     assert words.learning_sentence(altered(found, metrics={})) == ""
 
 
+def test_an_error_rate_on_what_training_heard_is_marked(found):
+    def metric(last):
+        return {"first": 0.9, "last": last, "best": last, "values": 5, "best_s": 1.0, "best_round": 4}
+
+    metrics = {"validation": {"wer": metric(0.75)}, "test": {"wer": metric(0.5)}}
+    for part, said in (
+        ("test", ("rate falls from 90% to 75%", "test speakers (heard in training) falls from 90% to 50%")),
+        (
+            "validation",
+            ("rate (heard in training) falls from 90% to 75%", "test speakers falls from 90% to 50%"),
+        ),
+    ):
+        told = words.learning_sentence(altered(found, metrics=metrics, corpus={"heard": {part: 3}}))
+        assert all(phrase in told for phrase in said)
+    cards = words.cards(altered(found, metrics=metrics, corpus={"heard": {"test": 3}}))
+    assert [card.value for card in cards if card.label == "Word error rate, test (heard in training)"] == [
+        "50%"
+    ]
+    assert "heard" not in words.learning_sentence(
+        altered(found, metrics=metrics, corpus={"heard": {"test": 0}})
+    )
+
+
 def test_cost(found):
     known = {"energy_j": 3.6e6, "downloaded_bytes": 1.1e12, "uploaded_bytes": 1e12}
     assert words.cost_sentence(altered(found, **known, wasted_j_share=0.08)) == (

@@ -393,7 +393,8 @@ def flatten(value, prefix=""):
 def test_every_summary_key_is_defined(tmp_path):
     account = {"utterances": 3, "speakers": 1, "seconds": {"train": 9.0}, "skipped": 1, "sha256": "0"}
     with start(tmp_path / "run") as run:
-        run.note("corpus", {**account, "skipped_files": ["a.wav is missing"]})
+        lists = {"skipped_files": ["a.wav is missing"], "doubtful_files": ["b.wav is faint"]}
+        run.note("corpus", {**account, **lists, "doubtful": 1, "heard": {"test": 2}})
         write_rounds(run, 0, 3)
         summary = run.finish()
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
