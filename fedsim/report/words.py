@@ -110,13 +110,11 @@ def not_finite_sentence(digest: Digest) -> str:
     losses, values = (dig(digest.summary, "not_finite", key) or 0 for key in ("losses", "values"))
     parts = []
     if losses:
-        parts.append(
-            f"{plural(losses, 'client-round')} {'reports' if losses == 1 else 'report'} a loss that is NaN or infinite"
-        )
+        verb = "reports" if losses == 1 else "report"
+        parts.append(f"{plural(losses, 'client-round')} {verb} a loss that is NaN or infinite")
     if values:
-        parts.append(
-            f"{plural(values, 'evaluation')} {'comes' if values == 1 else 'come'} out as NaN or infinity"
-        )
+        verb = "comes" if values == 1 else "come"
+        parts.append(f"{plural(values, 'evaluation')} {verb} out as NaN or infinity")
     return f"Warning: {'; '.join(parts)}." if parts else ""
 
 
