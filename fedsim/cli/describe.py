@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,7 @@ from fedsim.cli.outside import allow_outside
 from fedsim.cli.plugin import plugin
 
 if TYPE_CHECKING:
+    from fedsim.printing import Table
     from fedsim.scenario import Scenario
     from fedsim.simulation.forecast import Forecast
     from fedsim.simulation.outlook import DeviceOutlook
@@ -32,9 +33,10 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
     The first rounds are simulated for about three seconds, without training; what is left of them is
     carried on at the pace of the simulated clock, the time between rounds included.
     """
-    from rich.console import Console
+    from rich.text import Text
 
     from fedsim.errors import about
+    from fedsim.printing import put
     from fedsim.scenario import load
     from fedsim.scenario.file_access import allowed
     from fedsim.simulation import compose
@@ -49,13 +51,9 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
         devices = [asdict(row) for row in rows]
         click.echo(json.dumps({"name": loaded.scenario.name, "devices": devices, "forecast": asdict(seen)}))
         return
-    console = Console(highlight=False)
-    console.print(loaded.scenario.name, style="bold", markup=False)
-    console.print(loaded.scenario.description, markup=False)
-    console.print(_who(loaded.scenario), markup=False)
-    console.print(_mix(loaded.scenario), "", _fit(rows), sep="\n")
-    for line in _words(seen, loaded.scenario):
-        console.print(line, markup=False)
+    said = loaded.scenario
+    lines = _words(seen, said)
+    put(Text(said.name, style="bold"), said.description, _who(said), _mix(said), "", _fit(rows), *lines)
 
 
 def _who(scenario: Scenario) -> str:
@@ -79,11 +77,10 @@ def _who(scenario: Scenario) -> str:
     )
 
 
-def _mix(scenario: Scenario) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
+def _mix(scenario: Scenario) -> Table:
+    from fedsim.printing import Column, Table
 
-    table = Table.grid(padding=(0, 2))
+    table = Table(Column(words=True), Column(words=True), Column(words=True))
     for entry in scenario.fleet.mix:
         life = [
             entry.link,
@@ -91,24 +88,26 @@ def _mix(scenario: Scenario) -> Any:
             f"memory of a {entry.pressure.name}" if entry.pressure.name in ("phone", "laptop") else "",
             "on battery" if entry.battery is not None else "",
         ]
-        said = (entry.device, ", ".join(word for word in life if word))
-        table.add_row(f"  {entry.share:.0%}", *map(escape, said))
+        table.row(f"  {entry.share:.0%}", entry.device, ", ".join(word for word in life if word))
     return table
 
 
-def _fit(rows: list[DeviceOutlook]) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
-
+def _fit(rows: list[DeviceOutlook]) -> Table:
+    from fedsim.printing import Column, Table
     from fedsim.units import format_bytes, format_duration
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("device", no_wrap=True, overflow="ellipsis", max_width=22)
-    for heading in ("clients", "fit", "needs", "has", "transfers", "training"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table(
+        Column("device", words=True),
+        Column("clients", spare=2),
+        "fit",
+        "needs",
+        "has",
+        Column("transfers", spare=1),
+        "training",
+    )
     for row in rows:
-        table.add_row(
-            escape(row.device),
+        table.row(
+            row.device,
             f"{row.clients:,}",
             f"{row.fit:.0%}",
             format_bytes(row.footprint_bytes),

@@ -146,12 +146,12 @@ class RoundLearning(Protocol):
 
     @property
     def loss(self) -> Floats:
-        """Mean training loss of each client; nan for one that was not trained for real."""
+        """Mean training loss of each client; ``MISSING`` for one that was not trained for real."""
         ...
 
     @property
     def weight(self) -> Floats:
-        """Weight of each update in the new model: 1 in all over the accepted; nan if none was formed."""
+        """Weight of each update in the new model: 1 in all over the accepted; ``MISSING`` if unknown."""
         ...
 
     @property
@@ -166,7 +166,7 @@ class RoundLearning(Protocol):
 
     @property
     def examples(self) -> Floats:
-        """On how many different examples each trained; nan where only the clock knows."""
+        """On how many different examples each trained; ``MISSING`` where only the clock knows."""
         ...
 
 

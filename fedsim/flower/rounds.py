@@ -24,6 +24,7 @@ from fedsim.engine.server import Simulation
 from fedsim.errors import ScenarioError
 from fedsim.flower.selection import Ask, Asked
 from fedsim.learning import RoundLearning
+from fedsim.missing import MISSING
 from fedsim.outcomes import OUTCOMES
 from fedsim.scenario import Loaded, Scenario, dump
 from fedsim.simulation.compose import compose
@@ -42,16 +43,16 @@ class Verdict:
     """What became of a client's reply.
 
     Attributes:
-        loss: its mean training loss; nan if it reports none.
-        examples: on how many it trained; nan if it does not say.
-        weight: its share in the new model; nan if that is not known.
+        loss: its mean training loss; ``MISSING`` if it reports none.
+        examples: on how many it trained; ``MISSING`` if it does not say.
+        weight: its share in the new model; ``MISSING`` if that is not known.
         outcome: ``completed``, ``failed`` (it raised, or did not answer) or ``rejected``.
     """
 
-    loss: float = float("nan")
-    weight: float = float("nan")
+    loss: float = MISSING
+    weight: float = MISSING
     outcome: str = "completed"
-    examples: float = float("nan")
+    examples: float = MISSING
 
 
 def adapted(scenario: Scenario, rounds: int, file: Path) -> Scenario:

@@ -68,7 +68,7 @@ class RoundLearning:
     """What one round did to the model, client by client in the order in which they were given.
 
     Attributes:
-        loss: float64[n], mean training loss; nan: not trained for real.
+        loss: float64[n], mean training loss; ``MISSING``: not trained for real.
         weight: float64[n], share in the aggregate; sums to 1 over those trained and accepted,
             0 for the others. All 0 if none was accepted: the model stays as it was.
         accepted: bool[n], False for an update that was rejected (non-finite, malformed, too large,

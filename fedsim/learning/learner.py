@@ -33,6 +33,7 @@ from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob, fresh_mode
 from fedsim.learning.passes import draws
 from fedsim.learning.update_validation import UpdateValidation
 from fedsim.learning.workers import MakePool, pool
+from fedsim.missing import MISSING
 from fedsim.tasks.base import Metrics
 
 _EVALUATION_CHUNK = 2
@@ -164,7 +165,7 @@ class FederatedLearner:
         stale = (base_round < round_index - self.federation.max_staleness) | (base_round < 0)
         if bool((base_round > round_index).any()):
             raise FedsimError(f"an update of round {round_index} starts from a model that does not exist yet")
-        loss, weight = np.full(len(clients), np.nan), np.zeros(len(clients))
+        loss, weight = np.full(len(clients), MISSING), np.zeros(len(clients))
         accepted = ~stale
         bad = self._byzantine.among(clients)
         accepted &= ~self._untrained(bad, round_index)

@@ -107,6 +107,19 @@ def ending_sentence(digest: Digest) -> str:
     return "" if ended in (DONE, "") else f"The run ended early: {ended}."
 
 
+def not_finite_sentence(digest: Digest) -> str:
+    """What was reported or came out that is no number; may be empty."""
+    losses, values = (dig(digest.summary, "not_finite", key) or 0 for key in ("losses", "values"))
+    parts = []
+    if losses:
+        verb = "reports" if losses == 1 else "report"
+        parts.append(f"{plural(losses, 'client-round')} {verb} a loss that is NaN or infinite")
+    if values:
+        verb = "comes" if values == 1 else "come"
+        parts.append(f"{plural(values, 'evaluation')} {verb} out as NaN or infinity")
+    return f"Warning: {'; '.join(parts)}." if parts else ""
+
+
 def baseline_sentence(digest: Digest) -> str:
     """What was run in place of the federation; empty for the federation itself."""
     kind = dig(digest.run.scenario, "learning", "baseline")
@@ -236,6 +249,7 @@ def answer(digest: Digest) -> list[str]:
     rest = [
         baseline_sentence(digest),
         ending_sentence(digest),
+        not_finite_sentence(digest),
         device_sentence(digest),
         learning_sentence(digest),
         corpus_sentence(digest),

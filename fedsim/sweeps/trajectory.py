@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim import files
+from fedsim import files, missing
 from fedsim.errors import RunError
 from fedsim.learning import RoundLearning
 from fedsim.learning import checkpoint as checkpoints_
@@ -85,11 +85,11 @@ class Answer:
         """What the learner said of a round, to a call whose clients come in the order ``order`` by client."""
         data, place = self.data, np.argsort(order)
         return RoundLearning(
-            np.array(data["loss"], dtype=np.float64)[place],
-            np.array(data["weight"], dtype=np.float64)[place],
+            missing.from_list(data["loss"])[place],
+            missing.from_list(data["weight"])[place],
             np.array(data["accepted"], dtype=np.bool_)[place],
             self.metrics(),
-            np.array(data["trained_on"], dtype=np.float64)[place],
+            missing.from_list(data["trained_on"])[place],
         )
 
     def metrics(self) -> list[tuple[str, str, float]]:
@@ -125,7 +125,7 @@ class Listener:
         """Say what a timing-only run has: no loss, no weight, everything accepted."""
         order = by_client(clients)
         self.names.append(link(self.names[-1], round_index, clients[order], base_round[order]))
-        nothing = np.full(len(clients), np.nan)
+        nothing = np.full(len(clients), missing.MISSING)
         return RoundLearning(nothing, nothing, np.ones(len(clients), dtype=np.bool_), [], nothing)
 
 
@@ -187,11 +187,11 @@ class Remembering:
                     name,
                     round=int(round_index),
                     **dict(zip(("clients", "base_round"), map(_plain, call), strict=True)),
-                    loss=_plain(found.loss[order]),
-                    weight=_plain(found.weight[order]),
+                    loss=missing.to_list(found.loss[order]),
+                    weight=missing.to_list(found.weight[order]),
                     accepted=_plain(found.accepted[order]),
                     metrics=list(found.metrics),
-                    trained_on=_plain(found.examples[order]),
+                    trained_on=missing.to_list(found.examples[order]),
                 ),
             )
         self._keep(answer)

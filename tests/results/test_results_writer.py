@@ -112,7 +112,7 @@ def test_files_carry_units_and_meanings(tmp_path):
         found = pq.read_schema(tmp_path / "run" / f"{table}.parquet")
         for column in columns:
             assert found.field(column.name).metadata[b"unit"].decode() == column.unit
-            assert found.field(column.name).metadata[b"meaning"].decode() == column.meaning
+            assert found.field(column.name).metadata[b"meaning"].decode() == column.definition
 
 
 def test_same_rounds_give_the_same_bytes_whatever_the_pieces(tmp_path, monkeypatch):
@@ -509,6 +509,6 @@ def test_the_column_page_defines_everything():
     for table, columns in TABLES.items():
         section = text.split(f"## {table}.parquet")[1].split("## ")[0]
         for column in columns:
-            assert f"| `{column.name}` | {column.dtype} | {column.unit} | {column.meaning} |" in section
+            assert f"| `{column.name}` | {column.dtype} | {column.unit} | {column.definition} |" in section
     assert all(f"| `{key}` |" in text for key in SUMMARY)
     assert set(MEANINGS) == set(OUTCOMES)
