@@ -21,6 +21,7 @@ from fedsim.units import SAMPLES_PER_S
 SHORTEST_S = 0.3
 LONGEST_S = 3600.0
 SILENCE = 1e-3  # of full scale: a file whose loudest sample is below it is silent
+MISSING = "is missing"
 Samples = NDArray[np.int16]
 
 
@@ -34,7 +35,7 @@ def decode(file: Path) -> Samples | str:
 
     try:
         if not file.is_file():
-            return "is missing" if not file.exists() else "is not a file"
+            return MISSING if not file.exists() else "is not a file"
         size = file.stat().st_size
         if size == 0:
             return "is empty"

@@ -17,9 +17,10 @@ from pathlib import Path
 from fedsim import paths
 from fedsim.errors import CorpusError
 from fedsim.tasks.speech.corpus import store
-from fedsim.tasks.speech.corpus.decode import decode_all
+from fedsim.tasks.speech.corpus.decode import MISSING, decode_all
 from fedsim.tasks.speech.corpus.options import Listed
 from fedsim.units import SAMPLES_PER_S
+from fedsim.words import slashes
 
 DECODER_VERSION = 1
 HELD_OUT_SHARE = 0.1
@@ -133,7 +134,8 @@ def _decode(folder: Path, listed: list[Recording], minutes: float | None, source
             if room[recording.split] <= 0:
                 continue
             if isinstance(decoded, str):
-                skipped.append((recording.name, decoded))
+                hint = slashes(recording.name) if decoded == MISSING else ""
+                skipped.append((recording.name, f"{decoded} ({hint})" if hint else decoded))
                 continue
             out.write(decoded.tobytes())
             kept.append(recording)
