@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -23,9 +24,16 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
+def slashes(path: object, otherwise: str = "") -> str:
+    """What to say of a path that leads nowhere and was written as on Windows; else ``otherwise``."""
+    if os.sep == "/" and "\\" in str(path):
+        return "folders are separated by '/' here, not by '\\'"
+    return otherwise
+
+
 def nearest(name: str, known: Sequence[str], most: int = 3) -> str:
     """What to say of a name that is not known: the nearest ones, else all."""
-    return did_you_mean(name, known, most) or f"known here: {', '.join(known)}"
+    return slashes(name) or did_you_mean(name, known, most) or f"known here: {', '.join(known)}"
 
 
 def plain_name(text: str, otherwise: str = "scenario") -> str:

@@ -27,6 +27,7 @@ from fedsim import files, paths
 from fedsim.errors import ScenarioError, TraceError
 from fedsim.fleet.who import Floats, Ints, on_grid
 from fedsim.units import DAY_S
+from fedsim.words import slashes
 
 MOST_BYTES = 300 * files.MB
 MOST_SPANS = 10_000_000
@@ -178,7 +179,8 @@ def find(name_or_path: str) -> Path:
     for suffix in (".csv", ".parquet"):
         if (path := paths.find(name_or_path, "traces/availability", suffix)) is not None:
             return path
-    raise TraceError(f"there is no trace {name_or_path!r}; give the path of a CSV or Parquet file")
+    right = slashes(name_or_path, "give the path of a CSV or Parquet file")
+    raise TraceError(f"there is no trace {name_or_path!r}; {right}")
 
 
 def lap(time_s: Floats, period_s: float | None) -> tuple[Floats, Floats]:

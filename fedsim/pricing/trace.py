@@ -27,7 +27,7 @@ from fedsim.pricing.layers import (
     Profile,
 )
 from fedsim.pricing.polynomial import Axis, Monomial, Polynomial
-from fedsim.words import shown
+from fedsim.words import shown, slashes
 
 MOST_BYTES = 8 * files.MB  # twenty times the largest of the catalogue
 
@@ -135,7 +135,8 @@ def load_trace(name_or_path: str | Path) -> LayerTrace:
     found = paths.find(str(name_or_path), "traces", ".json")
     if found is None:
         known = ", ".join(paths.names("traces", ".json")) or "none yet"
-        raise TraceError(f"there is no layer trace {str(name_or_path)!r}; the catalogue has {known}")
+        right = slashes(name_or_path, f"the catalogue has {known}")
+        raise TraceError(f"there is no layer trace {str(name_or_path)!r}; {right}")
     return _parsed(files.read_text(found, TraceError, MOST_BYTES), str(found))
 
 

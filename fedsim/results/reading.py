@@ -21,6 +21,7 @@ from fedsim.results.columns import TABLES, schema
 from fedsim.results.manifest import check_format
 from fedsim.results.summary import summarise
 from fedsim.results.tables import NULLABLE, TEXT
+from fedsim.words import slashes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,7 +163,8 @@ def load(run_dir: str | Path) -> Run:
     """
     path = Path(run_dir)
     if not path.is_dir():
-        raise RunError("is not a directory; give the directory of a run", file=path)
+        right = slashes(path, "give the directory of a run")
+        raise RunError(f"is not a directory; {right}", file=path)
     if not is_run(path):
         raise RunError("holds no run: it has no manifest.json", file=path)
     files.refuse_links(path, RunError)

@@ -25,6 +25,7 @@ from fedsim.simulation import examples, state
 from fedsim.simulation.compose import Composition, compose
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.progress import Progress, Silent
+from fedsim.words import slashes
 
 STATE_INTERVAL_S = 2.0  # of real time, between engine states of a timing-only run
 DEFAULT_ROOT = Path("runs")
@@ -106,6 +107,9 @@ def resume(
     progress = progress or Silent()
     file = directory / "scenario.yaml"
     if not file.is_file():
+        if not directory.is_dir():
+            right = slashes(directory, "give the directory of a run")
+            raise RunError(f"is not a directory; {right}", file=directory)
         raise RunError("holds no run to go on with: it has no scenario.yaml", file=directory)
     if results.is_run(directory) and "flower" in results.Run(directory, finished=False).manifest:
         raise RunError("is the run of a Flower app, and only the app can do its rounds", file=directory)

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,6 +136,48 @@ def test_each_fault_is_one_sentence(write, old, new, sentence):
         load(file)
     assert str(fault.value).startswith(f"{file}: ")
     assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("count: 3", "count: 1e1", 10),
+        ("count: 3", "count: 10.0", 10),
+        ("clients: 10", "clients: 1e6", 1_000_000),
+        ("name: small", "name: small\nseed: 2.0e+3", 2000),
+        ("cohort: 4", "cohort: 4.0", 4),
+    ],
+)
+def test_a_whole_number_may_be_written_as_a_float(write, old, new, value):
+    scenario = load(write(GOOD.replace(old, new))).scenario
+    key = new.rpartition("\n")[2].partition(":")[0]
+    found = next(getattr(b, key) for b in (scenario, scenario.rounds, scenario.fleet) if hasattr(b, key))
+    assert found == value
+    assert type(found) is int
+    assert f"{key}: {value}\n" in dump(scenario)
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("2.5", "2.5 is not a whole number"),
+        ("1e-1", "0.1 is not a whole number"),
+        ("1e300", r"1e\+300 is not at most 10000000"),
+        ("-1e1", "-10.0 is not at least 1"),
+        (".inf", "inf is not a whole number"),
+        ("true", "True is not a whole number"),
+        ("'1e1'", "'1e1' is not a whole number"),
+    ],
+)
+def test_what_is_no_whole_number_is_refused(write, written, sentence):
+    with pytest.raises(ScenarioError, match=f"rounds.count: {sentence}"):
+        load(write(GOOD.replace("count: 3", f"count: {written}")))
+
+
+def test_a_name_that_is_something_else_to_another_reader_is_quoted(write):
+    for name in ("no", "on", "2027-01-01"):
+        text = dump(load(write(GOOD.replace("name: small", f"name: {name}"))).scenario)
+        assert yaml.safe_load(text)["name"] == name
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "just words"])

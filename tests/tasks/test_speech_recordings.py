@@ -457,3 +457,16 @@ def test_faulty_common_voice_folders(tmp_path: Path) -> None:
     (folder / "train.tsv").unlink()
     with pytest.raises(CorpusError, match=r"neither validated\.tsv nor train\.tsv"):
         corpus.load(spec)
+
+
+def test_a_recording_named_with_backslashes_is_missing_and_told_why(tmp_path: Path) -> None:
+    tone(tmp_path / "clips" / "a.wav")
+    rows = [
+        ("clips/a.wav", "a", "", "train"),
+        ("clips\\a.wav", "a", "", "train"),
+        ("b.wav", "a", "", "train"),
+    ]
+    assert corpus.load(manifest(tmp_path, rows)).skipped == (
+        ("clips\\a.wav", "is missing (folders are separated by '/' here, not by '\\')"),
+        ("b.wav", "is missing"),
+    )

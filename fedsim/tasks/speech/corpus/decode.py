@@ -27,6 +27,7 @@ LOUDEST = 10.0  # of full scale: a file with louder samples means another scale,
 SILENCE = 1e-3  # of full scale: a file whose loudest sample, the mean removed, is below it is silent
 FAINT = 1e-2  # likewise: below it a recording is used and named
 CLIPPED = 1e-3  # share of samples at full scale above which a recording is used and named
+MISSING = "is missing"
 Samples = NDArray[np.int16]
 
 
@@ -40,7 +41,7 @@ def decode(file: Path) -> Samples | str:
 
     try:
         if not file.is_file():
-            return "is missing" if not file.exists() else "is not a file"
+            return MISSING if not file.exists() else "is not a file"
         size = file.stat().st_size
         if not 0 < size <= MOST_BYTES:
             return f"is larger than {MOST_BYTES / 1e9:g} GB" if size else "is empty"

@@ -17,9 +17,10 @@ from pathlib import Path
 from fedsim import paths
 from fedsim.errors import CorpusError
 from fedsim.tasks.speech.corpus import store
-from fedsim.tasks.speech.corpus.decode import decode_all, doubt
+from fedsim.tasks.speech.corpus.decode import MISSING, decode_all, doubt
 from fedsim.tasks.speech.corpus.options import Listed
 from fedsim.units import SAMPLES_PER_S
+from fedsim.words import slashes
 
 DECODER_VERSION = 2
 HELD_OUT_SHARE = 0.1
@@ -148,7 +149,8 @@ def _decode(folder: Path, listed: list[Recording], spec: Listed, source: Path) -
             if room[recording.split] <= 0:
                 continue
             if isinstance(decoded, str):
-                skipped.append((recording.name, decoded))
+                hint = slashes(recording.name) if decoded == MISSING else ""
+                skipped.append((recording.name, f"{decoded} ({hint})" if hint else decoded))
                 continue
             sound = hashlib.blake2b(decoded.tobytes(), digest_size=16).digest()
             twin = first.setdefault(sound, recording)
