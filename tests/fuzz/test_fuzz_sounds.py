@@ -115,8 +115,8 @@ def lengths(name: str, examples: int, file: Path) -> None:
     @given(STATED)
     def check(stated: int) -> None:
         found = decoded(file, raw[:at] + stated.to_bytes(size, order) + raw[at + size :])
-        # An mp3 that states no length is longer by what its encoder added; behind the sound of a wav may stand
-        # 4096 bytes that are none.
+        # An mp3 that states no length is longer by what its encoder added; behind the sound of a wav
+        # may stand 4096 bytes that are none.
         assert (
             isinstance(found, str) or -2100 * (8 if "ADPCM" in name else 1) <= len(found) - len(whole) <= 1600
         )
