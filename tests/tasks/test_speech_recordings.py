@@ -280,7 +280,7 @@ def test_common_voice_columns_come_in_any_order_and_paths_may_lack_the_suffix(tm
     text = (folder / "validated.tsv").read_text(encoding="utf-8").replace(".mp3", "")
     (folder / "validated.tsv").write_text(text, encoding="utf-8")
     (folder / "train.tsv").unlink()
-    recordings = common_voice.read(folder)
+    recordings = common_voice.read(folder, CommonVoice(path=str(folder)))
     assert [r.name for r in recordings] == [f"{c}.mp3" for c in "abcdefg"]
     splits = {r.split for r in listing.hold_out(recordings, 0)}
     assert splits == {"train", "validation", "test"}

@@ -14,7 +14,7 @@ from torch import nn
 from fedsim.determinism import tensor
 from fedsim.tasks.base import Outcome
 from fedsim.tasks.ctc.finetune import padded
-from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, frames_needed, normalise
+from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, frames_needed
 from fedsim.tasks.speech import masks
 from fedsim.tasks.speech.corpus import Corpus, load
 from fedsim.tasks.speech.data import SpeechData
@@ -52,7 +52,7 @@ class Batch:
 def vocabulary(corpus: Corpus) -> Vocabulary:
     """The characters of the training transcripts of a corpus."""
     speech = load(corpus)
-    return Vocabulary.of(normalise(speech.text[u]) for u in speech.of_split("train").tolist())
+    return Vocabulary.of(speech.words(u) for u in speech.of_split("train").tolist())
 
 
 def make(
@@ -62,7 +62,7 @@ def make(
     config, letters, speech = configuration(task.model), vocabulary(task.corpus), data.corpus
     chosen, labels, texts = [], [], []
     for utterance in utterances.tolist():
-        text = normalise(speech.text[utterance])
+        text = speech.words(utterance)
         numbers, samples = letters.encode(text), int(speech.samples[utterance])
         fits = samples <= task.crop_seconds * SAMPLES_PER_S
         if text and frames_needed(numbers) <= frames(config, samples) and (fits or not training):

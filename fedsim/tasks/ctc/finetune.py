@@ -25,7 +25,7 @@ from fedsim.errors import CorpusError
 from fedsim.tasks.base import Metrics
 from fedsim.tasks.ctc.finetuning import Finetuning
 from fedsim.tasks.ctc.recogniser import Recogniser
-from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, frames_needed, normalise
+from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, frames_needed
 from fedsim.tasks.speech import batches, masks
 from fedsim.tasks.speech.corpus.store import Corpus
 from fedsim.tasks.speech.models import frames as frames_of
@@ -78,7 +78,7 @@ def recognise(encoder: Any, spec: Finetuning, speech: Corpus, seed: int, device:
     Raises:
         CorpusError: if there is no transcribed speech to train or test on.
     """
-    texts = [normalise(text) for text in speech.text]
+    texts = [speech.words(u) for u in range(len(speech))]
     test = _take(speech, "test", texts, spec.test_minutes, np.inf)
     train = _take(speech, "train", texts, spec.minutes, spec.longest_seconds)
     vocabulary = Vocabulary.of(texts[u] for u in train)

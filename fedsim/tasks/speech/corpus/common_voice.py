@@ -27,7 +27,7 @@ def load(spec: Listed) -> store.Corpus:
         CorpusError: if there is no such folder, or nothing usable in it.
     """
     folder = folder_of(spec)
-    return listing.build(read(folder, spec.outside), spec, folder)
+    return listing.build(read(folder, spec), spec, folder)
 
 
 def folder_of(spec: Listed) -> Path:
@@ -46,12 +46,12 @@ def folder_of(spec: Listed) -> Path:
     return found
 
 
-def read(folder: Path, outside: bool = False) -> list[listing.Recording]:
+def read(folder: Path, spec: Listed) -> list[listing.Recording]:
     """The recordings that a Common Voice folder lists; see :func:`load`."""
     held_out = [
         recording
         for split, name in (("validation", "dev"), ("test", "test"))
-        for recording in _list(folder, name, split, outside)
+        for recording in _list(folder, name, split, spec)
     ]
     taken = {recording.speaker for recording in held_out}
     names = {recording.name for recording in held_out}
@@ -59,15 +59,15 @@ def read(folder: Path, outside: bool = False) -> list[listing.Recording]:
     if main is None:
         raise CorpusError("has neither validated.tsv nor train.tsv", file=folder)
     split = "train" if held_out else ""
-    rest = [r for r in _list(folder, main, split, outside) if r.speaker not in taken and r.name not in names]
+    rest = [r for r in _list(folder, main, split, spec) if r.speaker not in taken and r.name not in names]
     return rest + held_out
 
 
-def _list(folder: Path, name: str, split: str, outside: bool) -> list[listing.Recording]:
+def _list(folder: Path, name: str, split: str, spec: Listed) -> list[listing.Recording]:
     file = folder / f"{name}.tsv"
     if not file.exists():
         return []
-    inside = None if outside else folder.resolve()
+    inside = None if spec.outside else folder.resolve()
     clips = listing.within(folder / "clips", inside, file, "")
     recordings = []
     previous = csv.field_size_limit(_LONGEST_FIELD)
@@ -91,6 +91,7 @@ def _list(folder: Path, name: str, split: str, outside: bool) -> list[listing.Re
                     row["client_id"],
                     (row["sentence"] or "").strip(),
                     split,
+                    language=(row.get("locale") or "").strip() or spec.language or "",
                 )
             )
     except csv.Error as fault:

@@ -24,7 +24,7 @@ def content(corpus: Corpus) -> Any:
     if isinstance(corpus, Manifest):
         recordings = manifest.read(Path(corpus.path), corpus)
     else:
-        recordings = common_voice.read(common_voice.folder_of(corpus), corpus.outside)
+        recordings = common_voice.read(common_voice.folder_of(corpus), corpus)
     rows = []
     for recording in recordings:
         try:
@@ -32,8 +32,7 @@ def content(corpus: Corpus) -> Any:
             at: tuple[int, int] | None = (status.st_size, status.st_mtime_ns)
         except OSError:
             at = None
-        rows.append(
-            [recording.name, recording.speaker, recording.text, recording.split, recording.client, at]
-        )
+        said_of = [recording.name, recording.speaker, recording.text, recording.split, recording.client]
+        rows.append([*said_of, recording.language, at])
     text = json.dumps(rows, ensure_ascii=False)
     return [{**said, "path": None}, hashlib.blake2b(text.encode("utf-8"), digest_size=20).hexdigest()]

@@ -37,6 +37,7 @@ class Recording:
         speaker, text: who says what.
         split: ``train``, ``validation``, ``test`` or empty: to be decided by speaker.
         client: who holds it, where the list says so.
+        language: its tag, where the list or the scenario says so.
     """
 
     file: Path
@@ -45,6 +46,7 @@ class Recording:
     text: str
     split: str = ""
     client: str = ""
+    language: str = ""
 
 
 def within(path: Path, folder: Path | None, source: Path, where: str) -> Path:
@@ -153,5 +155,6 @@ def _decode(folder: Path, listed: list[Recording], minutes: float | None, source
         samples=samples,
         split=[r.split for r in kept],
         client=[r.client for r in kept],
+        language=[r.language for r in kept],
         skipped=skipped,
     )

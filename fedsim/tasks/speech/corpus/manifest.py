@@ -78,6 +78,7 @@ def _recording(row: dict[str, str], file: Path, line: int, spec: Listed) -> list
             file=file,
             key=where,
         )
+    language = cells.get("language") or spec.language or ""
     return listing.Recording(
-        path, cells["path"], cells["speaker"], cells["text"], split, cells.get("client", "")
+        path, cells["path"], cells["speaker"], cells["text"], split, cells.get("client", ""), language
     )

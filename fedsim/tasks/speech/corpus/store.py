@@ -1,7 +1,7 @@
 """A corpus on disk and in memory: one flat array of samples and a table of utterances.
 
 A corpus is a folder with ``audio.i16`` (16 kHz mono, little-endian int16, end to end) and
-``utterances.parquet`` (speaker, text, offset, samples, split, client). It is written into a scratch
+``utterances.parquet`` (speaker, text, offset, samples, split, client, language). It is written into a scratch
 folder beside its place and renamed, so that a half-written corpus is never seen; two processes
 that make the same corpus at once leave one, and what crashes left goes when the next one is made.
 The audio is memory-mapped: worker processes share its pages.
@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from fedsim import locks
 from fedsim.errors import CorpusError
+from fedsim.tasks.speech.text import normalise
 from fedsim.units import SAMPLES_PER_S
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ("speaker", "text", "offset", "samples", "split", "client")
+COLUMNS = ("speaker", "text", "offset", "samples", "split", "client", "language")
 NAMED = 5  # skipped recordings that a sentence names
 LISTED = 1000  # skipped recordings that an account lists
 
@@ -42,6 +43,7 @@ class Corpus:
         text: tuple of n transcripts.
         split: tuple of n split names.
         client: tuple of n names of who holds each, empty where nobody said.
+        language: tuple of n language tags, empty where nobody said.
         skipped: (file, reason) of what could not be used.
     """
 
@@ -53,6 +55,7 @@ class Corpus:
     text: tuple[str, ...]
     split: tuple[str, ...]
     client: tuple[str, ...]
+    language: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
@@ -62,6 +65,10 @@ class Corpus:
         """The samples of one utterance, a view of the memory map."""
         start = int(self.offset[utterance])
         return self.audio[start : start + int(self.samples[utterance])]
+
+    def words(self, utterance: int) -> str:
+        """The transcript of one utterance as words; see :func:`fedsim.tasks.speech.text.normalise`."""
+        return normalise(self.text[utterance], self.language[utterance])
 
     def of_split(self, split: str) -> NDArray[np.int64]:
         """The utterances of a split, in order."""
@@ -115,6 +122,7 @@ def write_table(
     samples: list[int],
     split: list[str],
     client: list[str] | None = None,
+    language: list[str] | None = None,
     skipped: list[tuple[str, str]] | None = None,
 ) -> None:
     """Write ``utterances.parquet`` beside ``audio.i16``; offsets follow from the lengths."""
@@ -130,6 +138,7 @@ def write_table(
             "samples": lengths,
             "split": pa.array(split, pa.string()),
             "client": pa.array(client or [""] * len(split), pa.string()),
+            "language": pa.array(language or [""] * len(split), pa.string()),
         }
     )
     pq.write_table(table, folder / "utterances.parquet")
@@ -162,6 +171,7 @@ def load(folder: Path) -> Corpus | None:
         text=tuple(columns["text"]),
         split=tuple(columns["split"]),
         client=tuple(columns["client"]),
+        language=tuple(columns["language"]),
         skipped=tuple((str(file), str(why)) for file, why in skipped),
     )
 
