@@ -67,6 +67,7 @@ def command(
 
     from fedsim.scenario.file_access import allowed
     from fedsim.simulation.finetune import finetune
+    from fedsim.tasks.speech.text import about_figures, has_figures
 
     given = {name: value for name, value in changes.items() if value is not None}
     made = finetune(
@@ -99,6 +100,9 @@ def command(
         )
     console = Console(highlight=False)
     console.print(table)
+    figures = sum(has_figures(said) for _, said, _ in made[0]["recognised"])
+    if figures:
+        console.print(f"{about_figures(figures, len(made[0]['recognised']))}.", soft_wrap=True)
     if not all(result["disjoint"] for result in made):
         console.print("Some test speakers were heard in training: these rates flatter.")
     console.print(f"added to {run / 'finetune.json'}", soft_wrap=True)

@@ -24,6 +24,7 @@ from fedsim.report.text import (
     share,
     size,
 )
+from fedsim.tasks.speech.text import about_figures
 
 #: Outcomes as labels.
 OUTCOME_WORDS = MappingProxyType(
@@ -185,12 +186,16 @@ def learning_sentence(digest: Digest) -> str:
 
 
 def corpus_sentence(digest: Digest) -> str:
-    """Which recordings could not be used; empty if all could."""
+    """Which recordings could not be used and what is not spelled out; empty if there is neither."""
     skipped, files = (dig(digest.summary, "corpus", key) for key in ("skipped", "skipped_files"))
-    if not isinstance(skipped, int) or not skipped or not isinstance(files, list):
-        return ""
-    named = listed([name(file, 80) for file in files if isinstance(file, str)], most=4)
-    return f"{plural(skipped, 'recording')} of the speech corpus skipped: {named}."
+    figures, all_of_it = (dig(digest.summary, "corpus", key) for key in ("figures", "utterances"))
+    parts = []
+    if isinstance(skipped, int) and skipped and isinstance(files, list):
+        named = listed([name(file, 80) for file in files if isinstance(file, str)], most=4)
+        parts.append(f"{plural(skipped, 'recording')} of the speech corpus skipped: {named}.")
+    if isinstance(figures, int) and isinstance(all_of_it, int) and figures > 0:
+        parts.append(f"{about_figures(figures, all_of_it)}.")
+    return " ".join(parts)
 
 
 def cost_sentence(digest: Digest) -> str:

@@ -151,6 +151,7 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "corpus.seconds.*": "Seconds of speech by split: train, validation, test.",
         "corpus.skipped": "Recordings that could not be used.",
         "corpus.skipped_files": "Each of them and why, the first 1,000.",
+        "corpus.figures": "Transcripts that hold figures or symbols; they are scored as they are written.",
         "corpus.sha256": "SHA-256 of the list of utterances: speaker, text, length, split, client.",
         "metrics.*.*.first": "First value of that metric on that split (metrics.<split>.<metric>).",
         "metrics.*.*.last": "Last value.",

@@ -391,7 +391,14 @@ def flatten(value, prefix=""):
 
 
 def test_every_summary_key_is_defined(tmp_path):
-    account = {"utterances": 3, "speakers": 1, "seconds": {"train": 9.0}, "skipped": 1, "sha256": "0"}
+    account = {
+        "utterances": 3,
+        "speakers": 1,
+        "seconds": {"train": 9.0},
+        "skipped": 1,
+        "figures": 0,
+        "sha256": "0",
+    }
     with start(tmp_path / "run") as run:
         run.note("corpus", {**account, "skipped_files": ["a.wav is missing"]})
         write_rounds(run, 0, 3)

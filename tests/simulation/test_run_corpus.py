@@ -1,4 +1,4 @@
-"""What a run says about the recordings that it could not use."""
+"""What a run says about the recordings that it could not use, and about what is not spelled out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def test_skipped_recordings_are_in_the_summary_and_printed(
     rows = [["path", "speaker", "text", "split"]]
     for number, split in enumerate(["train", "train", "validation", "validation"]):
         soundfile.write(tmp_path / f"{number}.wav", draw.normal(0, 0.1, 24_000), 16_000)
-        rows.append([f"{number}.wav", f"speaker-{number}", "", split])
+        text = ["nel 1984 arrivò", "il 50%", "tre", ""][number]
+        rows.append([f"{number}.wav", f"speaker-{number}", text, split])
     soundfile.write(tmp_path / "quiet.wav", np.zeros(16_000), 16_000)
     rows += [["quiet.wav", "a", "", "train"], ["gone.wav", "a", "", "train"]]
     with (tmp_path / "list.csv").open("w", newline="") as out:
@@ -52,9 +53,13 @@ def test_skipped_recordings_are_in_the_summary_and_printed(
     assert held["skipped"] == 2
     assert held["skipped_files"] == ["quiet.wav is silent", "gone.wav is missing"]
     assert held["utterances"] == 4
+    assert held["figures"] == 2
     assert held["seconds"] == {"train": 3.0, "validation": 3.0, "test": 0.0}
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["corpus"] == held
     said = " ".join(done.stdout.split())
     assert "2 recordings of the speech corpus skipped: quiet.wav is silent and gone.wav is missing." in said
     assert "2 recordings skipped: quiet.wav is silent; gone.wav is missing" in done.stderr
+    figures = "2 of 4 transcripts hold figures or symbols, which are scored as they are written"
+    assert f"{figures}." in said
+    assert figures in done.stderr

@@ -92,6 +92,13 @@ def test_speech_without_transcripts_is_an_input_error() -> None:
         checks.check(Finetuning, {"steps": 0}, error=ScenarioError)
 
 
+def test_a_text_of_figures_only_is_a_transcript() -> None:
+    speech = corpus.load(Espeak(speakers=6, minutes=0.6))
+    numbers = replace(speech, text=("1984",) * len(speech))
+    tested = finetune.recognise(built("wav2vec2-tiny", 0).wav2vec2, QUICK, numbers, 1)
+    assert {said for said, _ in tested.pairs} == {"1984"}
+
+
 def test_batches_of_a_bucket_are_alike_in_length_and_hold_every_utterance() -> None:
     samples = np.random.default_rng(0).integers(8_000, 160_000, 64)
     endless = finetune._endless(np.arange(64), samples, 8, np.random.default_rng(1))

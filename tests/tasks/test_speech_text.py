@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from fedsim.tasks.ctc.finetune import error_rates
 from fedsim.tasks.speech import corpus
 from fedsim.tasks.speech.corpus import CommonVoice, Manifest, italian
-from fedsim.tasks.speech.text import normalise
+from fedsim.tasks.speech.text import about_figures, has_figures, normalise
 
 WRITTEN = {  # what is written: how many words there are
     "हिन्दी अच्छी है": 3,  # vowel signs and a virama
@@ -130,3 +130,29 @@ def test_a_recordings_language_says_how_its_case_is_folded(tmp_path: Path) -> No
     (tmp_path / "dev.tsv").write_text(f"{lines[0]}\nd\tc.wav\tISI\taz\n", encoding="utf-8")
     spoken = corpus.load(CommonVoice(path=str(tmp_path), language="tr"))
     assert [spoken.words(u) for u in range(len(spoken))] == ["ısı", "isi", "ısı"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Nel 1984 arrivò.", "nel 1984 arrivò"),
+        ("1984", "1984"),
+        ("Costa 3,50 € (il 20%)!", "costa 3,50 € il 20%"),
+        ("R&B o C++, $5", "r&b o c++ $5"),
+        ("१२ घंटे; ٣ ساعات", "१२ घंटे ٣ ساعات"),
+        ("½ ora, capitolo Ⅷ", "½ ora capitolo ⅷ"),
+        ("5 °C, -3 x 2 = 6", "5 °c 3 x 2 = 6"),
+        ("１９８４年", "１９８４年"),
+    ],
+)
+def test_figures_and_symbols_that_are_read_aloud_stay(text: str, expected: str) -> None:
+    assert normalise(text) == expected
+    assert has_figures(text)
+    assert not has_figures("Quarant'anni, «ciao»! _così_ 👍 – हिन्दी")
+    assert about_figures(1, 2).startswith("1 of 2 transcripts holds figures")
+
+
+def test_a_reference_keeps_as_many_words_as_were_written() -> None:
+    """Left out, the year would make this one right word of three a perfect transcript of two."""
+    said, heard = normalise("nel 1984 arrivò"), normalise("nel arrivò")
+    assert error_rates([(said, heard)])[0] == pytest.approx(1 / 3)

@@ -13,7 +13,7 @@ import regex
 
 _SYMBOLS = r"\p{Sc}%‰٪％&＆@＠#＃+＋=×÷±−°№§"
 _SPOKEN = regex.compile(rf"[\p{{L}}\p{{N}}{_SYMBOLS}']")  # an apostrophe that is left is one within a word
-_UNSPELLED = regex.compile(rf"[\p{{N}}{_SYMBOLS}]")
+_FIGURES = regex.compile(rf"[\p{{N}}{_SYMBOLS}]")
 _BOUNDARY = regex.compile(r"(?w)\b")
 _INVISIBLE = regex.compile(r"(?V1)[\p{Cf}--[\u200b\u200c\u200d]]")  # a soft hyphen, say, but no joiner
 _LETTER = r"[[\p{L}\p{N}]--[ʼʻꞌ]]"  # what an apostrophe within a word stands between
@@ -42,6 +42,13 @@ def normalise(text: str, language: str = "") -> str:
     return " ".join("".join(pieces).split())
 
 
-def unspelled(text: str) -> bool:
-    """Whether a transcript holds figures or symbols, so that what was said stands there in no letters."""
-    return _UNSPELLED.search(text) is not None
+def has_figures(text: str) -> bool:
+    """Whether a transcript holds figures or symbols, so that some of what was said is not spelled out."""
+    return _FIGURES.search(text) is not None
+
+
+def about_figures(figures: int, transcripts: int) -> str:
+    """The sentence that says how many of the transcripts hold figures or symbols."""
+    noun, verb = "transcript" if transcripts == 1 else "transcripts", "holds" if figures == 1 else "hold"
+    held = f"{figures:,} of {transcripts:,} {noun} {verb} figures or symbols"
+    return f"{held}, which are scored as they are written"

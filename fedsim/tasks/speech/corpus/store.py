@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from fedsim import locks
 from fedsim.errors import CorpusError
-from fedsim.tasks.speech.text import normalise
+from fedsim.tasks.speech.text import about_figures, has_figures, normalise
 from fedsim.units import SAMPLES_PER_S
 
 SPLITS = ("train", "validation", "test")
@@ -74,6 +74,11 @@ class Corpus:
         """The utterances of a split, in order."""
         return np.array([i for i, name in enumerate(self.split) if name == split], dtype=np.int64)
 
+    @property
+    def figures(self) -> int:
+        """How many transcripts hold figures or symbols: what was said there can be read in several ways."""
+        return sum(map(has_figures, self.text))
+
     def summary(self) -> list[str]:
         """What it holds and what was skipped, a sentence each, for a person to read."""
         held = {name: self.of_split(name) for name in SPLITS}
@@ -88,6 +93,8 @@ class Corpus:
             rest = len(self.skipped) - len(named)
             more = f" and {rest} more" if rest else ""
             lines.append(f"{len(self.skipped)} recordings skipped: {'; '.join(named)}{more}")
+        if self.figures:
+            lines.append(about_figures(self.figures, len(self)))
         return lines
 
     def account(self) -> dict[str, Any]:
@@ -106,6 +113,7 @@ class Corpus:
             "seconds": {n: float(self.samples[held[n]].sum()) / SAMPLES_PER_S for n in SPLITS},
             "skipped": len(self.skipped),
             "skipped_files": [f"{file} {why}" for file, why in self.skipped[:LISTED]],
+            "figures": self.figures,
             "sha256": digest.hexdigest(),
         }
 
