@@ -8,6 +8,7 @@ happens after its end. Times are rounded down to 1/1024 s.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -167,13 +168,16 @@ def _columns(path: Path, wanted: list[str]) -> dict[str, Any]:
                     opened.read([name for name in wanted if name in names]) if rows <= MOST_SPANS else None
                 )
         else:
-            table = pc.read_csv(path)
+            one_by_one = pc.ReadOptions(use_threads=False)  # so that an error says in which row
+            table = pc.read_csv(path, read_options=one_by_one)
             rows, names = table.num_rows, table.column_names
         if table is not None:
             table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as fault:
         reason = next(iter(str(fault).splitlines()), "it is damaged")
-        raise TraceError(f"cannot be read: {reason}", file=path) from None
+        row = re.match(r"CSV parse error: Row #(\d+): (.*)", reason)
+        where, reason = (f"line {row[1]}", row[2]) if row else (None, reason)
+        raise TraceError(f"cannot be read: {reason}", file=path, key=where) from None
     if rows > MOST_SPANS:
         raise TraceError(f"has {rows:,} rows; {MOST_SPANS:,} is the most", file=path)
     for name in wanted:
