@@ -22,11 +22,11 @@ def content(corpus: Corpus) -> Any:
     if not isinstance(corpus, Listed):
         return said
     if isinstance(corpus, Manifest):
-        recordings = manifest.read(Path(corpus.path), corpus)
+        found = manifest.read(Path(corpus.path), corpus)
     else:
-        recordings = common_voice.read(common_voice.folder_of(corpus), corpus)
-    rows = []
-    for recording in recordings:
+        found = common_voice.read(common_voice.folder_of(corpus), corpus)
+    rows: list[Any] = list(found.skipped)
+    for recording in found.recordings:
         try:
             status = recording.file.stat()
             at: tuple[int, int] | None = (status.st_size, status.st_mtime_ns)

@@ -49,6 +49,19 @@ class Recording:
     language: str = ""
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What a list holds.
+
+    Attributes:
+        recordings: in its order.
+        skipped: (row, reason) of the rows that cannot be used.
+    """
+
+    recordings: list[Recording]
+    skipped: list[tuple[str, str]]
+
+
 def within(path: Path, folder: Path | None, source: Path, where: str) -> Path:
     """``path`` as it is, if following links from it does not leave ``folder``; None: it may lie anywhere.
 
@@ -94,8 +107,8 @@ def hold_out(recordings: list[Recording], seed: int, source: Path | None = None)
     return [r if r.split else replace(r, split=split[r.speaker]) for r in recordings]
 
 
-def build(recordings: list[Recording], spec: Listed, source: Path) -> store.Corpus:
-    """Decode a list of recordings into the cache, or open it there.
+def build(found: Listing, spec: Listed, source: Path) -> store.Corpus:
+    """Decode the recordings of a list into the cache, or open it there.
 
     With ``spec.minutes``, recordings are taken in an order drawn by hash until the training split
     holds that much and each held-out split a tenth of it.
@@ -103,13 +116,13 @@ def build(recordings: list[Recording], spec: Listed, source: Path) -> store.Corp
     Raises:
         CorpusError: if nothing usable is left in a split, naming what was skipped.
     """
-    if not recordings:
+    if not found.recordings:
         raise CorpusError("lists no recordings", file=source)
-    listed = hold_out(recordings, spec.seed, source)
+    listed = hold_out(found.recordings, spec.seed, source)
     if spec.minutes is not None:
         listed = sorted(listed, key=lambda r: (_rank(spec.seed, r.name), r.name))
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(json.dumps([DECODER_VERSION, spec.minutes, spec.seed]).encode())
+    digest.update(json.dumps([DECODER_VERSION, spec.minutes, spec.seed, found.skipped]).encode())
     for recording in listed:
         fields = [str(field) for field in astuple(recording)]
         try:
@@ -119,10 +132,16 @@ def build(recordings: list[Recording], spec: Listed, source: Path) -> store.Corp
             fields.append("missing")
         digest.update("\x1f".join(fields).encode("utf-8", "replace") + b"\x1e")
     place = paths.cache_dir() / "corpora" / f"{spec.name}-{digest.hexdigest()}"
-    return store.cached(place, lambda folder: _decode(folder, listed, spec.minutes, source))
+    return store.cached(place, lambda folder: _decode(folder, listed, found.skipped, spec.minutes, source))
 
 
-def _decode(folder: Path, listed: list[Recording], minutes: float | None, source: Path) -> None:
+def _decode(
+    folder: Path,
+    listed: list[Recording],
+    rows: list[tuple[str, str]],
+    minutes: float | None,
+    source: Path,
+) -> None:
     kept: list[Recording] = []
     samples: list[int] = []
     skipped: list[tuple[str, str]] = []
@@ -142,12 +161,12 @@ def _decode(folder: Path, listed: list[Recording], minutes: float | None, source
             samples.append(len(decoded))
             room[recording.split] -= len(decoded)
     if not any(recording.split == "train" for recording in kept):
+        train = sum(recording.split == "train" for recording in listed)
+        held = f"has no usable training speech: 0 of {train} training recordings can be used"
+        if not train:
+            held = f"has no training speech: all {len(listed)} recordings are for validation or test"
         first = f"; the first skipped, {skipped[0][0]}, {skipped[0][1]}" if skipped else ""
-        raise CorpusError(
-            f"has no usable training speech: {len(kept)} of {len(kept) + len(skipped)} recordings "
-            f"can be used{first}",
-            file=source,
-        )
+        raise CorpusError(f"{held}{first}", file=source)
     store.write_table(
         folder,
         speaker=[r.speaker for r in kept],
@@ -156,5 +175,5 @@ def _decode(folder: Path, listed: list[Recording], minutes: float | None, source
         split=[r.split for r in kept],
         client=[r.client for r in kept],
         language=[r.language for r in kept],
-        skipped=skipped,
+        skipped=[*rows, *skipped],
     )
