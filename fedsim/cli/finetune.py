@@ -65,6 +65,7 @@ def command(
     from fedsim.printing import Column, Table, put
     from fedsim.scenario.file_access import allowed
     from fedsim.simulation.finetune import finetune
+    from fedsim.tasks.speech.text import about_figures, has_figures
 
     given = {name: value for name, value in changes.items() if value is not None}
     made = finetune(
@@ -95,6 +96,9 @@ def command(
             f"{len(result['recognised'])} utterances",
         )
     put(table)
+    figures = sum(has_figures(said) for _, said, _ in made[0]["recognised"])
+    if figures:
+        put(f"{about_figures(figures, len(made[0]['recognised']))}.")
     if not all(result["disjoint"] for result in made):
         put("Some test speakers were heard in training: these rates flatter.")
     click.echo(f"added to {run / 'finetune.json'}")

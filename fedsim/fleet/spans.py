@@ -319,14 +319,17 @@ def _columns(path: Path, wanted: list[str]) -> dict[str, Any]:
                     opened.read([name for name in wanted if name in names]) if rows <= MOST_SPANS else None
                 )
         else:
+            one_by_one = pc.ReadOptions(use_threads=False)  # so that an error says in which row
             as_text = pc.ConvertOptions(column_types={"client": pa.string()})
-            table = pc.read_csv(path, convert_options=as_text)
+            table = pc.read_csv(path, read_options=one_by_one, convert_options=as_text)
             rows, names = table.num_rows, table.column_names
         if table is not None:
             table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as fault:
         reason = next(iter(str(fault).splitlines()), "it is damaged")
-        raise TraceError(f"cannot be read: {reason}", file=path) from None
+        row = re.match(r"CSV parse error: Row #(\d+): (.*)", reason)
+        where, reason = (f"line {row[1]}", row[2]) if row else (None, reason)
+        raise TraceError(f"cannot be read: {reason}", file=path, key=where) from None
     if rows > MOST_SPANS:
         raise TraceError(f"has {rows:,} rows; {MOST_SPANS:,} is the most", file=path)
     for name in wanted:

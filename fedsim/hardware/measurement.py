@@ -95,12 +95,20 @@ def _parse(file: Path, changed_ns: int, size: int) -> tuple[Measurement, ...]:
     body = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     if not comments or not comments[0]:
         raise HardwareError("has no source; begin with a comment line '# where these come from'", file=file)
-    rows = list(csv.reader(line for _, line in body))
-    if not rows or tuple(rows[0]) != COLUMNS:
-        found = ",".join(rows[0]) if rows else "nothing"
+    rows: list[tuple[int, list[str]]] = []
+    reader, first = csv.reader(line for _, line in body), 0
+    try:
+        for cells in reader:
+            rows.append((body[first][0], cells))
+            first = reader.line_num
+    except csv.Error as fault:
+        said = f"begins a row that is not CSV: {fault}"
+        raise HardwareError(said, file=file, key=f"line {body[first][0]}") from None
+    if not rows or tuple(rows[0][1]) != COLUMNS:
+        found = ",".join(rows[0][1]) if rows else "nothing"
         raise HardwareError(f"has the columns {shown(found)}; give {','.join(COLUMNS)}", file=file)
     result = []
-    for (number, _), row in zip(body[1:], rows[1:], strict=True):
+    for number, row in rows[1:]:
         measured = _row(row, comments[0], file, number)
         if measured is not None:
             result.append(measured)

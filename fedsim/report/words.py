@@ -25,6 +25,7 @@ from fedsim.report.text import (
     size,
 )
 from fedsim.results.metrics import HEARD, heard
+from fedsim.tasks.speech.text import about_figures
 
 #: Outcomes as labels.
 OUTCOME_WORDS = MappingProxyType(
@@ -201,13 +202,16 @@ def learning_sentence(digest: Digest) -> str:
 
 
 def corpus_sentence(digest: Digest) -> str:
-    """Which recordings could not be used, and which are doubtful; empty if all are well."""
+    """What could not be used, what is doubtful and what is not spelled out; empty if there is nothing."""
     said = []
     for key, what in (("skipped", "skipped"), ("doubtful", "used although doubtful")):
         found, files = (dig(digest.summary, "corpus", name) for name in (key, f"{key}_files"))
         if isinstance(found, int) and found and isinstance(files, list):
             named = listed([name(file, 80) for file in files if isinstance(file, str)], most=4)
             said.append(f"{plural(found, 'recording')} of the speech corpus {what}: {named}.")
+    figures, all_of_it = (dig(digest.summary, "corpus", key) for key in ("figures", "utterances"))
+    if isinstance(figures, int) and isinstance(all_of_it, int) and figures > 0:
+        said.append(f"{about_figures(figures, all_of_it)}.")
     return " ".join(said)
 
 

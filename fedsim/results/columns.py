@@ -192,6 +192,7 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "corpus.doubtful_files": "Each of them and why, the first 1,000.",
         "corpus.heard.*": "Utterances of a held-out split of which training hears the speaker or the very "
         "recording; absent where there are none.",
+        "corpus.figures": "Transcripts that hold figures or symbols; they are scored as they are written.",
         "corpus.sha256": "SHA-256 of the list of utterances: speaker, text, length, split, client.",
         "examples.clock.*": "Examples of a client's round as the clock has them: least, mean, most over "
         "clients; only there if real training has others.",

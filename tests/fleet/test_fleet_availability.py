@@ -198,6 +198,11 @@ def test_a_trace_file_is_read_from_csv_and_parquet(tmp_path):
         ("client,start_s,end_s\n1,x,4\n", "not a number in line 2"),
         ("client,start_s,end_s\n1,-3,4\n", "-3.0 in line 2"),
         ("client,start_s,end_s\n1,nan,4\n", "nan in line 2"),
+        (
+            "client,start_s,end_s\n1,2,4\n1,5,6,7\n",
+            r"t\.csv: line 3: cannot be read: Expected 3 columns, got 4",
+        ),
+        ("client,start_s,end_s\n1,2,4\n1,5\n", r"t\.csv: line 3: cannot be read: Expected 3 columns, got 2"),
     ],
 )
 def test_a_faulty_trace_is_one_sentence(tmp_path, text, said):

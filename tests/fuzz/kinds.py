@@ -273,13 +273,13 @@ def read_manifest(file: Path) -> None:
     from fedsim.tasks.speech.corpus import listing, manifest
 
     spec = Manifest(path=str(file), language="it")
-    listing.hold_out(manifest.read(file, spec), 1, file)
+    listing.hold_out(manifest.read(file, spec).recordings, 1, file)
 
 
 def read_common_voice(file: Path) -> None:
-    from fedsim.tasks.speech.corpus import common_voice
+    from fedsim.tasks.speech.corpus import CommonVoice, common_voice
 
-    common_voice.read(file.parent)
+    common_voice.read(file.parent, CommonVoice(path=str(file.parent)))
 
 
 def read_steps(file: Path) -> None:

@@ -68,6 +68,8 @@ sources: {released: a, memory: a, compute: a, power: a}
         ("# a source\n", "has the columns 'nothing'; give device,model,batch_size"),
         ("# a source\ndevice,model\n", "has the columns 'device,model'; give device,model,batch_size"),
         (HEAD + "d,m,1,5,5,fp32\n", "line 3: has 6 fields; give 7"),
+        (HEAD + 'd,"m\nn",1,5,5,fp32,1\nd,m,1,5,5,fp32\n', "line 5: has 6 fields; give 7"),
+        (HEAD + f'd,"{"m" * 200_000}",1,5,5,fp32,1\n', "line 3: begins a row that is not CSV: field larger"),
         (HEAD + "d,m,0,5,9,fp32,1\n", "line 3, batch_size: is '0'; give a whole number from 1"),
         (HEAD + "d,m,1.5,5,9,fp32,1\n", "line 3, batch_size: is '1.5'; give a whole number from 1"),
         (HEAD + "d,m,1,-5,9,fp32,1\n", "line 3, seconds: is '-5'; give a length in seconds above 0"),

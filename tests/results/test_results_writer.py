@@ -391,7 +391,14 @@ def flatten(value, prefix=""):
 
 
 def test_every_summary_key_is_defined(tmp_path):
-    account = {"utterances": 3, "speakers": 1, "seconds": {"train": 9.0}, "skipped": 1, "sha256": "0"}
+    account = {
+        "utterances": 3,
+        "speakers": 1,
+        "seconds": {"train": 9.0},
+        "skipped": 1,
+        "figures": 0,
+        "sha256": "0",
+    }
     with start(tmp_path / "run") as run:
         lists = {"skipped_files": ["a.wav is missing"], "doubtful_files": ["b.wav is faint"]}
         run.note("corpus", {**account, **lists, "doubtful": 1, "heard": {"test": 2}})

@@ -1,4 +1,4 @@
-"""What a run says about the recordings that it could not use, and about those that it had better not."""
+"""What a run says of recordings that it could not use or had better not, and of what is not spelled out."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def test_skipped_recordings_are_in_the_summary_and_printed(
     rows = [["path", "speaker", "text", "split"]]
     for number, split in enumerate(["train", "train", "validation", "validation"]):
         soundfile.write(tmp_path / f"{number}.wav", draw.normal(0, 0.1, 24_000), 16_000)
-        rows.append([f"{number}.wav", f"speaker-{number}", "", split])
+        text = ["nel 1984 arrivò", "il 50%", "tre", ""][number]
+        rows.append([f"{number}.wav", f"speaker-{number}", text, split])
     soundfile.write(tmp_path / "loud.wav", np.tile([1.0, -1.0], 12_000), 16_000, subtype="FLOAT")
     rows.append(["loud.wav", "speaker-0", "", "train"])
     soundfile.write(tmp_path / "quiet.wav", np.zeros(16_000), 16_000)
@@ -95,6 +96,7 @@ def test_skipped_recordings_are_in_the_summary_and_printed(
     assert held["skipped"] == 2
     assert held["skipped_files"] == ["quiet.wav is silent", "gone.wav is missing"]
     assert held["utterances"] == 5
+    assert held["figures"] == 2
     loud = "loud.wav is clipped: 100.0% of its samples stand at full scale"
     assert (held["doubtful"], held["doubtful_files"]) == (1, [loud])
     assert held["seconds"] == {"train": 4.5, "validation": 3.0, "test": 0.0}
@@ -104,3 +106,6 @@ def test_skipped_recordings_are_in_the_summary_and_printed(
     assert "2 recordings of the speech corpus skipped: quiet.wav is silent and gone.wav is missing." in said
     assert f"1 recording of the speech corpus used although doubtful: {loud}." in said
     assert "2 recordings skipped: quiet.wav is silent; gone.wav is missing" in done.stderr
+    figures = "2 of 5 transcripts hold figures or symbols, which are scored as they are written"
+    assert f"{figures}." in said
+    assert figures in done.stderr

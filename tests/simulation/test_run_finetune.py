@@ -87,6 +87,14 @@ def test_the_command_prints_and_keeps(run_dir: Path) -> None:
     assert f"{kept['wer']:.1%}" in said.stdout
 
 
+def test_test_sentences_with_figures_are_counted(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (got,) = finetune(run_dir, changes={"steps": 1})
+    recognised = [["anna", "nel 1984 arrivò", ""], ["anna", "il 50%", ""], ["bruno", "tre", ""]]
+    monkeypatch.setattr("fedsim.simulation.finetune.finetune", lambda *_: [{**got, "recognised": recognised}])
+    said = CliRunner().invoke(command, [str(run_dir)]).stdout
+    assert "2 of 3 transcripts hold figures or symbols, which are scored as they are written." in said
+
+
 def test_a_round_without_checkpoint_names_those_there_are(run_dir: Path) -> None:
     with pytest.raises(RunError, match=r"no checkpoint after 7 rounds; there are those after 0, 1, 2 "):
         finetune(run_dir, rounds=[7])

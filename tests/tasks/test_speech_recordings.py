@@ -435,7 +435,7 @@ def test_common_voice_columns_come_in_any_order_and_paths_may_lack_the_suffix(tm
     text = (folder / "validated.tsv").read_text(encoding="utf-8").replace(".mp3", "")
     (folder / "validated.tsv").write_text(text, encoding="utf-8")
     (folder / "train.tsv").unlink()
-    recordings = common_voice.read(folder)
+    recordings = common_voice.read(folder, CommonVoice(path=str(folder))).recordings
     assert [r.name for r in recordings] == [f"{c}.mp3" for c in "abcdefg"]
     splits = {r.split for r in listing.hold_out(recordings, 0)}
     assert splits == {"train", "validation", "test"}
@@ -447,7 +447,7 @@ def test_faulty_common_voice_folders(tmp_path: Path) -> None:
     folder = _common_voice(tmp_path)
     spec = CommonVoice(path=str(folder))
     (folder / "dev.tsv").write_text("client_id\tpath\tsentence\nx\t../../secret\tciao\n")
-    with pytest.raises(CorpusError, match="no usable client_id and path"):
+    with pytest.raises(CorpusError, match=r"dev\.tsv: line 2: has no file name as its path"):
         corpus.load(spec)
     (folder / "dev.tsv").write_text("client\tpath\tsentence\n")
     with pytest.raises(CorpusError, match="lacks the column 'client_id'"):

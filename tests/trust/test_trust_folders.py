@@ -13,7 +13,7 @@ from fedsim.errors import CorpusError, HardwareError, RunError, ScenarioError
 from fedsim.scenario import file_access, load
 from fedsim.scenario.file_access import ALLOWED
 from fedsim.simulation import execute
-from fedsim.tasks.speech.corpus import Manifest, common_voice, manifest
+from fedsim.tasks.speech.corpus import CommonVoice, Manifest, common_voice, manifest
 
 DEVICE = yamlfile.load(Path(hardware.load_device("raspberry-pi-4").file))
 SCENARIO = {
@@ -135,12 +135,13 @@ def test_links_do_not_lead_out_of_a_corpus(house):
     (theirs / "clips" / "a.mp3").symlink_to(secret)
     (theirs / "validated.tsv").write_text("client_id\tpath\tsentence\nx\ta.mp3\tciao\n")
     with pytest.raises(CorpusError, match=r"line 2: names 'a\.mp3', a link that leads out of the folder"):
-        common_voice.read(theirs)
-    assert len(common_voice.read(theirs, outside=True)) == 1
+        common_voice.read(theirs, CommonVoice(path=str(theirs)))
+    anywhere = CommonVoice(path=str(theirs), outside=True)
+    assert len(common_voice.read(theirs, anywhere).recordings) == 1
     shutil.rmtree(theirs / "clips")
     (theirs / "clips").symlink_to(house / "mine")
     with pytest.raises(CorpusError, match="names 'clips', a link that leads out"):
-        common_voice.read(theirs)
+        common_voice.read(theirs, CommonVoice(path=str(theirs)))
 
 
 def test_a_device_file_names_only_what_lies_beside_it(house):

@@ -16,7 +16,7 @@ from torch import nn
 from fedsim.determinism import tensor
 from fedsim.tasks.base import Outcome
 from fedsim.tasks.ctc.finetune import padded
-from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, normalise
+from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary
 from fedsim.tasks.ctc.usable import hurried, need_one, unfit
 from fedsim.tasks.speech import masks
 from fedsim.tasks.speech.corpus import Corpus, load
@@ -57,7 +57,7 @@ class Batch:
 def vocabulary(corpus: Corpus) -> Vocabulary:
     """The characters of the training transcripts of a corpus."""
     speech = load(corpus)
-    return Vocabulary.of(normalise(speech.text[u]) for u in speech.of_split("train").tolist())
+    return Vocabulary.of(speech.words(u) for u in speech.of_split("train").tolist())
 
 
 def usable(task: Ctc, data: SpeechData, utterances: NDArray[np.int64], training: bool) -> NDArray[np.int64]:
@@ -72,7 +72,7 @@ def make(
     """A batch of those of the utterances that are usable; None if none is."""
     config, letters, speech = configuration(task.model), vocabulary(task.corpus), data.corpus
     chosen = usable(task, data, utterances, training).tolist()
-    texts = [normalise(speech.text[utterance]) for utterance in chosen]
+    texts = [speech.words(utterance) for utterance in chosen]
     if not chosen:
         return None
     waves, attention, lengths = padded(speech, chosen, "cpu")
@@ -105,7 +105,7 @@ def _reasons(
     """Why each utterance cannot be used; None for one that can."""
     config, letters, speech = configuration(task.model), vocabulary(task.corpus), data.corpus
     for utterance in utterances.tolist():
-        text, samples = normalise(speech.text[utterance]), int(speech.samples[utterance])
+        text, samples = speech.words(utterance), int(speech.samples[utterance])
         yield unfit(text, samples / SAMPLES_PER_S, longest_s) or hurried(
             letters.encode(text), frames(config, samples)
         )

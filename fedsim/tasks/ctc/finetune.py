@@ -24,7 +24,7 @@ from fedsim.determinism import one_thread, seeded, tensor
 from fedsim.tasks.base import Metrics
 from fedsim.tasks.ctc.finetuning import Finetuning
 from fedsim.tasks.ctc.recogniser import Recogniser
-from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, normalise
+from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary
 from fedsim.tasks.ctc.usable import hurried, need_one, unfit
 from fedsim.tasks.speech import batches, masks
 from fedsim.tasks.speech.corpus.store import Corpus
@@ -87,7 +87,7 @@ def choose(config: Any, spec: Finetuning, speech: Corpus) -> Chosen:
     Raises:
         CorpusError: if there is none to train or to test on.
     """
-    texts = [normalise(text) for text in speech.text]
+    texts = [speech.words(u) for u in range(len(speech))]
     test = _take(speech, "test", texts, spec.test_minutes, np.inf)
     train = _take(speech, "train", texts, spec.minutes, spec.longest_seconds)
     vocabulary = Vocabulary.of(texts[u] for u in train)

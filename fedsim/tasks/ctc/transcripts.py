@@ -1,20 +1,12 @@
-"""Transcripts as CTC sees them: normalised text, a character vocabulary from the corpus, decoding."""
+"""Transcripts as CTC sees them: a character vocabulary from the corpus, decoding."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 BLANK = 0
-
-
-def normalise(text: str) -> str:
-    """Lower case; letters, apostrophes and single spaces only. Accents stay."""
-    composed = unicodedata.normalize("NFC", text).lower().replace("’", "'")
-    kept = "".join(c if c.isalpha() or c == "'" else " " for c in composed)
-    return " ".join(kept.split())
 
 
 @dataclass(frozen=True)

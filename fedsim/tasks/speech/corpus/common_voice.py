@@ -8,17 +8,17 @@ speaker is in neither. Without dev and test lists, speakers are held out as for 
 
 from __future__ import annotations
 
-import csv
+from contextlib import closing
 from pathlib import Path
 
 from fedsim import files
 from fedsim.errors import CorpusError
-from fedsim.tasks.speech.corpus import listing, store
+from fedsim.tasks.speech.corpus import listing, store, table
 from fedsim.tasks.speech.corpus.options import Listed
 from fedsim.words import slashes
 
 REQUIRED = ("client_id", "path", "sentence")
-_LONGEST_FIELD = 1_000_000
+_LONGEST_LINE = 1_000_000
 
 
 def load(spec: Listed) -> store.Corpus:
@@ -28,7 +28,7 @@ def load(spec: Listed) -> store.Corpus:
         CorpusError: if there is no such folder, or nothing usable in it.
     """
     folder = folder_of(spec)
-    return listing.build(read(folder, spec.outside), spec, folder)
+    return listing.build(read(folder, spec), spec, folder)
 
 
 def folder_of(spec: Listed) -> Path:
@@ -48,56 +48,40 @@ def folder_of(spec: Listed) -> Path:
     return found
 
 
-def read(folder: Path, outside: bool = False) -> list[listing.Recording]:
+def read(folder: Path, spec: Listed) -> listing.Listing:
     """The recordings that a Common Voice folder lists; see :func:`load`."""
-    held_out = [
-        recording
-        for split, name in (("validation", "dev"), ("test", "test"))
-        for recording in _list(folder, name, split, outside)
-    ]
-    taken = {recording.speaker for recording in held_out}
-    names = {recording.name for recording in held_out}
-    main = next((n for n in ("validated", "train") if (folder / f"{n}.tsv").is_file()), None)
-    if main is None:
+    lists = [_list(folder, name, split, spec) for name, split in (("dev", "validation"), ("test", "test"))]
+    held_out = [recording for found in lists for recording in found.recordings]
+    speakers, names = {r.speaker for r in held_out}, {r.name for r in held_out}
+    main = [name for name in ("validated", "train") if (folder / f"{name}.tsv").exists()]
+    if not main:
         raise CorpusError("has neither validated.tsv nor train.tsv", file=folder)
-    split = "train" if held_out else ""
-    rest = [r for r in _list(folder, main, split, outside) if r.speaker not in taken and r.name not in names]
-    return rest + held_out
+    rest: list[listing.Recording] = []
+    while main and not rest:
+        lists.append(_list(folder, main.pop(0), "train" if held_out else "", spec))
+        rest = [r for r in lists[-1].recordings if r.speaker not in speakers and r.name not in names]
+    return listing.Listing(rest + held_out, [fault for found in lists for fault in found.skipped])
 
 
-def _list(folder: Path, name: str, split: str, outside: bool) -> list[listing.Recording]:
+def _list(folder: Path, name: str, split: str, spec: Listed) -> listing.Listing:
     file = folder / f"{name}.tsv"
     if not file.exists():
-        return []
-    inside = None if outside else folder.resolve()
+        return listing.Listing([], [])
+    inside = None if spec.outside else folder.resolve()
     clips = listing.within(folder / "clips", inside, file, "")
-    recordings = []
-    previous = csv.field_size_limit(_LONGEST_FIELD)
-    text = files.lines(file, CorpusError, listing.MOST_BYTES, _LONGEST_FIELD)
-    try:
-        rows = csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
-        missing = [column for column in REQUIRED if column not in (rows.fieldnames or [])]
-        if missing:
-            raise CorpusError(f"lacks the column {missing[0]!r}", file=file)
-        for row in rows:
-            clip = (row["path"] or "").strip()
-            if not clip or not row["client_id"] or Path(clip).name != clip:
-                raise CorpusError(
-                    f"has no usable client_id and path ({clip!r})", file=file, key=f"line {rows.line_num}"
-                )
-            clip = clip if "." in clip else f"{clip}.mp3"
-            recordings.append(
-                listing.Recording(
-                    listing.within(clips / clip, inside, file, f"line {rows.line_num}"),
-                    clip,
-                    row["client_id"],
-                    (row["sentence"] or "").strip(),
-                    split,
-                )
-            )
-    except csv.Error as fault:
-        raise CorpusError(f"cannot be read: {fault}", file=file) from None
-    finally:
-        csv.field_size_limit(previous)
-        text.close()
-    return recordings
+
+    def recording(cells: dict[str, str], where: str) -> listing.Recording | str:
+        speaker, clip = cells["client_id"], cells["path"]
+        if not speaker:
+            return "has an empty client_id"
+        if not clip or Path(clip).name != clip:
+            return f"has no file name as its path ({clip!r})"
+        clip = clip if "." in clip else f"{clip}.mp3"
+        path = listing.within(clips / clip, inside, file, where)
+        language = cells.get("locale") or spec.language or ""
+        return listing.Recording(path, clip, speaker, cells["sentence"], split, language=language)
+
+    with closing(files.lines(file, CorpusError, listing.MOST_BYTES, _LONGEST_LINE)) as text:
+        rows = (line.rstrip("\r\n") for line in text)
+        numbered = ((number, row.split("\t") if row else []) for number, row in enumerate(rows, start=1))
+        return table.read(file, numbered, REQUIRED, recording)

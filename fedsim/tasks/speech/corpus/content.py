@@ -22,18 +22,17 @@ def content(corpus: Corpus) -> Any:
     if not isinstance(corpus, Listed):
         return said
     if isinstance(corpus, Manifest):
-        recordings = manifest.read(Path(corpus.path), corpus)
+        found = manifest.read(Path(corpus.path), corpus)
     else:
-        recordings = common_voice.read(common_voice.folder_of(corpus), corpus.outside)
-    rows = []
-    for recording in recordings:
+        found = common_voice.read(common_voice.folder_of(corpus), corpus)
+    rows: list[Any] = list(found.skipped)
+    for recording in found.recordings:
         try:
             status = recording.file.stat()
             at: tuple[int, int] | None = (status.st_size, status.st_mtime_ns)
         except OSError:
             at = None
-        rows.append(
-            [recording.name, recording.speaker, recording.text, recording.split, recording.client, at]
-        )
+        said_of = [recording.name, recording.speaker, recording.text, recording.split, recording.client]
+        rows.append([*said_of, recording.language, at])
     text = json.dumps(rows, ensure_ascii=False)
     return [{**said, "path": None}, hashlib.blake2b(text.encode("utf-8"), digest_size=20).hexdigest()]

@@ -82,4 +82,5 @@ def _make(folder: Path, job: dict[str, Any]) -> None:
         text=[str(text) for _, text, _ in said],
         samples=[int(samples) for _, _, samples in said],
         split=[split_of(number, job["speakers"]) for number in numbers],
+        language=[str(job["language"])] * len(said),
     )

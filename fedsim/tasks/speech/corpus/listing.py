@@ -39,6 +39,7 @@ class Recording:
         speaker, text: who says what.
         split: ``train``, ``validation``, ``test`` or empty: to be decided by speaker.
         client: who holds it, where the list says so.
+        language: its tag, where the list or the scenario says so.
     """
 
     file: Path
@@ -47,6 +48,20 @@ class Recording:
     text: str
     split: str = ""
     client: str = ""
+    language: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a list holds.
+
+    Attributes:
+        recordings: in its order.
+        skipped: (row, reason) of the rows that cannot be used.
+    """
+
+    recordings: list[Recording]
+    skipped: list[tuple[str, str]]
 
 
 def within(path: Path, folder: Path | None, source: Path, where: str) -> Path:
@@ -104,8 +119,8 @@ def hold_out(
     return [r if r.split else replace(r, split=split[r.speaker]) for r in recordings]
 
 
-def build(recordings: list[Recording], spec: Listed, source: Path) -> store.Corpus:
-    """Decode a list of recordings into the cache, or open it there.
+def build(found: Listing, spec: Listed, source: Path) -> store.Corpus:
+    """Decode the recordings of a list into the cache, or open it there.
 
     With ``spec.minutes``, recordings are taken in an order drawn by hash until the training split
     holds that much and each held-out split a tenth of it.
@@ -114,13 +129,14 @@ def build(recordings: list[Recording], spec: Listed, source: Path) -> store.Corp
         CorpusError: if nothing usable is left in a split, naming what was skipped; if a speaker or the
             sound of a recording is in two splits, unless ``spec.overlap`` allows it.
     """
-    if not recordings:
+    if not found.recordings:
         raise CorpusError("lists no recordings", file=source)
-    listed = hold_out(recordings, spec.seed, source, spec.overlap)
+    listed = hold_out(found.recordings, spec.seed, source, spec.overlap)
     if spec.minutes is not None:
         listed = sorted(listed, key=lambda r: (_rank(spec.seed, r.name), r.name))
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(json.dumps([DECODER_VERSION, spec.minutes, spec.seed, spec.overlap]).encode())
+    said = [DECODER_VERSION, spec.minutes, spec.seed, spec.overlap, found.skipped]
+    digest.update(json.dumps(said).encode())
     for recording in listed:
         fields = [str(field) for field in astuple(recording)]
         try:
@@ -130,10 +146,12 @@ def build(recordings: list[Recording], spec: Listed, source: Path) -> store.Corp
             fields.append("missing")
         digest.update("\x1f".join(fields).encode("utf-8", "replace") + b"\x1e")
     place = paths.cache_dir() / "corpora" / f"{spec.name}-{digest.hexdigest()}"
-    return store.cached(place, lambda folder: _decode(folder, listed, spec, source))
+    return store.cached(place, lambda folder: _decode(folder, listed, found.skipped, spec, source))
 
 
-def _decode(folder: Path, listed: list[Recording], spec: Listed, source: Path) -> None:
+def _decode(
+    folder: Path, listed: list[Recording], rows: list[tuple[str, str]], spec: Listed, source: Path
+) -> None:
     kept: list[Recording] = []
     samples: list[int] = []
     skipped: list[tuple[str, str]] = []
@@ -168,12 +186,12 @@ def _decode(folder: Path, listed: list[Recording], spec: Listed, source: Path) -
             samples.append(len(decoded))
             room[recording.split] -= len(decoded)
     if not any(recording.split == "train" for recording in kept):
+        train = sum(recording.split == "train" for recording in listed)
+        held = f"has no usable training speech: 0 of {train} training recordings can be used"
+        if not train:
+            held = f"has no training speech: all {len(listed)} recordings are for validation or test"
         named = f"; the first skipped, {skipped[0][0]}, {skipped[0][1]}" if skipped else ""
-        raise CorpusError(
-            f"has no usable training speech: {len(kept)} of {len(kept) + len(skipped)} recordings "
-            f"can be used{named}",
-            file=source,
-        )
+        raise CorpusError(f"{held}{named}", file=source)
     learnt = {sound for sound, r in zip(sounds, kept, strict=True) if r.split == "train"}
     store.write_table(
         folder,
@@ -182,7 +200,8 @@ def _decode(folder: Path, listed: list[Recording], spec: Listed, source: Path) -
         samples=samples,
         split=[r.split for r in kept],
         client=[r.client for r in kept],
-        skipped=skipped,
+        language=[r.language for r in kept],
+        skipped=[*rows, *skipped],
         doubtful=doubtful,
         repeated=[i for i, r in enumerate(kept) if r.split != "train" and sounds[i] in learnt],
     )

@@ -1,10 +1,10 @@
 """A corpus on disk and in memory: one flat array of samples and a table of utterances.
 
 A corpus is a folder with ``audio.i16`` (16 kHz mono, little-endian int16, end to end),
-``utterances.parquet`` (speaker, text, offset, samples, split, client) and ``notes.json`` (what is to be
-said of the recordings). It is written into a scratch folder beside its place and renamed, so that a
-half-written corpus is never seen; two processes that make the same corpus at once leave one, and what
-crashes left goes when the next one is made.
+``utterances.parquet`` (speaker, text, offset, samples, split, client, language) and ``notes.json`` (what
+is to be said of the recordings). It is written into a scratch folder beside its place and renamed, so
+that a half-written corpus is never seen; two processes that make the same corpus at once leave one, and
+what crashes left goes when the next one is made.
 The audio is memory-mapped: worker processes share its pages.
 """
 
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from fedsim import locks
 from fedsim.errors import CorpusError
+from fedsim.tasks.speech.text import about_figures, has_figures, normalise
 from fedsim.units import SAMPLES_PER_S
 
 SPLITS = ("train", "validation", "test")
-COLUMNS = ("speaker", "text", "offset", "samples", "split", "client")
+COLUMNS = ("speaker", "text", "offset", "samples", "split", "client", "language")
 _NOTES = "notes.json"  # what was skipped, what is doubtful, what is repeated
 NAMED = 5  # skipped recordings that a sentence names
 LISTED = 1000  # skipped recordings that an account lists
@@ -44,6 +45,7 @@ class Corpus:
         text: tuple of n transcripts.
         split: tuple of n split names.
         client: tuple of n names of who holds each, empty where nobody said.
+        language: tuple of n language tags, empty where nobody said.
         skipped: (file, reason) of what could not be used.
         doubtful: (file, reason) of what is used although it is clipped or faint.
         repeated: held-out utterances whose very sound is in the training split too.
@@ -57,6 +59,7 @@ class Corpus:
     text: tuple[str, ...]
     split: tuple[str, ...]
     client: tuple[str, ...]
+    language: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     doubtful: tuple[tuple[str, str], ...] = ()
     repeated: frozenset[int] = frozenset()
@@ -69,6 +72,10 @@ class Corpus:
         start = int(self.offset[utterance])
         return self.audio[start : start + int(self.samples[utterance])]
 
+    def words(self, utterance: int) -> str:
+        """The transcript of one utterance as words; see :func:`fedsim.tasks.speech.text.normalise`."""
+        return normalise(self.text[utterance], self.language[utterance])
+
     def of_split(self, split: str) -> NDArray[np.int64]:
         """The utterances of a split, in order."""
         return np.array([i for i, name in enumerate(self.split) if name == split], dtype=np.int64)
@@ -79,6 +86,11 @@ class Corpus:
             return 0
         known = {self.speaker[i] for i in self.of_split("train")}
         return sum(self.speaker[i] in known or i in self.repeated for i in self.of_split(split).tolist())
+
+    @property
+    def figures(self) -> int:
+        """How many transcripts hold figures or symbols: what was said there can be read in several ways."""
+        return sum(map(has_figures, self.text))
 
     def summary(self) -> list[str]:
         """What it holds and what was skipped, a sentence each, for a person to read."""
@@ -100,6 +112,8 @@ class Corpus:
             for name in SPLITS
             if self.heard(name)
         ]
+        if self.figures:
+            lines.append(about_figures(self.figures, len(self)))
         return lines
 
     def account(self) -> dict[str, Any]:
@@ -118,6 +132,7 @@ class Corpus:
             "seconds": {n: float(self.samples[held[n]].sum()) / SAMPLES_PER_S for n in SPLITS},
             "skipped": len(self.skipped),
             "skipped_files": [f"{file} {why}" for file, why in self.skipped[:LISTED]],
+            "figures": self.figures,
             "sha256": digest.hexdigest(),
         }
         if heard := {name: self.heard(name) for name in SPLITS if self.heard(name)}:
@@ -140,6 +155,7 @@ def write_table(
     samples: list[int],
     split: list[str],
     client: list[str] | None = None,
+    language: list[str] | None = None,
     skipped: list[tuple[str, str]] | None = None,
     doubtful: list[tuple[str, str]] | None = None,
     repeated: list[int] | None = None,
@@ -157,6 +173,7 @@ def write_table(
             "samples": lengths,
             "split": pa.array(split, pa.string()),
             "client": pa.array(client or [""] * len(split), pa.string()),
+            "language": pa.array(language or [""] * len(split), pa.string()),
         }
     )
     pq.write_table(table, folder / "utterances.parquet")
@@ -190,6 +207,7 @@ def load(folder: Path) -> Corpus | None:
         text=tuple(columns["text"]),
         split=tuple(columns["split"]),
         client=tuple(columns["client"]),
+        language=tuple(columns["language"]),
         skipped=tuple((str(file), str(why)) for file, why in notes["skipped"]),
         doubtful=tuple((str(file), str(why)) for file, why in notes["doubtful"]),
         repeated=frozenset(notes["repeated"]),
