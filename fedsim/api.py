@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def run(
     import fedsim.simulation.execute as execute
     from fedsim.report import build
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _plainly(folder):
         loaded = _loaded(
             scenario, {**(changes or {}), **({} if seed is None else {"seed": seed})}, folder, allow_outside
         )
@@ -188,6 +189,21 @@ def trace(model: str | Path | Task, out: str | Path, *, name: str | None = None,
     return tracing.write(tracing.trace(thing, called, workers=workers), Path(out))
 
 
+@contextmanager
+def _plainly(folder: str) -> Iterator[None]:
+    """What is wrong with content is not said of the file that it was written to for a while."""
+    from fedsim.errors import InputError
+
+    try:
+        yield
+    except InputError as error:
+        if error.file is None or not Path(error.file).is_relative_to(folder):
+            raise
+        plain = type(error)(error.message, file="scenario", key=error.key)
+        plain.way_on = error.way_on
+        raise plain from None
+
+
 def _loaded(
     scenario: str | Path | Mapping[str, Any], changes: Mapping[str, Any], folder: str, outside: bool
 ) -> Loaded:
@@ -200,6 +216,6 @@ def _loaded(
         return scenarios.load(scenario, changes.items(), allowed(outside))
     content = copy.deepcopy(dict(scenario))
     scenarios.build(content, Path("scenario"), ANYWHERE)  # says what is wrong without a file
-    file = Path(folder) / f"{scenario.get('name', 'scenario')}.yaml".replace("/", "-")
+    file = Path(folder) / f"{scenario.get('name', 'scenario')}.yaml"
     file.write_text(yamlfile.dump(dict(scenario)), encoding="utf-8")
     return scenarios.load(file, changes.items(), ANYWHERE)

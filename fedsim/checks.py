@@ -181,7 +181,7 @@ def first_fault(error: Any, cls: type, data: Any) -> tuple[str, str]:
     faults = sorted(error.errors(include_url=False), key=_weight)
     fault = faults[0]
     place = _place(cls, fault["loc"])
-    if isinstance(fault["input"], float):  # perhaps read from text with a unit
+    if isinstance(fault["input"], (float, int)):  # perhaps read from text with a unit, or from 1e6
         fault = {**fault, "input": _written(data, place.path, fault["input"])}
     path, message = _sentence(fault, place)
     return key_path(path), message

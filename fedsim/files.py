@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim.errors import InputError
+from fedsim.words import slashes
 
 MB = 1_000_000
 MOST_JSON_BYTES = 32 * MB
@@ -186,7 +187,10 @@ def parse_json(
 
 
 def _reason(fault: Exception) -> str:
-    return (getattr(fault, "strerror", None) or str(fault)).strip()
+    said = [(getattr(fault, "strerror", None) or str(fault)).strip()]
+    if isinstance(fault, FileNotFoundError):
+        said.append(slashes(fault.filename))
+    return "; ".join(filter(None, said))
 
 
 def sha256(path: Path) -> str:

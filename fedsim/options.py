@@ -28,8 +28,9 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from fedsim import plugins, units
+from fedsim.errors import CONTROL
 
-_SCALARS = ("int", "float", "str", "bool")
+_SCALARS = ("float", "str", "bool")
 
 
 class Options:
@@ -335,8 +336,23 @@ class _Text:
         return {**handler(source), "strip_whitespace": True, "min_length": 1}
 
 
+class _Name:
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    @staticmethod
+    def _check(value: str) -> str:
+        if CONTROL.search(value):
+            raise ValueError(f"{value!r} holds a control character")
+        return value
+
+
 Text = Annotated[str, _Text()]
 """Text that is not blank."""
+Name = Annotated[str, _Name()]
+"""Text without control characters, so that it can be shown anywhere."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -353,9 +369,26 @@ class Bounds:
         return {**handler(source), **bounds}
 
 
+def _whole(value: Any) -> Any:
+    """A float that is a whole number as an int; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _strictly(schema: Any) -> Any:
-    """Make every scalar of a core schema strict, in place: no text for a number, no NaN, no 1 for true."""
+    """Make every scalar of a core schema strict, in place: no text for a number, no NaN, no 1 for true.
+
+    A whole number may be written as ``1e6`` or ``10.0``.
+    """
     if isinstance(schema, dict):
+        if schema.get("type") == "function-before" and schema["function"]["function"] is _whole:
+            return schema  # one that was made strict already, as part of another class
+        if schema.get("type") == "int":
+            from pydantic_core import core_schema
+
+            number = {**schema, "strict": True}
+            schema.clear()
+            schema.update(core_schema.no_info_before_validator_function(_whole, number))
+            return schema
         if schema.get("type") in _SCALARS:
             schema.setdefault("strict", True)
         if schema.get("type") == "float":

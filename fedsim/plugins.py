@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fedsim.errors import InputError
+from fedsim.words import slashes
 
 GROUP = "fedsim.plugins"
 LABEL = "plugins/"
@@ -109,7 +110,8 @@ def load(file: str | Path) -> None:
         source = Source(str(path), path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         why = getattr(fault, "strerror", None) or "it is not text in UTF-8"
-        raise PluginError(f"cannot be read: {why}", file=file) from None
+        hint = slashes(file) if isinstance(fault, FileNotFoundError) else ""
+        raise PluginError("; ".join(filter(None, [f"cannot be read: {why}", hint])), file=file) from None
     _run(source)
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
+PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 _SHOWN = 60
 
 
@@ -20,6 +24,25 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     return f"did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
+def slashes(path: object, otherwise: str = "") -> str:
+    """What to say of a path that leads nowhere and was written as on Windows; else ``otherwise``."""
+    if os.sep == "/" and "\\" in str(path):
+        return "folders are separated by '/' here, not by '\\'"
+    return otherwise
+
+
 def nearest(name: str, known: Sequence[str], most: int = 3) -> str:
     """What to say of a name that is not known: the nearest ones, else all."""
-    return did_you_mean(name, known, most) or f"known here: {', '.join(known)}"
+    return slashes(name) or did_you_mean(name, known, most) or f"known here: {', '.join(known)}"
+
+
+def plain_name(text: str, otherwise: str = "scenario") -> str:
+    """A name for a run made of other text, such as a file's name: letters, digits, ``.``, ``_`` and ``-``.
+
+    One that is plain already stays as it is (see ``PLAIN_NAME``). Else accents go, anything other becomes a
+    hyphen, and ``otherwise`` is taken where nothing is left.
+    """
+    if re.fullmatch(PLAIN_NAME, text):
+        return text
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", bare).lstrip("._-")[:80].rstrip("-") or otherwise

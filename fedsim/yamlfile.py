@@ -148,18 +148,21 @@ def load(path: str | Path, error: type[InputError] = InputError) -> Any:
 
 
 class _StrictDumper(yaml.SafeDumper):
-    """Quotes what the strict loader would not read as text, and repeats instead of aliasing."""
+    """Quotes what any reader would not read as text, strict or YAML 1.1, and repeats instead of aliasing."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-_StrictDumper.yaml_implicit_resolvers = _Strict.yaml_implicit_resolvers
+for _first, _resolvers in _Strict.yaml_implicit_resolvers.items():
+    for _tag, _pattern in _resolvers:
+        _StrictDumper.add_implicit_resolver(_tag, _pattern, [_first])
 
 
 def dump(data: Any, flow: bool = False) -> str:
     """Write plain data (dicts, lists, text, numbers) as YAML that :func:`parse` reads back equal.
 
+    Readers of YAML 1.1, such as PyYAML, read the same: ``no``, ``1:30`` and ``2027-01-01`` are quoted.
     ``flow`` writes it on one line, with braces and brackets.
     """
     width = 1_000_000 if flow else None

@@ -134,7 +134,7 @@ class Federated:
 
     def round(self, index: int, clients: np.ndarray) -> None:
         """One round of the learner."""
-        self.learner.train(index, clients, np.full(len(clients), index), np.ones(len(clients)))
+        self.learner.train(index, clients, np.full(len(clients), index))
 
     def close(self) -> None:
         """End the workers."""

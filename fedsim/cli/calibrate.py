@@ -36,15 +36,14 @@ def command(device: str, out: Path, minutes: float, threads: int | None, quiet: 
     """
     way_on = "nothing was written; start it again"
     with going_on(way_on, out):  # Ctrl-C may come while PyTorch is loaded
-        from rich.console import Console
-
+        from fedsim import printing
         from fedsim.measure import calibrate as measuring
         from fedsim.measure import device_file
         from fedsim.measure.show import table
 
     device_file.check_writable(out)
     threads = measuring.check(device, threads)
-    console = Console(quiet=quiet)
+    console = printing.console(quiet)
     with going_on(way_on, out):
         with console.status("looking at the machine") as status:
 
@@ -52,11 +51,9 @@ def command(device: str, out: Path, minutes: float, threads: int | None, quiet: 
                 status.update(f"{what}: {share:.0%}" if share else what)
 
             found = measuring.calibrate(device, threads, minutes, progress)
-        console.print(table(found))
+        printing.put(table(found), found.circumstances.source, to=console)
         paths = device_file.write(
             out, found.host, found.rates, found.probes, found.timed, found.circumstances
         )
-    if quiet:
-        click.echo(out)
-    for path in paths:
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    for line in [str(out)] if quiet else [f"wrote {path}" for path in paths]:
+        click.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,9 @@ from fedsim.cli.complete import DEVICE, MODEL, TREND
 
 if TYPE_CHECKING:
     from fedsim.pricing import Pricer
+    from fedsim.printing import Table
+
+_BAR = 20
 
 
 @click.command(name="cost")
@@ -66,57 +70,55 @@ def command(
 
 
 def _show(pricer: Pricer, answer: dict[str, Any], batch: int, seconds: float) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.columns import Columns
+    from rich.text import Text
 
+    from fedsim.printing import Column, Table, put
     from fedsim.units import format_bytes, format_duration, format_flops
 
-    console = Console(highlight=False)
     device = pricer.device
-    batches = f"{batch} x {seconds:g} s"
-    grown = f" of {device.growth.year} by {escape(str(device.growth.trend))}" if device.growth.year else ""
-    what, where = escape(pricer.trace.name), escape(device.title)
-    console.print(f"[bold]{what}[/bold] on [bold]{where}[/bold]{grown}, {batches}")
-    console.print(f"[dim]{pricer.technique.in_words()}[/dim]\n")
-    facts = Table.grid(padding=(0, 2))
-    facts.add_row("parameters", f"{answer['parameters'] / 1e6:.2f} million")
-    facts.add_row("forward", format_flops(answer["forward_flops"]))
-    facts.add_row(
-        "", f"[dim]{format_flops(answer['forward_flops_paper'])} without the products of attention[/dim]"
-    )
-    facts.add_row("training", format_flops(answer["training_flops"]))
-    facts.add_row("kept for backward", format_bytes(answer["saved_bytes"]))
-    console.print(facts)
-    console.print()
+    grown = f" of {device.growth.year} by {device.growth.trend}" if device.growth.year else ""
+    what, where = (pricer.trace.name, "bold"), (device.title, "bold")
+    facts = Table(Column(words=True), Column(words=True))
+    facts.row("parameters", f"{answer['parameters'] / 1e6:.2f} million")
+    facts.row("forward", format_flops(answer["forward_flops"]))
+    paper = f"{format_flops(answer['forward_flops_paper'])} without the products of attention"
+    facts.row("", Text(paper, style="dim"))
+    facts.row("training", format_flops(answer["training_flops"]))
+    facts.row("kept for backward", format_bytes(answer["saved_bytes"]))
     memory = _parts("memory", answer["footprint"], answer["footprint_bytes"], format_bytes)
     time = _parts("time", answer["step"], answer["step_s"], format_duration)
-    both = Table.grid(padding=(0, 4))
-    both.add_row(memory, time)
-    console.print(both)
     free = device.memory_bytes - answer["system_bytes"]
     if answer["fits"]:
         left = format_bytes(free - answer["footprint_bytes"])
-        verdict = f"[green]fits[/green]: {left} of {format_bytes(free)} would stay free"
+        verdict = Text.assemble(("fits", "green"), f": {left} of {format_bytes(free)} would stay free")
     else:
         short = format_bytes(answer["footprint_bytes"] - free)
-        verdict = (
-            f"[red]does not fit[/red]: {short} more than the {format_bytes(free)} that the system leaves"
+        verdict = Text.assemble(
+            ("does not fit", "red"), f": {short} more than the {format_bytes(free)} that the system leaves"
         )
-    console.print(f"\n{verdict}")
     relative = answer["calibration"]["relative"]
-    inherited = f" from {escape(relative)}" if relative else ""
-    console.print(f"[dim]rates: {answer['calibration']['status']}{inherited}[/dim]")
+    rates = f"rates: {answer['calibration']['status']}" + (f" from {relative}" if relative else "")
+    put(
+        Text.assemble(what, " on ", where, f"{grown}, {batch} x {seconds:g} s"),
+        Text(f"{pricer.technique.in_words()}\n", style="dim"),
+        facts,
+        "",
+        Columns((memory, time), padding=(0, 4)),
+        "",
+        verdict,
+        Text(rates, style="dim"),
+    )
 
 
-def _parts(title: str, parts: dict[str, float], total: float, show: Any) -> Any:
-    from rich.table import Table
+def _parts(title: str, parts: dict[str, float], total: float, show: Callable[[float], str]) -> Table:
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(style="cyan")
+    from fedsim.printing import Column, Table
+
+    table = Table(Column(words=True), Column(), Column(bar=True), title=title)
     for name, value in parts.items():
-        table.add_row(name, show(value), "▇" * round(20 * value / total) if total else "")
-    table.add_row("[bold]total[/bold]", f"[bold]{show(total)}[/bold]", "")
+        bar = "▇" * round(_BAR * value / total) if total else ""
+        table.row(name, show(value), Text(bar, style="cyan"))
+    table.row(Text("total", style="bold"), Text(show(total), style="bold"), "")
     return table

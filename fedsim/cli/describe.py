@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,7 @@ from fedsim.cli.outside import allow_outside
 from fedsim.cli.plugin import plugin
 
 if TYPE_CHECKING:
+    from fedsim.printing import Table
     from fedsim.scenario import Scenario
     from fedsim.simulation.forecast import Forecast
     from fedsim.simulation.outlook import DeviceOutlook
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
 def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: bool) -> None:
     """Say what SCENARIO will do: who is in the fleet, who fits, how long rounds take, what they cost.
 
-    The first rounds are simulated for about three seconds, without training, and carried on.
+    The first rounds are simulated for about three seconds, without training; what is left of them is
+    carried on at the pace of the simulated clock, the time between rounds included.
     """
-    from rich.console import Console
+    from rich.text import Text
 
     from fedsim.errors import about
+    from fedsim.printing import put
     from fedsim.scenario import load
     from fedsim.scenario.file_access import allowed
     from fedsim.simulation import compose
@@ -48,13 +51,9 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
         devices = [asdict(row) for row in rows]
         click.echo(json.dumps({"name": loaded.scenario.name, "devices": devices, "forecast": asdict(seen)}))
         return
-    console = Console(highlight=False)
-    console.print(loaded.scenario.name, style="bold", markup=False)
-    console.print(loaded.scenario.description, markup=False)
-    console.print(_who(loaded.scenario), markup=False)
-    console.print(_mix(loaded.scenario), "", _fit(rows), sep="\n")
-    for line in _words(seen):
-        console.print(line, markup=False)
+    said = loaded.scenario
+    lines = _words(seen, said)
+    put(Text(said.name, style="bold"), said.description, _who(said), _mix(said), "", _fit(rows), *lines)
 
 
 def _who(scenario: Scenario) -> str:
@@ -78,11 +77,10 @@ def _who(scenario: Scenario) -> str:
     )
 
 
-def _mix(scenario: Scenario) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
+def _mix(scenario: Scenario) -> Table:
+    from fedsim.printing import Column, Table
 
-    table = Table.grid(padding=(0, 2))
+    table = Table(Column(words=True), Column(words=True), Column(words=True))
     for entry in scenario.fleet.mix:
         life = [
             entry.link,
@@ -90,24 +88,26 @@ def _mix(scenario: Scenario) -> Any:
             f"memory of a {entry.pressure.name}" if entry.pressure.name in ("phone", "laptop") else "",
             "on battery" if entry.battery is not None else "",
         ]
-        said = (entry.device, ", ".join(word for word in life if word))
-        table.add_row(f"  {entry.share:.0%}", *map(escape, said))
+        table.row(f"  {entry.share:.0%}", entry.device, ", ".join(word for word in life if word))
     return table
 
 
-def _fit(rows: list[DeviceOutlook]) -> Any:
-    from rich.markup import escape
-    from rich.table import Table
-
+def _fit(rows: list[DeviceOutlook]) -> Table:
+    from fedsim.printing import Column, Table
     from fedsim.units import format_bytes, format_duration
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("device", no_wrap=True, overflow="ellipsis", max_width=22)
-    for heading in ("clients", "fit", "needs", "has", "transfers", "training"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table(
+        Column("device", words=True),
+        Column("clients", spare=2),
+        "fit",
+        "needs",
+        "has",
+        Column("transfers", spare=1),
+        "training",
+    )
     for row in rows:
-        table.add_row(
-            escape(row.device),
+        table.row(
+            row.device,
             f"{row.clients:,}",
             f"{row.fit:.0%}",
             format_bytes(row.footprint_bytes),
@@ -118,12 +118,15 @@ def _fit(rows: list[DeviceOutlook]) -> Any:
     return table
 
 
-def _words(seen: Forecast) -> list[str]:
-    from fedsim.units import format_bytes, format_duration, format_j
+def _words(seen: Forecast, scenario: Scenario) -> list[str]:
+    from fedsim.report.text import plural, share
+    from fedsim.units import DAY_S, format_bytes, format_duration, format_j
 
     if not seen.looked_at:
-        return [f"No round can take place: {seen.ended}."]
-    some = "all rounds" if seen.looked_at == seen.rounds else f"{seen.looked_at:,} of {seen.rounds:,} rounds"
+        return [f"No round takes place: {seen.ended}."]
+    whole = seen.looked_at == seen.rounds
+    first = f"{seen.looked_at:,} of {plural(seen.rounds, 'round')}, the first {format_duration(seen.clock_s)}"
+    some = "all rounds" if whole else first
     total = sum(seen.outcomes.values())
     fates = ", ".join(
         f"{count / total:.0%} {_FATES[name]}"
@@ -136,11 +139,14 @@ def _words(seen: Forecast) -> list[str]:
     ]
     never = [device for device, counts in seen.by_device.items() if counts and not counts.get("completed")]
     wasted = seen.wasted_j / seen.energy_j if seen.energy_j else 0.0
+    idle = 1.0 - seen.round_s * seen.looked_at / seen.clock_s if seen.clock_s else 0.0
+    between = f", {share(idle)} of it waiting for clients between rounds" if idle >= 0.005 else ""
     lines = [
         f"\nFrom {some}, simulated just now:",
         f"  time      a round takes {format_duration(seen.round_s)}, at most"
-        f" {format_duration(seen.longest_s)}; {seen.rounds:,} rounds take"
-        f" {format_duration(seen.round_s * seen.rounds)}",
+        f" {format_duration(seen.longest_s)}; {plural(seen.rounds, 'round')}"
+        f" {'takes' if seen.rounds == 1 else 'take'} {'' if whole else 'about '}"
+        f"{format_duration(seen.end_s)}{between}",
         f"  clients   {fates}",
         f"  memory    {'runs out on ' + ', '.join(lost) if lost else 'suffices everywhere'}",
         f"  bytes     {format_bytes(seen.downloaded_bytes)} out and {format_bytes(seen.uploaded_bytes)} back"
@@ -151,8 +157,13 @@ def _words(seen: Forecast) -> list[str]:
     ]
     if never:
         lines.insert(3, f"            nobody completes on {', '.join(never)}")
-    if seen.ended not in (None, "rounds") and seen.looked_at < seen.rounds:
-        lines.append(f"  It ends after {seen.looked_at:,} rounds: {seen.ended}.")
+    moody = any(e.availability.name != "always" or e.battery is not None for e in scenario.fleet.mix)
+    if moody and not whole and seen.clock_s < DAY_S:
+        lines.append(
+            "  Less than a day was seen: what differs between day and night is not in these figures."
+        )
+    if seen.rounds < scenario.rounds.count:
+        lines.append(f"  It ends after {plural(seen.rounds, 'round')}: {seen.ended}.")
     return lines
 
 

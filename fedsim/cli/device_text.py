@@ -1,13 +1,12 @@
-"""How ``fedsim devices`` prints: tables that fit 100 columns, and plain data as JSON or CSV."""
+"""How ``fedsim devices`` prints: tables, and plain data as JSON or CSV."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import click
-from rich.markup import escape
+from rich.text import Text
 
 from fedsim.cli.device_data import as_dict, calibration_dict, flat, residual_dict, summary, to_csv
 from fedsim.errors import InputError
@@ -15,32 +14,12 @@ from fedsim.hardware import Device, load_device, measurements
 from fedsim.pricing.calibration import Calibration, calibrate, status_of
 from fedsim.pricing.inherit import training_peaks
 from fedsim.pricing.memory_check import MemoryCheck, memory_checks
+from fedsim.printing import Column, Table, put
 from fedsim.units import GIB, format_bytes, format_duration, format_flops, format_j
 
-_WIDTH = 100
 
-
-def _console() -> Any:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
-
-
-def _table(headings: str, title: str | None = None) -> Any:
-    """A plain table. A heading that ends in ``<`` is left-justified, in ``<<`` wraps as well."""
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for heading in headings.split("|"):
-        left = heading.endswith("<")
-        table.add_column(
-            heading.rstrip("<").strip(),
-            justify="left" if left else "right",
-            overflow="fold",
-            no_wrap=not heading.endswith("<<"),
-        )
-    return table
+def _words(*headings: str) -> list[Column]:
+    return [Column(heading, words=True) for heading in headings]
 
 
 def many(devices: Sequence[Device], form: str) -> None:
@@ -53,11 +32,21 @@ def many(devices: Sequence[Device], form: str) -> None:
         return
     if not devices:
         raise InputError("no device of the catalogue passes these filters")
-    table = _table("device<|sold|family<|GiB|GB/s|GFLOP/s fp32|fp16|watts|step times<")
+    table = Table(
+        *_words("device"),
+        "sold",
+        Column("family", words=True, spare=3),
+        "GiB",
+        Column("GB/s", spare=1),
+        "GFLOP/s fp32",
+        Column("fp16", spare=2, named="GFLOP/s fp16"),
+        Column("watts", spare=1),
+        *_words("step times"),
+    )
     for device in devices:
         fp16 = device.peak_flops_per_s.get("fp16")
-        table.add_row(
-            escape(device.name),
+        table.row(
+            device.name,
             str(device.released),
             device.family,
             f"{device.memory_bytes / GIB:g}",
@@ -67,7 +56,7 @@ def many(devices: Sequence[Device], form: str) -> None:
             f"{device.active_w:.3g}",
             status_of(device),
         )
-    _console().print(table)
+    put(table)
 
 
 def one(device: Device, form: str) -> None:
@@ -79,24 +68,23 @@ def one(device: Device, form: str) -> None:
     if form == "csv":
         click.echo(to_csv([flat(device)]), nl=False)
         return
-    console = _console()
-    console.print(f"[bold]{escape(device.title)}[/bold]  {escape(device.name)}", soft_wrap=True)
-    console.print(
-        f"{device.family}, executes on {device.backend}, trains in {_listed(device.training_precisions)}"
-    )
-    console.print()
-    figures = _table("figure<|value<|source<<")
+    figures = Table(*_words("figure", "value", "source"))
     last = ""
     for label, value, figure in _figures(device):
         source = device.source_of(figure)
-        figures.add_row(label, value, "as above" if source == last else escape(source))
+        figures.row(label, value, "as above" if source == last else source)
         last = source
-    console.print(figures)
-    console.print()
-    console.print(_rates_table(device, calibration))
-    console.print()
-    console.print(_verdict(device, calibration), markup=False)
-    _print_residuals(console, [calibration], [device])
+    put(
+        Text.assemble((device.title, "bold"), f"  {device.name}"),
+        f"{device.family}, executes on {device.backend}, trains in {_listed(device.training_precisions)}",
+        "",
+        figures,
+        "",
+        _rates_table(device, calibration),
+        "",
+        _verdict(device, calibration),
+    )
+    _print_residuals([calibration], [device])
 
 
 def _figures(device: Device) -> list[tuple[str, str, str]]:
@@ -123,11 +111,9 @@ def _figures(device: Device) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _rates_table(device: Device, calibration: Calibration) -> Any:
-    table = _table(
-        "precision<|launch|convolutions|linear layers|attention|streams",
-        "Effective rates, and their share of peak",
-    )
+def _rates_table(device: Device, calibration: Calibration) -> Table:
+    kinds = ("launch", "convolutions", "linear layers", "attention", "streams")
+    table = Table(*_words("precision"), *kinds, title="Effective rates, and their share of peak")
     for precision, rates in calibration.rates.items():
         peak = training_peaks(device)[precision]
         row = [precision, format_duration(rates.launch_s)]
@@ -135,7 +121,7 @@ def _rates_table(device: Device, calibration: Calibration) -> Any:
             row.append(f"{format_flops(rate)}/s {_share(rate / peak)}")
         share = rates.bandwidth_bytes_per_s / device.memory_bandwidth_bytes_per_s
         row.append(f"{format_bytes(rates.bandwidth_bytes_per_s)}/s {_share(share)}")
-        table.add_row(*row)
+        table.row(*row)
     return table
 
 
@@ -185,72 +171,77 @@ def residuals(devices: Sequence[Device], form: str) -> None:
         return
     if not rows:
         raise InputError("nobody measured any of these devices")
-    console = _console()
-    _print_residuals(console, found, measured)
-    console.print()
+    _print_residuals(found, measured)
+    put("")
     for calibration, device in zip(found, measured, strict=True):
-        console.print(f"{device.name}: {_verdict(device, calibration)}", markup=False)
+        put(f"{device.name}: {_verdict(device, calibration)}")
     if len(found) > 1:
         total = summary(found)
-        console.print(
+        put(
             f"all {len(rows)} measured steps: {total['parameters']} numbers fitted; error "
             f"{_percent(total['mean_error'])} on average, {_percent(total['worst_error'])} at worst, "
             f"{_percent(total['left_out_error'])} for steps left out of the fit"
         )
 
 
-def _print_residuals(console: Any, found: Sequence[Calibration], devices: Sequence[Device]) -> None:
+def _print_residuals(found: Sequence[Calibration], devices: Sequence[Device]) -> None:
     rows = [r for calibration in found for r in calibration.residuals]
     if not rows:
         return
     several = len(found) > 1
-    table = _table(
-        ("device<|" if several else "") + "model<|batch|precision<|measured|predicted|error|left out",
-        "Measured steps and predictions",
+    table = Table(
+        *_words(*(["device"] if several else []), "model"),
+        "batch",
+        Column("precision", words=True, spare=1),
+        "measured",
+        "predicted",
+        "error",
+        "left out",
+        title="Measured steps and predictions",
     )
     last = ""
     for residual in rows:
         step = residual.measurement
-        if several and last not in ("", step.device):
-            table.add_section()
         left_out = residual.left_out_error
-        table.add_row(
-            *([escape(step.device) if step.device != last else ""] if several else []),
-            escape(step.model),
+        table.row(
+            *([step.device if step.device != last else ""] if several else []),
+            step.model,
             str(step.batch_size),
             step.precision,
             format_duration(residual.measured_s),
             format_duration(residual.predicted_s),
             f"{residual.error:+.1%}",
             "" if left_out is None else f"{left_out:+.1%}",
+            section=several and step.device != last,
         )
         last = step.device
-    console.print(table)
+    put(table)
     checks = memory_checks(devices)
     wrong = [check for check in checks if not check.agrees]
     out = [check for check in checks if check.measurement.oom]
     if checks:
-        console.print()
-        console.print(_memory_table(checks, several))
-        told = f"{len(out)} of {len(checks)} measured steps ran out of memory"
-        console.print(
-            f"{told}; " + ("all are predicted right" if not wrong else f"{len(wrong)} are predicted wrong")
-        )
+        told = f"{len(out)} of {len(checks)} measured steps ran out of memory; "
+        told += "all are predicted right" if not wrong else f"{len(wrong)} are predicted wrong"
+        put("", _memory_table(checks, several), told)
 
 
-def _memory_table(checks: Sequence[MemoryCheck], several: bool) -> Any:
-    table = _table(
-        ("device<|" if several else "") + "model<|batch|precision<|longest|needs|has|measured<|predicted<",
-        "Does it fit? (GiB)",
+def _memory_table(checks: Sequence[MemoryCheck], several: bool) -> Table:
+    table = Table(
+        *_words(*(["device"] if several else []), "model"),
+        Column("batch", spare=1),
+        Column("precision", words=True, spare=1),
+        Column("longest", spare=1),
+        "needs",
+        "has",
+        *_words("measured", "predicted"),
+        title="Does it fit? (GiB)",
     )
     last = ""
     for check in checks:
         step = check.measurement
-        if several and last not in ("", step.device):
-            table.add_section()
-        table.add_row(
-            *([escape(step.device) if step.device != last else ""] if several else []),
-            escape(step.model),
+        table.row(
+            *([step.device if step.device != last else ""] if several else []),
+            step.model,
             str(step.batch_size),
             step.precision,
             f"{step.longest_seconds:g} s",
@@ -258,6 +249,7 @@ def _memory_table(checks: Sequence[MemoryCheck], several: bool) -> Any:
             f"{check.available_bytes / GIB:.2f}",
             "OOM" if step.oom else "fits",
             "fits" if check.fits else "OOM",
+            section=several and step.device != last,
         )
         last = step.device
     return table

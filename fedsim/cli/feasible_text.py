@@ -6,8 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     from fedsim.feasible.study import Result, Study
 
@@ -25,57 +24,42 @@ _WORDS = {
 
 def show(study: Study) -> None:
     """Print a table for each trend, and what the columns mean."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False)
+    from fedsim.printing import Column, Table, put
+
     several = len(_techniques(study)) > 1
     for trend in study.trends:
         results = study.of(trend)
         names = list(dict.fromkeys(name for result in results for name in result.answer.findings))
         since = "its release" if trend.counted_from is None else str(trend.counted_from)
-        console.print(f"\n[bold]{escape(trend.title)}[/bold]  [dim]from {since}[/dim]")
-        table = Table(box=None, pad_edge=False, padding=(0, 2 if study.draws is None else 1, 0, 0))
-        table.add_column("", overflow="fold")
-        for heading in (*(_WORDS[name] for name in names), "all"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("binds", no_wrap=True)
+        years = (Column(_WORDS[name], spare=1) for name in names)
+        table = Table(Column(words=True), *years, "all", Column("binds", words=True))
         device = ""
         for result in results:
             if result.answer.question.device.name != device:
                 device = result.answer.question.device.name
-                table.add_row(f"[bold]{escape(device)}[/bold]")
-            table.add_row(*_row(result, names, several))
-        _print_whole(Console(highlight=False), table)
-    _notes(study, console.print)
-
-
-def _print_whole(console: Console, table: Table) -> None:
-    """Print a table of which no year is cut off: labels fold first, then lines grow beyond the width."""
-    label, *years = table.columns
-    for column in years:
-        column.min_width = max(console.measure(cell).maximum for cell in (column.header, *column.cells))
-    label.min_width = max(2 + console.measure(cell).minimum for cell in label.cells)
-    needed = label.min_width + sum(column.min_width or 0 for column in years)
-    needed += len(years) * table.padding[1]
-    console.width = max(console.width, needed)
-    console.print(table)
+                table.heading(device)
+            table.row(*_row(result, names, several))
+        put(Text.assemble("\n", (trend.title, "bold"), "  ", (f"from {since}", "dim")), table)
+    _notes(study)
 
 
 def _techniques(study: Study) -> list[str]:
     return list(dict.fromkeys(result.answer.question.technique.in_words() for result in study.results))
 
 
-def _row(result: Result, names: list[str], with_technique: bool) -> list[str]:
-    from rich.markup import escape
+def _row(result: Result, names: list[str], with_technique: bool) -> list[str | Text]:
+    from rich.text import Text
 
     found, question = result.answer, result.answer.question
-    cells = [f"  {escape(question.trace.name)} {question.batch} x {question.seconds:g} s"]
+    label = f"  {question.trace.name} {question.batch} x {question.seconds:g} s"
     if with_technique:
-        cells[0] += f"\n    {question.technique.in_words()}"
+        label += f"\n    {question.technique.in_words()}"
+    cells: list[str | Text] = [label]
+    last: str | Text
     if result.spread is None:
-        last = "[red]never[/red]" if found.year is None else f"[bold]{found.year}[/bold]"
+        last = _year(None, 0) if found.year is None else Text(str(found.year), style="bold")
         cells += [_year(found.findings[n].year, found.start) if n in found.findings else "" for n in names]
         binding = found.binding
         binds = _WORDS["as_sold" if binding is None else binding.criterion.name]
@@ -88,10 +72,12 @@ def _row(result: Result, names: list[str], with_technique: bool) -> list[str]:
     return [*cells, last, binds]
 
 
-def _year(year: int | None, start: int) -> str:
+def _year(year: int | None, start: int) -> Text:
+    from rich.text import Text
+
     if year is None:
-        return "[red]never[/red]"
-    return f"[green]{year}[/green]" if year == start else str(year)
+        return Text("never", style="red")
+    return Text(str(year), style="green" if year == start else "")
 
 
 def _between(quantiles: dict[str, float | None]) -> str:
@@ -106,11 +92,13 @@ def _whole(moment: float) -> int:
     return math.ceil(moment - 1e-5)
 
 
-def _notes(study: Study, say: object) -> None:
+def _notes(study: Study) -> None:
+    from rich.text import Text
+
     from fedsim.pricing import Technique
+    from fedsim.printing import put
     from fedsim.units import format_bytes, format_j
 
-    assert callable(say)
     grid, limits = study.grid, study.grid.limits
     notes = []
     if study.draws is None:
@@ -128,7 +116,8 @@ def _notes(study: Study, say: object) -> None:
     notes.append(
         f"Procedure: {procedure.rounds} rounds of {procedure.epochs} local "
         + ("epoch" if procedure.epochs == 1 else "epochs")
-        + f" on {procedure.hours:.3g} h of speech a client; communication is not counted."
+        + f" on {procedure.hours:.3g} h of speech a client, one after another;"
+        " communication and waiting are not counted."
     )
     if limits.battery_share is not None:
         notes.append(
@@ -142,8 +131,4 @@ def _notes(study: Study, say: object) -> None:
     techniques = _techniques(study)
     if len(techniques) == 1 and (grid.best or techniques != [Technique().in_words()]):
         notes.append(f"Technique: {techniques[0]}.")
-    from rich.markup import escape
-
-    say()
-    for note in notes:
-        say(f"[dim]{escape(note)}[/dim]")
+    put("", *(Text(note, style="dim") for note in notes))

@@ -62,9 +62,7 @@ def command(
     RUN is a run directory. What is not given is as in the scenario's learning.downstream. Results
     are added to RUN/finetune.json, with every sentence said and recognised.
     """
-    from rich.console import Console
-    from rich.table import Table
-
+    from fedsim.printing import Column, Table, put
     from fedsim.scenario.file_access import allowed
     from fedsim.simulation.finetune import finetune
     from fedsim.tasks.speech.text import about_figures, has_figures
@@ -86,11 +84,10 @@ def command(
         shown = [{key: value for key, value in result.items() if key != "recognised"} for result in made]
         click.echo(json.dumps(shown, indent=1, allow_nan=False))
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("rounds", "seed", "WER", "CER", "trained on", "tested on"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    spared = (Column("trained on", spare=2), Column("tested on", spare=1))
+    table = Table("rounds", "seed", "WER", "CER", *spared)
     for result in made:
-        table.add_row(
+        table.row(
             str(result["rounds_done"]),
             str(result["seed"]),
             f"{result['wer']:.1%}",
@@ -98,11 +95,10 @@ def command(
             f"{result['utterances']} utterances",
             f"{len(result['recognised'])} utterances",
         )
-    console = Console(highlight=False)
-    console.print(table)
+    put(table)
     figures = sum(has_figures(said) for _, said, _ in made[0]["recognised"])
     if figures:
-        console.print(f"{about_figures(figures, len(made[0]['recognised']))}.", soft_wrap=True)
+        put(f"{about_figures(figures, len(made[0]['recognised']))}.")
     if not all(result["disjoint"] for result in made):
-        console.print("Some test speakers were heard in training: these rates flatter.")
-    console.print(f"added to {run / 'finetune.json'}", soft_wrap=True)
+        put("Some test speakers were heard in training: these rates flatter.")
+    click.echo(f"added to {run / 'finetune.json'}")

@@ -10,6 +10,7 @@ from fedsim.cli.complete import DEVICE, MODEL
 
 if TYPE_CHECKING:
     from fedsim.pricing.advice import Fit, Longest, Option
+    from fedsim.printing import Table
 
 _SHOWN = 15
 _MARKS = {"same": "", "rounding": "~", "learning": "*"}
@@ -100,81 +101,85 @@ def _longest_record(longest: Longest) -> dict[str, Any]:
 
 
 def _show(fit: Fit, everything: bool) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
+    from fedsim.printing import Column, Table, put
     from fedsim.units import SAMPLES_PER_S, format_bytes, format_duration
 
-    console = Console(highlight=False)
-    seconds = fit.samples / SAMPLES_PER_S
-    console.print(
-        f"[bold]{escape(fit.trace.name)}[/bold] on [bold]{escape(fit.device.title)}[/bold],"
-        f" {fit.batch} x {seconds:g} s: {format_bytes(fit.available_bytes)} beside the system\n"
-    )
-    facts = Table.grid(padding=(0, 2))
+    facts = Table(Column(words=True), "room", "a step", Column("technique", words=True))
     _fact(facts, "plain", fit.plain, fit)
-    if fit.fastest is None:
-        short = format_bytes(fit.missing_bytes)
-        console.print(
-            f"[red]does not fit[/red] under any of {len(fit.options)} combinations: {short} missing"
+    answer = [
+        Text.assemble(
+            (fit.trace.name, "bold"),
+            " on ",
+            (fit.device.title, "bold"),
+            f", {fit.batch} x {fit.samples / SAMPLES_PER_S:g} s:",
+            f" {format_bytes(fit.available_bytes)} beside the system\n",
         )
+    ]
+    if fit.fastest is None:
+        short = f" under any of {len(fit.options)} combinations: {format_bytes(fit.missing_bytes)} missing"
+        answer.append(Text.assemble(("does not fit", "red"), short))
         _fact(facts, "leanest", fit.leanest, fit)
     else:
         _fact(facts, "cheapest change", fit.cheapest, fit)
         _fact(facts, "fastest, same learning", fit.fastest_same_learning, fit)
         _fact(facts, "fastest of all", fit.fastest, fit)
-    console.print(facts)
-    console.print(f"\n[bold]longest sentence that fits[/bold], batch {fit.batch}")
-    lengths = Table.grid(padding=(0, 2))
+    lengths = Table(Column(words=True), Column(), Column(words=True))
     for name, longest in (
         ("plain", fit.longest_plain),
         ("same learning", fit.longest_same_learning),
         ("any", fit.longest),
     ):
-        lengths.add_row(name, _length(longest), f"[dim]{longest.technique.in_words()}[/dim]")
-    console.print(lengths)
+        lengths.row(name, _length(longest), Text(longest.technique.in_words(), style="dim"))
     shown = fit.options if everything else fit.front[:_SHOWN]
-    which = "" if everything else ": those that no other beats in time, bytes and changes"
     table = Table(
-        title=f"\n{len(fit.options)} combinations{which}", title_justify="left", box=None, pad_edge=False
+        Column(words=True),
+        "a step",
+        Column("against plain", spare=1),
+        "footprint",
+        Column("technique", words=True),
     )
-    table.add_column("")
-    table.add_column("a step", justify="right")
-    table.add_column("against plain", justify="right")
-    table.add_column("footprint", justify="right")
-    table.add_column("")
-    table.add_column("technique")
     for option in shown:
-        table.add_row(
-            "[green]fits[/green]" if option.fits else "[red]no[/red]",
+        table.row(
+            Text("fits", style="green") if option.fits else Text("no", style="red"),
             format_duration(option.step_s),
             f"{100 * (option.step_s / fit.plain.step_s - 1):+.0f}%",
             format_bytes(option.footprint_bytes),
-            _MARKS[option.effect],
-            option.technique.in_words(),
+            f"{_MARKS[option.effect]:2}{option.technique.in_words()}",
         )
-    console.print(table)
-    if len(shown) < len(fit.options):
-        console.print(f"[dim]all {len(fit.options)} with --all[/dim]")
-    console.print("\n[dim]" + "\n".join(_LEGEND) + " A shorter sentence teaches less, too.[/dim]")
+    which = "" if everything else ": those that no other beats in time, bytes and changes"
+    put(
+        *answer,
+        facts,
+        Text.assemble("\n", ("longest sentence that fits", "bold"), f", batch {fit.batch}"),
+        lengths,
+        f"\n{len(fit.options)} combinations{which}",
+        table,
+        Text(
+            (f"all {len(fit.options)} with --all\n" if len(shown) < len(fit.options) else "")
+            + "\n".join(("", *_LEGEND))
+            + " A shorter sentence teaches less, too.",
+            style="dim",
+        ),
+    )
 
 
-def _fact(facts: Any, name: str, option: Option | None, fit: Fit) -> None:
+def _fact(facts: Table, name: str, option: Option | None, fit: Fit) -> None:
+    from rich.text import Text
+
     from fedsim.units import format_bytes, format_duration
 
     if option is None:
-        facts.add_row(f"[bold]{name}[/bold]", "[dim]none fits[/dim]")
+        facts.row(Text(name, style="bold"), Text("none fits", style="dim"), "", "")
         return
     free = fit.available_bytes - option.footprint_bytes
     room = (
-        f"[green]{format_bytes(free)} free[/green]"
+        Text(f"{format_bytes(free)} free", style="green")
         if option.fits
-        else f"[red]{format_bytes(-free)} missing[/red]"
+        else Text(f"{format_bytes(-free)} missing", style="red")
     )
-    facts.add_row(
-        f"[bold]{name}[/bold]", room, f"{format_duration(option.step_s)} a step", option.technique.in_words()
-    )
+    facts.row(Text(name, style="bold"), room, format_duration(option.step_s), option.technique.in_words())
 
 
 def _length(longest: Longest) -> str:

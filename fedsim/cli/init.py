@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -16,18 +17,17 @@ def command(file: Path, learning: bool, quiet: bool) -> None:
 
     An existing file is never overwritten.
     """
-    import re
-
     from fedsim.errors import ScenarioError
     from fedsim.scenario.example import example
+    from fedsim.words import plain_name
 
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", file.stem).lstrip("._-")[:80] or "my-fleet"
+    name = plain_name(file.stem, "my-fleet")
     try:
         with file.open("x", encoding="utf-8") as out:
-            out.write(example(name, learning))
+            out.write(example(name, learning, shlex.quote(str(file))))
     except FileExistsError:
         raise ScenarioError("exists already; give another name", file=file) from None
     except OSError as fault:
         raise ScenarioError(f"cannot be written: {fault.strerror}", file=file) from None
     if not quiet:
-        click.echo(f"wrote {file}; next: fedsim describe {file}")
+        click.echo(f"wrote {file}; next: fedsim describe {shlex.quote(str(file))}")

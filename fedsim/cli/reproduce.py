@@ -33,10 +33,7 @@ def command(json_file: Path | None, page: Path | None, quiet: bool) -> None:
     Where the paper states a shape, an order or that memory ran out, and no number, the last column
     says whether ours agrees.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
+    from fedsim.printing import Column, Table, put
     from fedsim.reproduce import figures
     from fedsim.reproduce.page import markdown
 
@@ -52,25 +49,22 @@ def command(json_file: Path | None, page: Path | None, quiet: bool) -> None:
         _write(page, markdown(found, page.parent))
     if quiet:
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("item", no_wrap=True, overflow="ellipsis", max_width=42)
-    for heading in ("paper", "ours"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("unit", no_wrap=True)
-    table.add_column("error", justify="right", no_wrap=True)
+    table = Table(
+        Column("item", words=True), Column("paper", spare=1), "ours", Column("unit", words=True), "error"
+    )
     artifact = ""
     for figure in found:
         if figure.artifact != artifact:
             artifact = figure.artifact
-            table.add_row(f"[bold]{artifact}[/bold]")
-        table.add_row(
+            table.heading(artifact)
+        table.row(
             f"  {figure.item}",
             "" if figure.paper is None else f"{figure.paper:.5g}",
             "" if figure.ours is None else f"{figure.ours:.4g}" if abs(figure.ours) > 1e-6 else "0",
             figure.unit,
             _verdict(figure),
         )
-    Console(highlight=False).print(table)
+    put(table)
 
 
 def _write(file: Path, text: str) -> None:

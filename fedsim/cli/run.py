@@ -39,7 +39,8 @@ from fedsim.errors import RunError, ScenarioError, going_on
     type=click.Choice(["built-in", "flower"]),
     default="built-in",
     show_default=True,
-    help="What trains the clients; flower needs fedsim[flower] and gives the same weights.",
+    help="What trains the clients; flower needs Flower (the guide says how to install it) and gives the same"
+    " weights.",
 )
 @allow_outside
 @plugin

@@ -69,9 +69,7 @@ def command(
             click.echo(path)
             continue
         variants = sum("@" not in v for v in content["graph"]["variants"])
-        console.print(
+        click.echo(
             f"{path}: {len(content['nodes'])} layers, {variants} variants, verified"
-            f" ({time.monotonic() - start:.0f} s)",
-            highlight=False,
-            soft_wrap=True,
+            f" ({time.monotonic() - start:.0f} s)"
         )

@@ -13,8 +13,6 @@ from fedsim.cli.outside import allow_outside
 from fedsim.cli.plugin import plugin
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from fedsim.simulation.host import LearningOutlook
 
 
@@ -39,24 +37,31 @@ def command(
 
     Times are medians over clients, each alone on its link; footprints leave other programs out. If
     models are really trained, also what that will ask of the machine that does it; the speech
-    corpus need not be there yet.
+    corpus need not be there yet, and is looked through if it is, as a run does before its first round.
     """
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from fedsim.errors import about, one_line
+    from fedsim.printing import Column, Table, put
     from fedsim.scenario import load
     from fedsim.scenario.file_access import allowed
-    from fedsim.simulation import compose
-    from fedsim.simulation.host import learning_outlook
+    from fedsim.simulation import compose, examples
+    from fedsim.simulation.host import check_data, learning_outlook
     from fedsim.simulation.outlook import outlook
     from fedsim.units import format_bytes, format_duration
 
     loaded = load(scenario, overrides, allowed(outside))
     with about(loaded.file):
-        rows = outlook(compose(loaded.scenario))
+        composition = compose(loaded.scenario)
+        rows = outlook(composition)
+    learning = loaded.scenario.learning
+    differs = learning is not None and learning.baseline is None
+    clock = examples.spread(examples.on_the_clock(composition)) if differs else None
     real = learning_outlook(loaded.scenario, hosts)
+    if learning is not None:
+        from rich.console import Console
+
+        console = Console(stderr=True, highlight=False)
+        with about(loaded.file), console.status("looking through the data that are learned from"):
+            check_data(loaded.scenario)
     if as_json:
         click.echo(
             json.dumps(
@@ -64,18 +69,25 @@ def command(
                     "name": loaded.scenario.name,
                     "devices": [asdict(row) for row in rows],
                     "learning": [asdict(row) for row in real],
+                    "examples": None if clock is None else {"clock": clock},
                 },
                 indent=1,
             )
         )
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("device", no_wrap=True, overflow="ellipsis", max_width=20)
-    for heading in ("clients", "fit", "needs", "has", "download", "training", "upload"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table(
+        Column("device", words=True),
+        Column("clients", spare=2),
+        "fit",
+        "needs",
+        "has",
+        Column("download", spare=1),
+        "training",
+        Column("upload", spare=1),
+    )
     for row in rows:
-        table.add_row(
-            escape(row.device),
+        table.row(
+            row.device,
             f"{row.clients:,}",
             f"{row.fit:.0%}",
             format_bytes(row.footprint_bytes),
@@ -84,41 +96,48 @@ def command(
             format_duration(row.compute_s),
             format_duration(row.upload_s),
         )
-    console = Console(highlight=False)
-    console.print(f"{one_line(loaded.file)}: a valid scenario", soft_wrap=True, markup=False)
-    console.print(table)
+    click.echo(f"{one_line(loaded.file)}: a valid scenario")
+    put(table)
     if real:
-        _show_learning(console, real)
+        _show_learning(real)
+    if learning is not None and clock is not None:
+        click.echo(
+            f"On the simulated clock a client's round is {examples.in_words(clock)} examples; really trained "
+            f"is {examples.rule(learning)} on what it holds of the learner's own data, and updates weigh by"
+            " how many examples that goes through."
+        )
 
 
-def _show_learning(console: Console, rows: list[LearningOutlook]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
+def _show_learning(rows: list[LearningOutlook]) -> None:
+    from fedsim.printing import Column, Table, put
     from fedsim.units import format_bytes, format_duration
 
     first = rows[0]
-    console.print(f"\nReal training of {first.model}, {first.steps:,} optimizer steps, on:")
-    table = Table(box=None, pad_edge=False)
-    table.add_column("machine", no_wrap=True, overflow="ellipsis", max_width=20)
-    for heading in ("a step", "training", "testing", "a worker", "has"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table(
+        Column("machine", words=True),
+        Column("a step", spare=2),
+        "training",
+        Column("testing", spare=1),
+        "a worker",
+        "has",
+    )
     for row in rows:
-        table.add_row(
-            escape(row.machine),
+        table.row(
+            row.machine,
             f"{format_duration(row.step_s)} ({row.precision})",
             format_duration(row.training_s),
             format_duration(row.evaluation_s + row.downstream_s),
             format_bytes(row.worker_bytes),
             format_bytes(row.room_bytes) if row.fits else f"only {format_bytes(row.room_bytes)}",
         )
-    console.print(table)
     disk = "" if first.disk_bytes is None else f" and {format_bytes(first.disk_bytes)} of disk"
-    console.print(f"Beside the workers: {format_bytes(first.shared_bytes)} of main memory{disk}.")
+    put(
+        f"\nReal training of {first.model}, {first.steps:,} optimizer steps, on:",
+        table,
+        f"Beside the workers: {format_bytes(first.shared_bytes)} of main memory{disk}.",
+    )
     if first.corpus_missing is not None:
-        console.print(
+        click.echo(
             f"The corpus {first.corpus_missing} is not there; say where it is:"
-            " --set learning.corpus.path=PATH",
-            markup=False,
-            soft_wrap=True,
+            " --set learning.corpus.path=PATH"
         )

@@ -20,6 +20,7 @@ from fedsim.engine.records import BATTERY, COMPLETED, FAILED, LATE, OFFLINE, OOM
 from fedsim.engine.server_state import ServerState, State
 from fedsim.engine.ticket import tickets
 from fedsim.engine.world import Ints, WorkEstimate
+from fedsim.missing import MISSING
 
 ASKING, DOWN, TRAINING, ANSWERING, UP = range(5)  # latency, download, training, latency, upload
 
@@ -299,8 +300,8 @@ class SharedInFlight:
             uploaded_bytes=of("uploaded_bytes"),
             energy_j=transfer_w * (download + upload) + asked("compute_w") * compute,
             examples=asked("examples"),
-            weight=np.full(len(in_flight), np.nan),
-            loss=np.full(len(in_flight), np.nan),
+            weight=np.full(len(in_flight), MISSING),
+            loss=np.full(len(in_flight), MISSING),
             base_round=of("base_round", np.int64),
         )
 

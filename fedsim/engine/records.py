@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.engine.world import Bools, Floats, Ints
+from fedsim.missing import MISSING
 from fedsim.outcomes import OUTCOMES
 
 COMPLETED, LATE, OOM, OFFLINE, BATTERY, REJECTED, FAILED = range(len(OUTCOMES))
@@ -32,9 +33,9 @@ class ClientRounds:
         downloaded_bytes: bytes really moved to the client.
         uploaded_bytes: bytes really moved back.
         energy_j: energy really spent.
-        examples: utterances that a complete round trains on.
-        weight: its weight in the new model; 0 where it has none, nan in a timing-only run.
-        loss: its mean training loss; nan where it was not trained for real.
+        examples: that a complete round trains on: by the workload, or by the learner of an update.
+        weight: its weight in the new model; 0 where it has none, ``MISSING`` in a timing-only run.
+        loss: its mean training loss as it reports it; ``MISSING`` where it was not trained for real.
         base_round: int64, the round whose model it started from.
     """
 
@@ -96,8 +97,7 @@ class RoundRecord:
         start_s: when the cohort was dispatched (asynchronous: when the round before closed).
         end_s: when the round closed.
         clients: the client-rounds that ended in it.
-        loss: mean training loss over the clients that were trained for real, by their weights; nan
-            if there was none.
+        loss: see :func:`~fedsim.engine.aggregate.mean_loss`.
         metrics: what the learner evaluated at the close: (metric, split, value).
     """
 
@@ -105,7 +105,7 @@ class RoundRecord:
     start_s: float
     end_s: float
     clients: ClientRounds
-    loss: float = float("nan")
+    loss: float = MISSING
     metrics: list[tuple[str, str, float]] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:

@@ -13,6 +13,7 @@ from fedsim.engine.cohort import ClientResults, simulate_cohort
 from fedsim.engine.plan import Plan
 from fedsim.engine.records import ClientRounds
 from fedsim.engine.world import Floats, Ints, Learner, WorkEstimate, World
+from fedsim.missing import MISSING
 
 ALL_DONE = "all rounds done"
 FIRST_RETRY_S, LAST_RETRY_S, PATIENCE_S = 600.0, 86_400.0, 30 * 86_400.0
@@ -103,7 +104,7 @@ def rows_of(
         uploaded_bytes=results.uploaded_bytes,
         energy_j=results.energy_j,
         examples=estimate.examples,
-        weight=np.full(n, np.nan),
-        loss=np.full(n, np.nan),
+        weight=np.full(n, MISSING),
+        loss=np.full(n, MISSING),
         base_round=base_round,
     )

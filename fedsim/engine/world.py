@@ -146,12 +146,12 @@ class RoundLearning(Protocol):
 
     @property
     def loss(self) -> Floats:
-        """Mean training loss of each client; nan for one that was not trained for real."""
+        """Mean training loss of each client; ``MISSING`` for one that was not trained for real."""
         ...
 
     @property
     def weight(self) -> Floats:
-        """Weight of each update in the new model: 1 in all over the accepted; nan if none was formed."""
+        """Weight of each update in the new model: 1 in all over the accepted; ``MISSING`` if unknown."""
         ...
 
     @property
@@ -164,11 +164,16 @@ class RoundLearning(Protocol):
         """Evaluations at the end of the round: (metric, split, value)."""
         ...
 
+    @property
+    def examples(self) -> Floats:
+        """On how many different examples each trained; ``MISSING`` where only the clock knows."""
+        ...
+
 
 class Learner(Protocol):
     """What makes the next model of the updates that arrived."""
 
-    def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
+    def train(self, round_index: int, clients: Ints, base_round: Ints) -> RoundLearning:
         """Train and aggregate; called at every close.
 
         Args:
@@ -177,6 +182,5 @@ class Learner(Protocol):
                 as it was.
             base_round: int64[n], the round whose model each started from; equal to ``round_index``
                 unless rounds are asynchronous.
-            examples: float64[n], utterances that each trained on.
         """
         ...

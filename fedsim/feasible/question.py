@@ -6,8 +6,9 @@ are scaled, so that a step at any year is what ``fedsim cost`` says of the proje
 
 The procedure is the paper's (section 3.3) unless told otherwise: 150 rounds of one local epoch, ten
 clients with 19,500 utterances of 5.5 s each. At other lengths of sentence a client keeps its hours of
-speech and has fewer or more sentences. Communication is not counted, as in the paper. A device that
-slows down once hot does so in every round.
+speech and has fewer or more sentences. Communication is not counted, as in the paper, nor is the time
+between rounds: the device trains one round after another. One that slows down once hot does so in every
+round.
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ class Fleet:
         """
         if not 1 <= clients <= MOST_CLIENTS:
             raise ScenarioError(f"a fleet of {clients} clients cannot be; give 1 to {MOST_CLIENTS}")
-        ordered = tuple(sorted(groups, key=Group.canonical))
-        group = apportion([g.share for g in ordered], clients)
+        order, group = in_order(groups, clients)
+        ordered = tuple(groups[number] for number in order)
         index = np.arange(clients, dtype=np.int64)
 
         def spread(sigma: Callable[[Group], float], *purpose: str) -> Floats:
@@ -203,6 +203,16 @@ class Fleet:
             last = _Asked(self, index.copy())
             self.__dict__["_last"] = last
         return last, np.broadcast_to(np.asarray(time_s, dtype=np.float64), index.shape)
+
+
+def in_order(groups: Sequence[Group], clients: int) -> tuple[list[int], NDArray[np.int16]]:
+    """The places in ``groups`` in their canonical order; and int16[clients], each client's place in that.
+
+    Raises:
+        ScenarioError: if there is no group.
+    """
+    order = sorted(range(len(groups)), key=lambda number: groups[number].canonical())
+    return order, apportion([groups[number].share for number in order], clients)
 
 
 class _Asked:

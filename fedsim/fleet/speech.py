@@ -21,6 +21,7 @@ from fedsim.errors import TraceError
 from fedsim.fleet.who import Floats, Ints
 from fedsim.options import Duration, Options, option
 from fedsim.units import SAMPLES_PER_S
+from fedsim.words import slashes
 
 FOLDER = "traces/lengths"
 _HOUR = "a length from 0s to 1h, such as 5.3s"
@@ -152,10 +153,8 @@ def load(name_or_path: str) -> Speech:
     """
     path = paths.find(name_or_path, FOLDER, ".yaml")
     if path is None:
-        known = ", ".join(names())
-        raise TraceError(
-            f"there is no corpus {name_or_path!r} to take lengths from; known are {known}, or a file"
-        )
+        right = slashes(name_or_path, f"known are {', '.join(names())}, or a file")
+        raise TraceError(f"there is no corpus {name_or_path!r} to take lengths from; {right}")
     return _drawn(path, checks.check(Profile, yamlfile.load(path, TraceError), file=path, error=TraceError))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fedsim.errors import InputError
+from fedsim.version import install
 
 if TYPE_CHECKING:
     from fedsim.flower.fleet import Fleet, FleetStrategy
@@ -36,7 +37,7 @@ def require() -> None:
     for package in ("flwr", "ray"):
         if importlib.util.find_spec(package) is None:
             raise InputError(
-                f"this needs Flower, and {package} is missing; install it with: pip install 'fedsim[flower]'"
+                f"this needs Flower, and {package} is missing; install it with: {install('flower')}"
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import INFO, WARNING
 from typing import Any
 
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from fedsim.engine.records import RoundRecord
 from fedsim.flower import replies as read
-from fedsim.flower.nodes import Nodes, OfferedGrid, Waiting
+from fedsim.flower.chance import own_generators
+from fedsim.flower.nodes import ClientGrid, Nodes, OfferedGrid, Waiting
 from fedsim.flower.rounds import ALL_DONE, COMPLETED, Metric, Rounds
 from fedsim.flower.selection import AskedNobody
 from fedsim.units import format_duration
@@ -44,6 +45,7 @@ class Course:
         self.loss_names, self.least = loss_names, least
         self._own: dict[str, Any] = {name: getattr(strategy, name) for name in METHODS}
         self._messages: dict[int, list[Message]] = {}
+        self._evaluating: list[Message] = []
         self._arrived: list[int] | None = None  # who completes in the open round, in order of arrival
         self._closed: tuple[RoundRecord, list[Metric]] | None = None  # not yet written
         self._nobody: list[int] = []  # rounds of the app in which the strategy asked nobody
@@ -99,7 +101,7 @@ class Course:
             return nobody
         view = OfferedGrid(grid, self.nodes.of(offered.tolist()))
         try:
-            messages = list(self._own["configure_train"](server_round, arrays, config, view) or ())
+            messages = self._call("configure_train", server_round, arrays, config, view)
         except Waiting:
             self.least = int(offered.size) + 1
             return nobody
@@ -123,8 +125,8 @@ class Course:
         if self._nobody and self._nobody[-1] == server_round:
             return self._aggregate(server_round, replies)
         place = {client: position for position, client in enumerate(arrived)}
-        known = [r for r in replies if self.nodes.client.get(r.metadata.src_node_id) in place]
-        known.sort(key=lambda reply: place[self.nodes.client[reply.metadata.src_node_id]])
+        sent = [message for client in arrived for message in self._messages[client]]
+        known = self._in_order(replies, place, sent)
         found = self._aggregate(server_round, known) if known else (None, None)
         by_client: dict[int, Message] = {}
         for reply in known:
@@ -133,25 +135,47 @@ class Course:
         self._closed = (record, read.lines(read.as_metrics(found[1]), "train"))
         return found
 
+    def _in_order(
+        self, replies: Iterable[Message], place: Mapping[int, int], sent: Sequence[Message]
+    ) -> list[Message]:
+        """The replies of clients that have a ``place``, by that; of one client as it was ``sent`` to them."""
+        turn = {message.metadata.message_id: number for number, message in enumerate(sent)}
+
+        def key(reply: Message) -> tuple[int, int]:
+            client = self.nodes.client[reply.metadata.src_node_id]
+            return place[client], turn.get(reply.metadata.reply_to_message_id, len(turn))
+
+        return sorted((r for r in replies if self.nodes.client.get(r.metadata.src_node_id) in place), key=key)
+
+    def _call(self, method: str, server_round: int, *args: Any) -> Any:
+        """What a method of the strategy gives, which draws from generators of its own in each round."""
+        with own_generators(self.rounds.seed, method, server_round):
+            found = self._own[method](server_round, *args)
+            return list(found or ()) if method.startswith("configure") else found
+
     def _aggregate(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        arrays, metrics = self._own["aggregate_train"](server_round, replies) or (None, None)
+        arrays, metrics = self._call("aggregate_train", server_round, replies) or (None, None)
         return arrays, metrics
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """The strategy's own, on all nodes; nothing once the fleet has ended."""
+        """The strategy's own, on all nodes in the order of clients; nothing once the fleet has ended."""
         if self.rounds.ended is not None:
             return []
-        return self._own["configure_evaluate"](server_round, arrays, config, grid) or []
+        view = ClientGrid(grid, self.nodes.ids)
+        self._evaluating = self._call("configure_evaluate", server_round, arrays, config, view)
+        return self._evaluating
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """The strategy's own; its metrics are kept as those of the validation split."""
+        """The strategy's own, of replies in the order of clients; its metrics are of the validation split."""
         if self.rounds.ended is not None:
             return None
-        metrics: MetricRecord | None = self._own["aggregate_evaluate"](server_round, replies)
+        place = {client: client for client in self.nodes.client.values()}
+        known = self._in_order(replies, place, self._evaluating)
+        metrics: MetricRecord | None = self._call("aggregate_evaluate", server_round, known)
         self._add(read.lines(read.as_metrics(metrics), "validation"))
         return metrics
 

@@ -12,7 +12,10 @@ What the fleet decides, and what it leaves alone:
   complete a message is really sent; the others are recorded with how they ended.
 * The replies reach ``aggregate_train`` in the order of arrival on the simulated clock, so the sum
   does not depend on which process was faster. If nobody delivered, the strategy is not called.
-* Evaluation is the experimenter's: it takes no simulated time, and every node takes part.
+* Evaluation is the experimenter's: it takes no simulated time, and every node takes part; the
+  strategy sees nodes and replies in the order of clients.
+* What the strategy draws from the generators of Python and NumPy is drawn from ones of its own, made
+  of the scenario's seed, in each of its methods and rounds.
 
 The clock, the memory and the transfers are those of the scenario's ``training.model``, not of the
 arrays that the app sends about. ``rounds.count``, ``rounds.aggregate`` and ``learning`` are the app's.

@@ -97,13 +97,23 @@ def discover(grid: Grid, clients: int, patience_s: float, client_of: ClientOf | 
     return Nodes([by_client[client] for client in range(clients)])
 
 
-class OfferedGrid(Grid):
-    """A grid on which only some nodes are connected; everything else goes to the real one."""
+class ClientGrid(Grid):
+    """A grid whose nodes come in the order of their clients; everything else goes to the real one."""
 
     def __init__(self, grid: Grid, nodes: Sequence[int]) -> None:
         self._grid = grid
         self._nodes = list(nodes)
-        self._asks = 0
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Those of the nodes that are connected, in the order of their clients."""
+        present = set(self._grid.get_node_ids())
+        return [node for node in self._nodes if node in present]
+
+    def get_nodes(self) -> Iterable[Any]:
+        """The same with all that is known about them."""
+        wanted = list(self.get_node_ids())
+        known = {node.node_id: node for node in self._grid.get_nodes()}
+        return [known[node] for node in wanted if node in known]
 
     def set_run(self, run: Any) -> None:
         self._grid.set_run(run)
@@ -122,23 +132,6 @@ class OfferedGrid(Grid):
     ) -> Message:
         return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
 
-    def get_node_ids(self) -> Iterable[int]:
-        """The nodes on offer, in the order of their clients.
-
-        Raises:
-            Waiting: if asked again and again.
-        """
-        self._asks += 1
-        if self._asks > ASKS:
-            raise Waiting
-        return list(self._nodes)
-
-    def get_nodes(self) -> Iterable[Any]:
-        """The same with all that is known about them."""
-        offered = set(self.get_node_ids())
-        known = {node.node_id: node for node in self._grid.get_nodes() if node.node_id in offered}
-        return [known[node] for node in self._nodes if node in known]
-
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         return self._grid.push_messages(messages)
 
@@ -149,3 +142,22 @@ class OfferedGrid(Grid):
         self, messages: Iterable[Message], *, timeout: float | None = None
     ) -> Iterable[Message]:
         return self._grid.send_and_receive(messages, timeout=timeout)
+
+
+class OfferedGrid(ClientGrid):
+    """A grid on which only some nodes are connected."""
+
+    def __init__(self, grid: Grid, nodes: Sequence[int]) -> None:
+        super().__init__(grid, nodes)
+        self._asks = 0
+
+    def get_node_ids(self) -> Iterable[int]:
+        """The nodes on offer, in the order of their clients.
+
+        Raises:
+            Waiting: if asked again and again.
+        """
+        self._asks += 1
+        if self._asks > ASKS:
+            raise Waiting
+        return list(self._nodes)

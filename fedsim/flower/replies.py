@@ -10,22 +10,25 @@ from flwr.serverapp.strategy import FedAvg, FedProx, Strategy
 
 from fedsim.flower.loss_weighted import LossWeighted
 from fedsim.flower.rounds import Metric, Verdict
+from fedsim.missing import MISSING
 
 #: Names under which apps report a client's mean training loss, in the order in which they are tried.
 LOSS_NAMES = ("train_loss", "train-loss", "loss")
+#: Names under which apps report on how many examples a client trained.
+EXAMPLES_NAMES = ("num-examples", "num_examples")
 _PREFIXES = ("train", "eval", "evaluate", "evaluation", "val", "valid", "validation", "test")
 
 NO_REPLY = Verdict(outcome="failed")
 
 
 def number(message: Message, names: Sequence[str]) -> float:
-    """The first of some metrics that a reply has as a single number; nan if it has none."""
+    """The first of some metrics that a reply has as a single number; ``MISSING`` if it has none."""
     for name in names:
         for record in message.content.metric_records.values():
             value = record.get(name)
             if isinstance(value, int | float):
-                return float(value)
-    return math.nan
+                return math.nan if math.isnan(value) else float(value)  # which has no bits of its own
+    return MISSING
 
 
 def metric_name(name: str) -> str:
@@ -91,8 +94,9 @@ def verdicts(
         node = good[client].metadata.src_node_id
         found[client] = Verdict(
             number(good[client], loss_names),
-            share.get(client, math.nan),
+            share.get(client, MISSING),
             "rejected" if node in refused else "completed",
+            number(good[client], EXAMPLES_NAMES),
         )
     return found
 

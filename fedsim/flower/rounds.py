@@ -24,6 +24,7 @@ from fedsim.engine.server import Simulation
 from fedsim.errors import ScenarioError
 from fedsim.flower.selection import Ask, Asked
 from fedsim.learning import RoundLearning
+from fedsim.missing import MISSING
 from fedsim.outcomes import OUTCOMES
 from fedsim.scenario import Loaded, Scenario, dump
 from fedsim.simulation.compose import compose
@@ -42,14 +43,16 @@ class Verdict:
     """What became of a client's reply.
 
     Attributes:
-        loss: its mean training loss; nan if it reports none.
-        weight: its share in the new model; nan if that is not known.
+        loss: its mean training loss; ``MISSING`` if it reports none.
+        examples: on how many it trained; ``MISSING`` if it does not say.
+        weight: its share in the new model; ``MISSING`` if that is not known.
         outcome: ``completed``, ``failed`` (it raised, or did not answer) or ``rejected``.
     """
 
-    loss: float = float("nan")
-    weight: float = float("nan")
+    loss: float = MISSING
+    weight: float = MISSING
     outcome: str = "completed"
+    examples: float = MISSING
 
 
 def adapted(scenario: Scenario, rounds: int, file: Path) -> Scenario:
@@ -80,6 +83,7 @@ class Rounds:
         about: what to say about the app in the manifest.
 
     Attributes:
+        seed: of the scenario.
         clients: in the fleet.
         wanted: most clients that the scenario's own selection offers.
         directory: of the run.
@@ -101,7 +105,7 @@ class Rounds:
         self._verdicts: Mapping[int, Verdict] = {}
         self._simulation = Simulation(made.world, self._plan, self)
         self._records = iter(self._simulation)
-        self.clients = made.clients
+        self.seed, self.clients = scenario.seed, made.clients
         self.wanted = min(made.plan.close.invited(made.plan.cohort), made.clients)
         self.ended: str | None = None
         inputs = {"scenario": loaded.file, **made.inputs}
@@ -140,7 +144,7 @@ class Rounds:
         rows.outcome[np.isin(rows.client, np.array(failed, dtype=np.int64))] = FAILED
         return record
 
-    def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
+    def train(self, round_index: int, clients: Ints, base_round: Ints) -> RoundLearning:
         """What the engine's learner says: the verdicts, in the order of arrival."""
         found = [self._verdicts[int(client)] for client in clients]
         return RoundLearning(
@@ -148,6 +152,7 @@ class Rounds:
             weight=np.array([one.weight for one in found], np.float64),
             accepted=np.array([one.outcome == "completed" for one in found], np.bool_),
             metrics=[],
+            examples=np.array([one.examples for one in found], np.float64),
         )
 
     def initial(self, metrics: Sequence[Metric]) -> None:

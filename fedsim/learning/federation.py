@@ -68,16 +68,18 @@ class RoundLearning:
     """What one round did to the model, client by client in the order in which they were given.
 
     Attributes:
-        loss: float64[n], mean training loss; nan: not trained for real.
+        loss: float64[n], mean training loss; ``MISSING``: not trained for real.
         weight: float64[n], share in the aggregate; sums to 1 over those trained and accepted,
             0 for the others. All 0 if none was accepted: the model stays as it was.
         accepted: bool[n], False for an update that was rejected (non-finite, malformed, too large,
             too stale); a client that was not trained for real counts as accepted, unless it is one
             that sends what is always rejected.
         metrics: (metric, split, value) triples; ``train`` in every round with a trained client.
+        examples: float64[n], on how many different examples each was trained, or would have been.
     """
 
     loss: NDArray[np.float64]
     weight: NDArray[np.float64]
     accepted: NDArray[np.bool_]
     metrics: list[tuple[str, str, float]]
+    examples: NDArray[np.float64]

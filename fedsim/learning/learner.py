@@ -30,8 +30,10 @@ from fedsim.learning.checkpoint import Kind
 from fedsim.learning.federation import Federation, RoundLearning
 from fedsim.learning.holdings import Holdings
 from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob, fresh_model
+from fedsim.learning.passes import draws
 from fedsim.learning.update_validation import UpdateValidation
 from fedsim.learning.workers import MakePool, pool
+from fedsim.missing import MISSING
 from fedsim.tasks.base import Metrics
 
 _EVALUATION_CHUNK = 2
@@ -72,6 +74,13 @@ class FederatedLearner:
         self.rounds_done = 0
         data = self.task.data(seed)  # refuses what cannot be divided before workers are made
         self.holdings = Holdings(data.parts, federation, seed)
+        self._trained_on = np.array(
+            [
+                min(len(self.task.learnable(data, part)), draws(len(part), self.learning))
+                for part in self.holdings.parts
+            ],
+            np.int64,
+        )
         self.notes, self.account = list(data.notes), data.account
         self._batches = {split: len(data.held_out(split)) for split in self.task.splits}
         net = fresh_model(self.task, seed)
@@ -95,6 +104,11 @@ class FederatedLearner:
         initial = self._pool.versions[0][: self.parameters]
         vector.flatten(net, initial)
         self._largest_norm = self.learning.largest_update * float(np.linalg.norm(initial.astype(np.float64)))
+
+    def trains_on(self, clients: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n]: how many different examples each client's steps of a round go through."""
+        found: NDArray[np.int64] = self._trained_on[self.holdings.part_of(clients)]
+        return found
 
     def weights(self) -> NDArray[np.float32]:
         """A copy of the global model, float32[parameters]."""
@@ -134,7 +148,6 @@ class FederatedLearner:
         round_index: int,
         clients: NDArray[np.int64],
         base_round: NDArray[np.int64],
-        examples: NDArray[np.float64],
     ) -> RoundLearning:
         """Train, aggregate, and perhaps evaluate.
 
@@ -142,18 +155,17 @@ class FederatedLearner:
             round_index: from 0, ascending; rounds left out leave the model as it was.
             clients: int64[n], those who delivered an update, in order of arrival.
             base_round: int64[n], the round at whose beginning each was sent the model.
-            examples: float64[n], on how many examples each trained; weighs in ``fedavg``.
 
         Raises:
             FedsimError: if rounds go back, or a worker fails (naming the client).
         """
         clients, base_round = np.asarray(clients, np.int64), np.asarray(base_round, np.int64)
-        examples = np.asarray(examples, np.float64)
+        examples = self.trains_on(clients).astype(np.float64)
         self._advance_to(round_index)
         stale = (base_round < round_index - self.federation.max_staleness) | (base_round < 0)
         if bool((base_round > round_index).any()):
             raise FedsimError(f"an update of round {round_index} starts from a model that does not exist yet")
-        loss, weight = np.full(len(clients), np.nan), np.zeros(len(clients))
+        loss, weight = np.full(len(clients), MISSING), np.zeros(len(clients))
         accepted = ~stale
         bad = self._byzantine.among(clients)
         accepted &= ~self._untrained(bad, round_index)
@@ -162,7 +174,7 @@ class FederatedLearner:
         validation, counted, heard = self._update_validation(), [], Accumulator()
         changes = {name: np.zeros(self.parameters) for name in self.federation.aggregate.keeps}
         for position, job, (report, weights) in zip(chosen, jobs, self._pool.run(jobs), strict=True):
-            mean_loss = report.sums.mean_loss
+            mean_loss, examples[position] = report.sums.mean_loss, report.examples
             loss[position], base = mean_loss, self._pool.versions[job.version]
             if bad[position]:
                 weights = self._byzantine.trained(weights, base, *job.stream)
@@ -170,6 +182,7 @@ class FederatedLearner:
             if validation.offer(weights, base, float(examples[position]), mean_loss, late):
                 counted.append(position)
                 heard += report.sums
+                self._as_said("keeps", report.kept)
                 before = self._kept_by(job.client)  # by an earlier update of this round, perhaps
                 for name, change in changes.items():
                     change += report.kept[name].astype(np.float64) - before[name]
@@ -191,7 +204,7 @@ class FederatedLearner:
         if self.checkpoints is not None:
             self.save()
             checkpoint.thin(self.checkpoints, self.learning.checkpoint_every)
-        return RoundLearning(loss, weight, accepted, metrics)
+        return RoundLearning(loss, weight, accepted, metrics, examples)
 
     def _update_validation(self) -> UpdateValidation:
         sizes = [int(np.prod(shape)) for shape in self._shapes.values()]
@@ -218,16 +231,19 @@ class FederatedLearner:
         self, clients: NDArray[np.int64], base_round: NDArray[np.int64], chosen: list[int], round_index: int
     ) -> list[TrainJob]:
         rows, jobs, sent = len(self._pool.versions), [], self._server.sent()
-        if set(sent) != set(told := self.federation.aggregate.sends):  # the clock goes by what it says
-            raise FedsimError(
-                f"{self.federation.aggregate.name} sends {sorted(sent)} and says {sorted(told)}"
-            )
+        self._as_said("sends", sent)  # the clock goes by what it says
         for position in chosen:
             earlier = int((clients[:position] == clients[position]).sum())
             version = int(base_round[position]) % rows
             client = int(clients[position])
             jobs.append(TrainJob(client, round_index, version, earlier, sent, self._kept_by(client)))
         return jobs
+
+    def _as_said(self, verb: str, vectors: Kept) -> None:
+        """Refuse a rule that sends, or whose clients keep, other vectors than it says."""
+        rule = self.federation.aggregate
+        if set(vectors) != set(told := getattr(rule, verb)):
+            raise FedsimError(f"{rule.name} {verb} {sorted(vectors)} and says {sorted(told)}")
 
     def _kept_by(self, client: int) -> Kept:
         """What a client keeps between its rounds; zeros before its first."""

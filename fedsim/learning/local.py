@@ -83,10 +83,17 @@ class FinetuneJob:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a client reports of its training, beside the vector: its sums, and what it keeps now."""
+    """What a client reports of its training, beside the vector.
+
+    Attributes:
+        sums: over its batches.
+        kept: what it keeps now.
+        examples: how many different ones it trained on.
+    """
 
     sums: Accumulator
     kept: Kept
+    examples: int
 
 
 Job = TrainJob | EvaluateJob | FinetuneJob
@@ -172,7 +179,7 @@ class Trainer:
         """Train from ``sent`` on what the client holds; the new vector goes into ``out``."""
         draw = rng.generator(self.seed, "local", *job.stream)
         rate, model, steps = self.federation.rate(job.round_index), self.model, 0
-        sums = []
+        sums, seen = [], np.zeros(0, np.int64)
         with one_thread(), seeded(rng.key(self.seed, "dropout", *job.stream), self.device):
             model.train()
             self._forget()
@@ -194,11 +201,12 @@ class Trainer:
                 scaler.step(optimizer)
                 scaler.update()
                 steps += 1
+                seen = np.union1d(seen, self.task.learnable(self.data, chosen))
                 sums.append(Accumulator(outcome.added_up()))
             state.take(model, optimizer, self.learning, out)
         rule, head = self.federation.aggregate, slice(0, self.parameters)
         kept = rule.keep(sent[head], out[head], steps, rate, job.sent, job.kept) if rule.keeps else NOTHING
-        return Trained(Accumulator.total(sums), kept)
+        return Trained(Accumulator.total(sums), kept, seen.size)
 
     def _correction(self, job: TrainJob) -> Any:
         """What the aggregation rule does to every gradient before a step."""

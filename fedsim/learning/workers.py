@@ -125,7 +125,7 @@ class Processes:
         """The results of ``jobs`` in order; the weights are valid until the next one is asked for.
 
         Raises:
-            FedsimError: if a worker fails or dies; all workers are then ended.
+            FedsimError: if a worker fails or dies, or what it raised on purpose; all workers are then ended.
         """
         try:
             yield from self._run(jobs)
@@ -177,6 +177,8 @@ class Processes:
             kind, value = self._pipes[worker].recv()
         except (EOFError, OSError):
             raise self._death(worker, doing) from None
+        if kind == "refused":
+            raise value
         if kind == "failed":
             raise FedsimError(f"{doing} failed in a worker process: {value}")
         return kind, value

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from statistics import median
 
-from rich.table import Table
-
 from fedsim.measure.calibrate import Measured
 from fedsim.measure.operators import STREAM
+from fedsim.printing import Column, Table
 from fedsim.units import format_bytes, format_duration, format_flops
 
 _WORDS = {
@@ -21,14 +20,10 @@ _WORDS = {
 def table(found: Measured) -> Table:
     """One row a measurement: what, its rate, and how much its runs differ."""
     host, rates = found.host, found.rates
-    shown = Table(title=host.title, title_justify="left", caption=found.circumstances.source)
-    shown.add_column("what")
-    shown.add_column("rate", justify="right")
-    shown.add_column("of the best seen", justify="right")
-    shown.add_column("median spread", justify="right")
+    shown = Table(Column("what", words=True), "rate", "of the best seen", "median spread", title=host.title)
     for precision, kinds in rates.flops_per_s.items():
         for kind, value in kinds.items():
-            shown.add_row(
+            shown.row(
                 f"{_WORDS[kind]}, {precision}",
                 f"{format_flops(value)}/s",
                 f"{value / rates.peak_flops_per_s[precision]:.0%}",
@@ -41,11 +36,11 @@ def table(found: Measured) -> Table:
         ("one long copy", found.probes.copy_bytes_per_s),
     ):
         spread = _spread(found, STREAM, "fp32") if value == rates.bandwidth_bytes_per_s else ""
-        shown.add_row(what, f"{format_bytes(value)}/s", f"{value / peak:.0%}", spread)
-    shown.add_row("one launch", format_duration(rates.launch_s), "", "")
-    shown.add_row("memory", format_bytes(host.memory_bytes), "", "")
-    shown.add_row("held by the system", format_bytes(host.system_bytes), "", "")
-    shown.add_row("process before any tensor", format_bytes(host.runtime_bytes), "", "")
+        shown.row(what, f"{format_bytes(value)}/s", f"{value / peak:.0%}", spread)
+    shown.row("one launch", format_duration(rates.launch_s), "", "")
+    shown.row("memory", format_bytes(host.memory_bytes), "", "")
+    shown.row("held by the system", format_bytes(host.system_bytes), "", "")
+    shown.row("process before any tensor", format_bytes(host.runtime_bytes), "", "")
     return shown
 
 

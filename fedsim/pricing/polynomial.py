@@ -14,33 +14,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim.options import Name, Options, option
+
 Monomial = tuple[int, int, int]
 """(power of the batch, axis, power of the axis); the axis is 0 where its power is."""
 
 
+_NUMBER = "a whole number from 0 to 1e6"
+
+
 @dataclass(frozen=True)
-class Axis:
+class Axis(Options):
     """A length that follows from another one: a convolution's output, or rounding up.
 
     ``of`` is the index of the axis that it follows from, None for the waveform itself.
     """
 
-    name: str
-    of: int | None = None
-    kernel: int = 1
-    stride: int = 1
-    padding: int = 0
-    multiple: int = 0
+    name: Name = option(right="the name of the axis")
+    of: int | None = option(None, ge=0, right="the index of an axis before it")
+    kernel: int = option(1, ge=0, le=10**6, right=_NUMBER)
+    stride: int = option(1, ge=1, le=10**6, right="a whole number from 1 to 1e6")
+    multiple: int = option(0, ge=0, le=10**6, right=_NUMBER)
 
     def length(self, source: Any) -> Any:
         """The length that follows from ``source``, elementwise; never below 0.
 
-        ``floor((source + 2 padding - kernel) / stride) + 1`` for a convolution (the formula of
+        ``floor((source - kernel) / stride) + 1`` for a convolution without padding (the formula of
         torch.nn.Conv1d), ``source`` rounded up where ``multiple`` is set.
         """
         if self.multiple:
             return -(-source // self.multiple) * self.multiple
-        return np.maximum((source + 2 * self.padding - self.kernel) // self.stride + 1, 0)
+        return np.maximum((source - self.kernel) // self.stride + 1, 0)
 
 
 def lengths(axes: Sequence[Axis], samples: Any) -> list[NDArray[np.int64]]:

@@ -5,13 +5,14 @@ A trace is plain JSON, so reading one imports neither torch nor networkx.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields, make_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NoReturn
 
-from fedsim import files, paths
-from fedsim.errors import CONTROL, TraceError
+from fedsim import checks, files, paths
+from fedsim.errors import TraceError
+from fedsim.options import Bounds, Name, Options, option
 from fedsim.pricing.layers import (
     ARITHMETIC,
     COUNTS,
@@ -25,16 +26,102 @@ from fedsim.pricing.layers import (
     LayerTrace,
     Profile,
 )
-from fedsim.pricing.polynomial import Axis, Polynomial
+from fedsim.pricing.polynomial import Axis, Monomial, Polynomial
+from fedsim.words import shown, slashes
 
 MOST_BYTES = 8 * files.MB  # twenty times the largest of the catalogue
 
-LARGEST = (
-    10**12
-)  # of parameters and coefficients: a thousand times those of the largest model of the catalogue
-LARGEST_AXIS = 10**6
+LARGEST = 10**12
+"""Of parameters and coefficients: a thousand times those of the largest model of the catalogue."""
 
 __all__ = ["Layer", "LayerTrace", "load_trace", "parse_trace"]
+
+Term = tuple[
+    Annotated[int, Bounds(ge=-LARGEST, le=LARGEST)],
+    Literal[0, 1],
+    Annotated[int, Bounds(ge=0)],
+    Literal[0, 1, 2],
+]
+Terms = tuple[Term, ...]
+Names = tuple[Name, ...]
+_TERMS = "a list of [coefficient up to 1e12, batch power 0 or 1, axis, axis power 0 to 2]"
+_VARIANTS = "a list of names such as 'cpu/eager/fp32'"
+_COUNT = "a whole number from 0 to 1e12"
+
+
+def _with_terms(name: str, metrics: tuple[str, ...], several: tuple[str, ...] = (), **default: Any) -> type:
+    """A block of a trace file that says something for some variants in polynomials."""
+    found: list[tuple[str, Any, Any]] = [("variants", Names, option(right=_VARIANTS))]
+    found += [(metric, Terms, option(right=_TERMS, **default)) for metric in metrics]
+    found += [
+        (metric, tuple[Terms, ...], option(right=f"lists, each {_TERMS}", **default)) for metric in several
+    ]
+    return make_dataclass(name, found, bases=(Options,), frozen=True, kw_only=True)
+
+
+_Profile = _with_terms("_Profile", COUNTS, WORKSPACES, default=())
+_LENGTHS = tuple(field.name for field in fields(Checkpoint) if field.name != "last")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checkpoint(_with_terms("_Lengths", _LENGTHS)):  # type: ignore[misc]
+    last: Name = option(right="the name of a layer")
+
+
+@dataclass(frozen=True)
+class _Block(Options):
+    stack: Literal["transformer", "cnn"] = option(right="transformer or cnn")
+    checkpointed: tuple[_Checkpoint, ...] = option(right="a list of what checkpointing keeps, by variant")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Graph(Options):
+    format: int = option(right=f"{FORMAT}, the format that is known here")
+    name: Name = option(right="the name of the model")
+    objective: str = option("", "what is trained")
+    config: dict[str, Any] = option(factory=dict, description="of the model")
+    torch: str = option("", "the version that traced it")
+    transformers: str = option("", "the version that traced it")
+    axes: tuple[Axis, ...] = option(
+        right="a list of axes, the first of which follows from none", min_length=1
+    )
+    frames_axis: int = option(ge=0, right="the index of an axis")
+    variants: Names = option(right=_VARIANTS, min_length=1)
+    profiles: dict[str, tuple[_Profile, ...]] = option(right="lists of metrics by variant, by name")  # type: ignore[valid-type]
+    blocks: dict[Name, _Block] = option(right="what checkpointing can run again, by name")
+    input_bytes: Terms = option(right=_TERMS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Node(Options):
+    id: Name = option(right="the name of the layer")
+    module_class: Name = option(right="the name of a class", alias="class")
+    kind: Literal[KINDS] = option(right="one of " + ", ".join(KINDS))  # type: ignore[valid-type]
+    group: Literal[GROUPS] = option(right="one of " + ", ".join(GROUPS))  # type: ignore[valid-type]
+    arithmetic: Literal[ARITHMETIC] | None = option(None, right="null or one of " + ", ".join(ARITHMETIC))  # type: ignore[valid-type]
+    parameters: int = option(ge=0, le=LARGEST, right=_COUNT)
+    tensors: int = option(ge=0, le=LARGEST, right=_COUNT)
+    sides: int = option(ge=0, le=LARGEST, right=_COUNT)
+    in_table1: bool = option(right="true or false")
+    block: Name | None = option(None, right="null or the name of a block")
+    profile: str = option(right="the name of a profile")
+
+
+@dataclass(frozen=True)
+class _Edge(Options):
+    source: str = option(right="the name of a layer")
+    target: str = option(right="the name of a layer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File(Options):
+    """A trace as its file states it."""
+
+    directed: bool = option(True, "as networkx writes it")
+    multigraph: bool = option(False, "as networkx writes it")
+    graph: _Graph = option(description="what all layers share")
+    nodes: tuple[_Node, ...] = option(right="a list of layers", min_length=1)
+    edges: tuple[_Edge, ...] = option(right="a list of tensors that layers hand on")
 
 
 def load_trace(name_or_path: str | Path) -> LayerTrace:
@@ -48,7 +135,8 @@ def load_trace(name_or_path: str | Path) -> LayerTrace:
     found = paths.find(str(name_or_path), "traces", ".json")
     if found is None:
         known = ", ".join(paths.names("traces", ".json")) or "none yet"
-        raise TraceError(f"there is no layer trace {str(name_or_path)!r}; the catalogue has {known}")
+        right = slashes(name_or_path, f"the catalogue has {known}")
+        raise TraceError(f"there is no layer trace {str(name_or_path)!r}; {right}")
     return _parsed(files.read_text(found, TraceError, MOST_BYTES), str(found))
 
 
@@ -63,194 +151,116 @@ def parse_trace(content: Any, file: str = "") -> LayerTrace:
     Raises:
         TraceError: something is missing or of the wrong kind; the key path says where.
     """
-    reader = _Reader(file)
-    graph = reader.get(content, "graph", dict, "")
-    form = reader.get(graph, "format", int, "graph")
+    graph = content.get("graph") if isinstance(content, dict) else None
+    form = graph.get("format", FORMAT) if isinstance(graph, dict) else FORMAT
     if form != FORMAT:
-        reader.fail(f"{form} is not a format known here; fedsim reads {FORMAT}", "graph.format")
-    axes = tuple(reader.axis(a, i) for i, a in enumerate(reader.get(graph, "axes", list, "graph")))
-    if not axes:
-        reader.fail("is empty; the first axis is the samples of a waveform", "graph.axes")
-    variants = tuple(reader.get(graph, "variants", list, "graph"))
-    if not variants or not all(isinstance(v, str) for v in variants):
-        reader.fail("is not a list of names such as 'cpu/eager/fp32'", "graph.variants")
-    frames_axis = reader.get(graph, "frames_axis", int, "graph")
-    if not 0 <= frames_axis < len(axes):
-        reader.fail(f"{frames_axis} is not the index of one of {len(axes)} axes", "graph.frames_axis")
-    reader.size = len(axes)
-    profiles = {
-        name: reader.profiles(entries, variants, f"graph.profiles.{name}")
-        for name, entries in reader.get(graph, "profiles", dict, "graph").items()
-    }
-    blocks = {
-        name: Block(
-            name,
-            reader.choice(entry, "stack", ("transformer", "cnn"), f"graph.blocks.{name}"),
-            reader.checkpointed(entry, variants, f"graph.blocks.{name}"),
+        raise TraceError(
+            f"{shown(form)} is not a format known here; fedsim reads {FORMAT}",
+            file=file or None,
+            key="graph.format",
         )
-        for name, entry in reader.get(graph, "blocks", dict, "graph").items()
-    }
-    nodes = reader.get(content, "nodes", list, "")
-    if not nodes:
-        reader.fail("is empty; a trace has layers", "nodes")
-    layers = tuple(reader.layer(node, i, profiles, blocks) for i, node in enumerate(nodes))
-    if len({layer.name for layer in layers}) != len(layers):
-        reader.fail("two layers have the same id", "nodes")
-    names = {layer.name for layer in layers}
-    reader.edges(content, names)
-    for block in blocks.values():
-        for checkpoint in block.checkpointed.values():
-            if checkpoint.last not in names:
-                reader.fail(
-                    f"{checkpoint.last!r:.60} is not a layer", f"graph.blocks.{block.name}.checkpointed"
-                )
-    return LayerTrace(
-        name=reader.get(graph, "name", str, "graph"),
-        parameters=sum(layer.parameters for layer in layers),
-        layers=layers,
-        blocks=blocks,
-        axes=axes,
-        frames_axis=frames_axis,
-        variants=variants,
-        input_bytes=reader.polynomial(reader.get(graph, "input_bytes", list, "graph"), "graph.input_bytes"),
-        details=graph,
-        file=file,
+    return _Building(checks.check(_File, content, file=file or None, error=TraceError), file).trace(
+        content["graph"]
     )
 
 
-class _Reader:
-    """Takes the parts of a trace out of plain JSON and says in one sentence what is wrong."""
+class _Building:
+    """Makes a trace of what a file states, and refuses names and numbers that stand for nothing."""
 
-    def __init__(self, file: str):
-        self.file = file
-        self.size = 0
-        self.cache: dict[str, Polynomial] = {}
+    def __init__(self, stated: _File, file: str):
+        self.nodes, self.edges, self.graph, self.file = stated.nodes, stated.edges, stated.graph, file
+        self.names = {node.id for node in stated.nodes}
 
-    def fail(self, message: str, key: str) -> Any:
-        raise TraceError(message, file=self.file or None, key=key or None)
+    def fail(self, message: str, key: str) -> NoReturn:
+        raise TraceError(message, file=self.file or None, key=key)
 
-    def get(self, where: Any, key: str, kind: type, path: str) -> Any:
-        full = f"{path}.{key}" if path else key
-        if not isinstance(where, dict):
-            self.fail("is not a mapping, so this is not a layer trace", path)
-        if key not in where:
-            self.fail("is missing", full)
-        value = where[key]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            self.fail(f"{value!r:.60} is not of type {kind.__name__}", full)
-        if kind is str and CONTROL.search(value):
-            self.fail(f"{value!r:.60} holds a control character", full)
-        return value
-
-    def choice(self, where: Any, key: str, allowed: tuple[str, ...], path: str) -> str:
-        value = self.get(where, key, str, path)
-        if value not in allowed:
-            self.fail(f"{value!r} is not one of {', '.join(allowed)}", f"{path}.{key}")
-        return str(value)
-
-    def axis(self, entry: Any, index: int) -> Axis:
-        path = f"graph.axes[{index}]"
-        name = self.get(entry, "name", str, path)
-        numbers = {k: v for k, v in entry.items() if k != "name"}
-        for key, value in numbers.items():
-            if (
-                key not in ("of", "kernel", "stride", "padding", "multiple")
-                or type(value) is not int
-                or not 0 <= value <= LARGEST_AXIS
-            ):
-                self.fail(f"{value!r:.60} is not a whole number of an axis", f"{path}.{key}")
-        if (index > 0) != ("of" in numbers) or numbers.get("of", -1) >= index or numbers.get("stride", 1) < 1:
-            self.fail("does not follow from an axis before it", path)
-        return Axis(name, **numbers)
-
-    def polynomial(self, terms: Any, path: str) -> Polynomial:
-        found: dict[tuple[int, int, int], int | float] = {}
-        if not isinstance(terms, list):
-            self.fail(f"{terms!r:.60} is not a list of [coefficient, batch power, axis, axis power]", path)
-        for term in terms:
-            if not (isinstance(term, list) and len(term) == 4 and all(type(x) is int for x in term)):
-                self.fail(f"{term!r:.60} is not [coefficient, batch power, axis, axis power]", path)
-            coefficient, i, axis, j = term
-            if abs(coefficient) > LARGEST:
-                self.fail(f"{term!r:.60} has a coefficient beyond {LARGEST:.0e}", path)
-            if i not in (0, 1) or not 0 <= axis < max(self.size, 1) or j not in (0, 1, 2):
-                self.fail(f"{term!r:.60} has a power or axis that does not exist", path)
-            found[i, axis, j] = coefficient
-        return Polynomial(found)
-
-    def profiles(self, entries: Any, variants: tuple[str, ...], path: str) -> dict[str, Profile]:
-        if not isinstance(entries, list):
-            self.fail("is not a list of metrics by variant", path)
-        found: dict[str, Profile] = {}
-        for index, entry in enumerate(entries):
-            where = f"{path}[{index}]"
-            names = self.get(entry, "variants", list, where)
-            unknown = [m for m in entry if m not in (*COUNTS, *WORKSPACES, "variants")]
-            if unknown:
-                self.fail("is not a metric", f"{where}.{unknown[0]}")
-            profile = Profile(
-                {m: self.polynomial(entry[m], f"{where}.{m}") for m in COUNTS if m in entry},
-                {
-                    m: tuple(self.polynomial(t, f"{where}.{m}") for t in self.get(entry, m, list, where))
-                    for m in WORKSPACES
-                    if m in entry
-                },
-            )
-            for name in names:
-                if name not in variants or name in found:
-                    self.fail(
-                        f"{name!r:.60} is not a variant of this trace, or stands twice", f"{where}.variants"
-                    )
-                found[name] = profile
-        return found
-
-    def checkpointed(self, where: Any, variants: tuple[str, ...], path: str) -> dict[str, Checkpoint]:
-        found: dict[str, Checkpoint] = {}
-        for index, entry in enumerate(self.get(where, "checkpointed", list, path)):
-            at = f"{path}.checkpointed[{index}]"
-            numbers = {
-                f.name: self.polynomial(self.get(entry, f.name, list, at), f"{at}.{f.name}")
-                for f in fields(Checkpoint)
-                if f.name != "last"
-            }
-            checkpoint = Checkpoint(last=self.get(entry, "last", str, at), **numbers)
-            names = self.get(entry, "variants", list, at)
-            if not all(isinstance(name, str) for name in names):
-                self.fail("is not a list of names", f"{at}.variants")
-            found |= dict.fromkeys(names, checkpoint)
-        missing = [v for v in variants if "@" not in v and v not in found]
-        if missing:
-            self.fail(f"says nothing of {missing[0]}", f"{path}.checkpointed")
-        return found
-
-    def layer(self, node: Any, index: int, profiles: dict[str, Any], blocks: dict[str, Block]) -> Layer:
-        path = f"nodes[{index}]"
-        profile = self.get(node, "profile", str, path)
-        if profile not in profiles:
-            self.fail(f"{profile!r} is not in graph.profiles", f"{path}.profile")
-        numbers = {k: self.get(node, k, int, path) for k in ("parameters", "tensors", "sides")}
-        for key, value in numbers.items():
-            if not 0 <= value <= LARGEST:
-                self.fail(f"{value} is not from 0 to {LARGEST:.0e}", f"{path}.{key}")
-        block, arithmetic = node.get("block"), node.get("arithmetic")
-        if block is not None and (not isinstance(block, str) or block not in blocks):
-            self.fail(f"{block!r:.60} is not in graph.blocks", f"{path}.block")
-        if arithmetic is not None:
-            self.choice(node, "arithmetic", ARITHMETIC, path)
-        return Layer(
-            name=self.get(node, "id", str, path),
-            module_class=self.get(node, "class", str, path),
-            kind=self.choice(node, "kind", KINDS, path),
-            group=self.choice(node, "group", GROUPS, path),
-            arithmetic=arithmetic,
-            **numbers,
-            in_table1=self.get(node, "in_table1", bool, path),
-            block=block,
-            profiles=profiles[profile],
+    def trace(self, details: dict[str, Any]) -> LayerTrace:
+        graph = self.graph
+        for index, axis in enumerate(graph.axes):
+            if (axis.of is None) != (index == 0) or (axis.of is not None and axis.of >= index):
+                self.fail("does not follow from an axis before it", f"graph.axes[{index}]")
+        if graph.frames_axis >= len(graph.axes):
+            said = f"{graph.frames_axis} is not the index of one of {len(graph.axes)} axes"
+            self.fail(said, "graph.frames_axis")
+        if len(self.names) != len(self.nodes):
+            self.fail("two layers have the same id", "nodes")
+        profiles = {name: self.profiles(name, entries) for name, entries in graph.profiles.items()}
+        blocks = {name: self.block(name, block) for name, block in graph.blocks.items()}
+        layers = tuple(self.layer(index, profiles, blocks) for index in range(len(self.nodes)))
+        for index, edge in enumerate(self.edges):
+            for end, name in (("source", edge.source), ("target", edge.target)):
+                self.layer_named(name, f"edges[{index}].{end}")
+        return LayerTrace(
+            name=graph.name,
+            parameters=sum(layer.parameters for layer in layers),
+            layers=layers,
+            blocks=blocks,
+            axes=graph.axes,
+            frames_axis=graph.frames_axis,
+            variants=graph.variants,
+            input_bytes=self.polynomial(graph.input_bytes, "graph.input_bytes"),
+            details=details,
+            file=self.file,
         )
 
-    def edges(self, content: Any, names: set[str]) -> None:
-        for index, edge in enumerate(self.get(content, "edges", list, "")):
-            for end in ("source", "target"):
-                if self.get(edge, end, str, f"edges[{index}]") not in names:
-                    self.fail(f"{edge[end]!r} is not a layer", f"edges[{index}].{end}")
+    def polynomial(self, terms: Terms, key: str) -> Polynomial:
+        for _, _, axis, _ in terms:
+            if axis >= len(self.graph.axes):
+                self.fail(f"axis {axis} does not exist; there are {len(self.graph.axes)}", key)
+        found: dict[Monomial, int] = {(i, axis, j): coefficient for coefficient, i, axis, j in terms}
+        return Polynomial(found)
+
+    def profiles(self, name: str, entries: tuple[Any, ...]) -> dict[str, Profile]:
+        found: dict[str, Profile] = {}
+        for index, entry in enumerate(entries):
+            key = f"graph.profiles.{name}[{index}]"
+            profile = Profile(
+                {m: self.polynomial(terms, f"{key}.{m}") for m in COUNTS if (terms := getattr(entry, m))},
+                {
+                    m: tuple(self.polynomial(terms, f"{key}.{m}") for terms in several)
+                    for m in WORKSPACES
+                    if (several := getattr(entry, m))
+                },
+            )
+            for variant in entry.variants:
+                if variant not in self.graph.variants or variant in found:
+                    said = f"{shown(variant)} is not a variant of this trace, or stands twice"
+                    self.fail(said, f"{key}.variants")
+                found[variant] = profile
+        return found
+
+    def block(self, name: str, block: _Block) -> Block:
+        found: dict[str, Checkpoint] = {}
+        for index, entry in enumerate(block.checkpointed):
+            key = f"graph.blocks.{name}.checkpointed[{index}]"
+            lengths = {m: self.polynomial(getattr(entry, m), f"{key}.{m}") for m in _LENGTHS}
+            self.layer_named(entry.last, f"{key}.last")
+            found |= dict.fromkeys(entry.variants, Checkpoint(last=entry.last, **lengths))
+        for variant in self.graph.variants:
+            if "@" not in variant and variant not in found:
+                self.fail(f"says nothing of {variant}", f"graph.blocks.{name}.checkpointed")
+        return Block(name, block.stack, found)
+
+    def layer(self, index: int, profiles: dict[str, Any], blocks: dict[str, Block]) -> Layer:
+        node = self.nodes[index]
+        if node.profile not in profiles:
+            self.fail(f"{shown(node.profile)} is not in graph.profiles", f"nodes[{index}].profile")
+        if node.block is not None and node.block not in blocks:
+            self.fail(f"{shown(node.block)} is not in graph.blocks", f"nodes[{index}].block")
+        return Layer(
+            name=node.id,
+            module_class=node.module_class,
+            kind=node.kind,
+            group=node.group,
+            arithmetic=node.arithmetic,
+            parameters=node.parameters,
+            tensors=node.tensors,
+            sides=node.sides,
+            in_table1=node.in_table1,
+            block=node.block,
+            profiles=profiles[node.profile],
+        )
+
+    def layer_named(self, name: str, key: str) -> None:
+        if name not in self.names:
+            self.fail(f"{shown(name)} is not a layer", key)

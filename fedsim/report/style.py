@@ -80,7 +80,6 @@ LIGHT = Theme(
 DARK = Theme(
     "dark", "#161a20", "#e8eaed", "#9aa4b0", "#2c333c", "#2f86c1", "#a5dbf7", "#F0E442", "#4a535e", "#c3cad3"
 )
-THEMES = (LIGHT, DARK)
 
 
 @dataclass(frozen=True)

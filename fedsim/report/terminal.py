@@ -1,20 +1,18 @@
 """The end of a run in the terminal: the answer, devices, outcomes, and where the report is.
 
-Plain text when piped; nothing of a run is read as markup. Reads well from 80 columns on.
+Plain text when piped; nothing of a run is read as markup.
 """
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from fedsim.errors import one_line
 from fedsim.outcomes import OUTCOMES
+from fedsim.printing import Column, Table, put
 from fedsim.report import words
 from fedsim.report.digest import Digest
 from fedsim.report.text import count, duration, name, share
@@ -31,21 +29,20 @@ _STYLES = {
 _BAR = 30
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold")
-    table.add_column(headings[0], overflow="ellipsis", no_wrap=True, min_width=16)
-    for heading in headings[1:]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
 def _devices(digest: Digest) -> Table:
-    table = _table("device", "dispatched", "completed", "compute", "transfers", "energy")
+    table = Table(
+        Column("device", words=True),
+        Column("dispatched", spare=2),
+        "completed",
+        "compute",
+        Column("transfers", spare=1),
+        "energy",
+    )
     for device, row in zip(digest.devices, words.device_rows(digest), strict=True):
         entry = digest.summary["devices"][device]
         transfers = [entry["mean_download_s"], entry["mean_upload_s"]]
-        table.add_row(
-            Text(name(row.device, 24)),
+        table.row(
+            name(row.device, 64),
             row.client_rounds,
             row.completed,
             row.compute,
@@ -56,14 +53,15 @@ def _devices(digest: Digest) -> Table:
 
 
 def _outcomes(digest: Digest) -> Table:
-    table = _table("outcome", "client-rounds", "share")
-    table.add_column("", no_wrap=True)
+    table = Table(
+        Column("outcome", words=True), Column("client-rounds", spare=1), "share", Column(bar=True, spare=2)
+    )
     total, counts = digest.summary["client_rounds"], digest.summary["outcomes"]
     for word in OUTCOMES:
         if counts[word]:
             part = counts[word] / total
             bar = Text("█" * max(1, round(_BAR * part)), style=_STYLES[word])
-            table.add_row(Text(words.OUTCOME_WORDS[word]), count(counts[word]), share(part), bar)
+            table.row(words.OUTCOME_WORDS[word], count(counts[word]), share(part), bar)
     return table
 
 
@@ -81,7 +79,7 @@ def summary(digest: Digest, report: Path | None = None) -> Group:
         *(Text(one_line(sentence)) for sentence in answer[1:]),
     ]
     if digest.summary["client_rounds"]:
-        parts += [_devices(digest), _outcomes(digest)]
+        parts += ["", _devices(digest), "", _outcomes(digest), ""]
     if report is not None:
         parts.append(Text.assemble(("Report: ", "bold"), str(report), overflow="fold"))
     return Group(*parts)
@@ -89,16 +87,4 @@ def summary(digest: Digest, report: Path | None = None) -> Group:
 
 def show(digest: Digest, report: Path | None = None, console: Console | None = None) -> None:
     """Print the summary of a run and where its page lies."""
-    put(summary(digest, report), console)
-
-
-def put(shown: RenderableType, console: Console | None = None) -> None:
-    """Print something; to a terminal that knows no UTF-8, with ``?`` for what it cannot show."""
-    target = console if console is not None else Console(highlight=False)
-    if target.encoding.lower().startswith("utf"):
-        target.print(shown)
-        return
-    plain = io.StringIO()
-    Console(file=plain, width=target.width, highlight=False).print(shown)
-    text = plain.getvalue().replace("█", "#").replace("─", "-").replace("–", "-").replace("…", ".")
-    target.file.write(text.encode(target.encoding, "replace").decode(target.encoding))
+    put(summary(digest, report), to=console)

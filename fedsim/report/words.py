@@ -24,6 +24,7 @@ from fedsim.report.text import (
     share,
     size,
 )
+from fedsim.results.metrics import HEARD, heard
 from fedsim.tasks.speech.text import about_figures
 
 #: Outcomes as labels.
@@ -95,7 +96,8 @@ def time_sentence(digest: Digest) -> str:
     said = f"{subject} {verb} {duration(summary['end_s'])}"
     if rounds > 1:
         said += f", {mean} each" if mean == longest else f": {mean} a round on average, {longest} at most"
-    return said + "."
+    idle = 1.0 - rounds * summary["mean_round_s"] / summary["end_s"] if summary["end_s"] else 0.0
+    return said + (f"; {share(idle)} of it waiting for clients between rounds." if idle >= 0.005 else ".")
 
 
 def ending_sentence(digest: Digest) -> str:
@@ -104,6 +106,19 @@ def ending_sentence(digest: Digest) -> str:
     if not digest.run.finished:
         return "The run is not finished; this is what there is so far."
     return "" if ended in (DONE, "") else f"The run ended early: {ended}."
+
+
+def not_finite_sentence(digest: Digest) -> str:
+    """What was reported or came out that is no number; may be empty."""
+    losses, values = (dig(digest.summary, "not_finite", key) or 0 for key in ("losses", "values"))
+    parts = []
+    if losses:
+        verb = "reports" if losses == 1 else "report"
+        parts.append(f"{plural(losses, 'client-round')} {verb} a loss that is NaN or infinite")
+    if values:
+        verb = "comes" if values == 1 else "come"
+        parts.append(f"{plural(values, 'evaluation')} {verb} out as NaN or infinity")
+    return f"Warning: {'; '.join(parts)}." if parts else ""
 
 
 def baseline_sentence(digest: Digest) -> str:
@@ -173,6 +188,7 @@ def learning_sentence(digest: Digest) -> str:
         ("validation", "wer", "word error rate", share),
         ("test", "wer", "word error rate on test speakers", share),
     ):
+        words += HEARD if metric == "wer" and heard(digest.summary, split) else ""
         entry = dig(digest.summary, "metrics", split, metric)
         if entry and entry["values"] == 1 and metric == "wer":
             parts.append(f"{words} is {shown(entry['last'])}")
@@ -186,16 +202,37 @@ def learning_sentence(digest: Digest) -> str:
 
 
 def corpus_sentence(digest: Digest) -> str:
-    """Which recordings could not be used and what is not spelled out; empty if there is neither."""
-    skipped, files = (dig(digest.summary, "corpus", key) for key in ("skipped", "skipped_files"))
+    """What could not be used, what is doubtful and what is not spelled out; empty if there is nothing."""
+    said = []
+    for key, what in (("skipped", "skipped"), ("doubtful", "used although doubtful")):
+        found, files = (dig(digest.summary, "corpus", name) for name in (key, f"{key}_files"))
+        if isinstance(found, int) and found and isinstance(files, list):
+            named = listed([name(file, 80) for file in files if isinstance(file, str)], most=4)
+            said.append(f"{plural(found, 'recording')} of the speech corpus {what}: {named}.")
     figures, all_of_it = (dig(digest.summary, "corpus", key) for key in ("figures", "utterances"))
-    parts = []
-    if isinstance(skipped, int) and skipped and isinstance(files, list):
-        named = listed([name(file, 80) for file in files if isinstance(file, str)], most=4)
-        parts.append(f"{plural(skipped, 'recording')} of the speech corpus skipped: {named}.")
     if isinstance(figures, int) and isinstance(all_of_it, int) and figures > 0:
-        parts.append(f"{about_figures(figures, all_of_it)}.")
-    return " ".join(parts)
+        said.append(f"{about_figures(figures, all_of_it)}.")
+    return " ".join(said)
+
+
+def examples_sentence(digest: Digest) -> str:
+    """On how much clients are trained for real, where the clock has it otherwise; empty if it has not."""
+
+    def spread(who: str) -> str:
+        least, mean, most = (dig(digest.summary, "examples", who, key) for key in ("least", "mean", "most"))
+        if not (is_number(least) and is_number(mean) and is_number(most)):
+            return ""
+        if least == most:
+            return f"{most:,.0f}"
+        return f"{least:,.0f} to {most:,.0f} ({figure(mean)} on average)"
+
+    clock, real = spread("clock"), spread("learner")
+    if not clock or not real:
+        return ""
+    return (
+        f"In a round a client is trained on {real} examples, by which updates weigh; "
+        f"the simulated clock takes it to be {clock}."
+    )
 
 
 def cost_sentence(digest: Digest) -> str:
@@ -216,9 +253,11 @@ def answer(digest: Digest) -> list[str]:
     rest = [
         baseline_sentence(digest),
         ending_sentence(digest),
+        not_finite_sentence(digest),
         device_sentence(digest),
         learning_sentence(digest),
         corpus_sentence(digest),
+        examples_sentence(digest),
         cost_sentence(digest),
     ]
     return [f"{time_sentence(digest)} {outcome_sentence(digest)}", *filter(None, rest)]
@@ -242,7 +281,8 @@ def _quality(summary: dict[str, Any]) -> list[Card]:
     ):
         entry = dig(summary, "metrics", split, metric)
         if entry:
-            return [Card(label, share(entry["last"]), f"from {share(entry['first'])}")]
+            mark = HEARD if metric == "wer" and heard(summary, split) else ""
+            return [Card(label + mark, share(entry["last"]), f"from {share(entry['first'])}")]
     return []
 
 

@@ -4,8 +4,9 @@ The Parquet files carry these definitions in their own schema (field metadata ``
 ``meaning``), the report links to them, and the writer and the reader hold files against them.
 
 Time 0 of a run is Monday 00:00 UTC. Rounds count from 0; round -1 in ``convergence.parquet`` is the
-evaluation of the initial model, before anybody has trained. Missing numbers are NaN in Parquet and
-null in JSON. Seconds are simulated seconds unless a meaning says otherwise.
+evaluation of the initial model, before anybody has trained. A number that is not there is null, and
+only a column that says when may have nulls. NaN stands only where a client or an evaluation really gave
+NaN. Seconds are simulated seconds unless a meaning says otherwise.
 """
 
 from __future__ import annotations
@@ -29,12 +30,19 @@ class Column:
         dtype: ``int64``, ``float64`` or ``string``.
         unit: ``s``, ``bytes``, ``J``, ... or empty for counts, names and shares.
         meaning: what one value says, in one sentence.
+        null: when there is none; empty for a column that always has one.
     """
 
     name: str
     dtype: str
     unit: str
     meaning: str
+    null: str = ""
+
+    @property
+    def definition(self) -> str:
+        """The meaning, and when there is no value."""
+        return f"{self.meaning} Null: {self.null}." if self.null else self.meaning
 
 
 ROUNDS = (
@@ -62,7 +70,12 @@ ROUNDS = (
         "Seconds of download, compute and upload by clients that did not complete.",
     ),
     Column(
-        "loss", "float64", "", "Mean training loss of the clients trained for real; NaN without learning."
+        "loss",
+        "float64",
+        "",
+        "Mean training loss that accepted clients report, by their weights (plain where those are unknown); "
+        "NaN or infinite if one reports that.",
+        "nobody was trained for real and accepted, or none of them reports a loss",
     ),
 )
 
@@ -83,11 +96,28 @@ CLIENTS = (
     Column("downloaded_bytes", "float64", "bytes", "Bytes received, also of an interrupted transfer."),
     Column("uploaded_bytes", "float64", "bytes", "Bytes sent, also of an interrupted transfer."),
     Column("energy_j", "float64", "J", "Energy that the client really spent on the round."),
-    Column("examples", "float64", "", "Utterances that one local epoch of the client covers."),
     Column(
-        "weight", "float64", "", "Share of the update in the new model; sums to 1 over a round's accepted."
+        "examples",
+        "float64",
+        "",
+        "Examples that a round of the client goes through: of an update that a learner got, those that it "
+        "was really trained on; else those of the simulated workload.",
     ),
-    Column("loss", "float64", "", "Mean local training loss; NaN for a client not trained for real."),
+    Column(
+        "weight",
+        "float64",
+        "",
+        "Share of the update in the new model, 0 for one that is not in it; sums to 1 over a round, or to 0 "
+        "if no update was accepted.",
+        "nothing is learnt (a timing-only run), or the strategy of a Flower app keeps its weights to itself",
+    ),
+    Column(
+        "loss",
+        "float64",
+        "",
+        "Mean local training loss as the client reports it, NaN or infinite included.",
+        "the client was not trained for real, or reports none",
+    ),
     Column("base_round", "int64", "", "Round whose model the client started from; differs if asynchronous."),
 )
 
@@ -100,8 +130,13 @@ CONVERGENCE = (
         "",
         "loss, contrastive_accuracy, codebook_perplexity, wer or cer; others may join.",
     ),
-    Column("split", "string", "", "train, validation or test."),
-    Column("value", "float64", "", "The metric's value: loss in nats, the rest as shares (0.25 is 25%)."),
+    Column("split", "string", "", "train, validation or test; see corpus.heard in the summary."),
+    Column(
+        "value",
+        "float64",
+        "",
+        "The metric's value: loss in nats, the rest as shares (0.25 is 25%); NaN if that is what came out.",
+    ),
 )
 
 #: The three tables of a run directory, by name; ``rounds`` lies in ``rounds.parquet`` and so on.
@@ -119,6 +154,8 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "mean_round_s": "Mean of end_s - start_s over rounds; null without rounds.",
         "longest_round_s": "Longest round; null without rounds.",
         "outcomes.*": "Client-rounds by outcome.",
+        "not_finite.losses": "Client-rounds that report a training loss that is NaN or infinite.",
+        "not_finite.values": "Values in convergence.parquet that are NaN or infinite; metrics skip them.",
         "downloaded_bytes": "Bytes that clients received.",
         "uploaded_bytes": "Bytes that clients sent.",
         "energy_j": "Energy that clients spent.",
@@ -151,8 +188,15 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "corpus.seconds.*": "Seconds of speech by split: train, validation, test.",
         "corpus.skipped": "Recordings that could not be used.",
         "corpus.skipped_files": "Each of them and why, the first 1,000.",
+        "corpus.doubtful": "Recordings that are used although they are clipped or faint; absent without any.",
+        "corpus.doubtful_files": "Each of them and why, the first 1,000.",
+        "corpus.heard.*": "Utterances of a held-out split of which training hears the speaker or the very "
+        "recording; absent where there are none.",
         "corpus.figures": "Transcripts that hold figures or symbols; they are scored as they are written.",
         "corpus.sha256": "SHA-256 of the list of utterances: speaker, text, length, split, client.",
+        "examples.clock.*": "Examples of a client's round as the clock has them: least, mean, most over "
+        "clients; only there if real training has others.",
+        "examples.learner.*": "The same as the learner has them; updates weigh by these.",
         "metrics.*.*.first": "First value of that metric on that split (metrics.<split>.<metric>).",
         "metrics.*.*.last": "Last value.",
         "metrics.*.*.best": "Best value: largest accuracy or perplexity, otherwise the smallest.",
@@ -176,7 +220,7 @@ FINETUNE: Mapping[str, str] = MappingProxyType(
         "loss": "Mean CTC loss over the last tenth of the steps, nats a label.",
         "wer": "Word error rate over all test utterances, as a share.",
         "cer": "Character error rate over all test utterances, as a share.",
-        "disjoint": "Whether no test speaker was heard in pretraining or fine-tuning.",
+        "disjoint": "Whether no test speaker and no test recording was heard in pretraining or fine-tuning.",
         "recognised": "Each test utterance: [speaker, what was said, what was recognised].",
     }
 )
@@ -187,7 +231,9 @@ def schema(table: str) -> pa.Schema:
     """The Arrow schema of ``rounds``, ``clients`` or ``convergence``, units and meanings included."""
     return pa.schema(
         [
-            pa.field(c.name, c.dtype, nullable=False, metadata={"unit": c.unit, "meaning": c.meaning})
+            pa.field(
+                c.name, c.dtype, nullable=bool(c.null), metadata={"unit": c.unit, "meaning": c.definition}
+            )
             for c in TABLES[table]
         ]
     )
@@ -197,7 +243,7 @@ def markdown() -> str:
     """All definitions as Markdown tables: the page that documents the run directory's columns."""
     parts = []
     for table, columns in TABLES.items():
-        rows = "".join(f"| `{c.name}` | {c.dtype} | {c.unit} | {c.meaning} |\n" for c in columns)
+        rows = "".join(f"| `{c.name}` | {c.dtype} | {c.unit} | {c.definition} |\n" for c in columns)
         parts.append(
             f"## {table}.parquet\n\n| column | type | unit | meaning |\n| --- | --- | --- | --- |\n{rows}"
         )

@@ -21,7 +21,9 @@ from fedsim.errors import RunError
 from fedsim.files import sha256
 from fedsim.version import __version__
 
-FORMAT = 1
+#: Since 2 a number that is not there is null; in 1 it is NaN.
+FORMAT = 2
+READ = (1, FORMAT)
 _PACKAGES = ("torch", "transformers", "numpy", "scipy", "simpy", "pandas", "pyarrow", "networkx", "soxr")
 
 
@@ -86,7 +88,8 @@ def check_format(found: Mapping[str, Any], file: Path) -> None:
     """Refuse a run directory of another format.
 
     Raises:
-        RunError: if the format is missing or is not the one that this fedsim writes.
+        RunError: if the format is missing or is none that this fedsim reads.
     """
-    if found.get("format") != FORMAT:
-        raise RunError(f"has format {found.get('format')!r}; this fedsim reads format {FORMAT}", file=file)
+    if type(found.get("format")) is not int or found["format"] not in READ:
+        known = " and ".join(map(str, READ))
+        raise RunError(f"has format {found.get('format')!r}; this fedsim reads formats {known}", file=file)

@@ -11,6 +11,9 @@ from fedsim.tasks.base import Metric
 KNOWN: Mapping[str, Metric] = {metric.name: metric for task in TASKS for metric in task.metrics}
 """Those of fedsim's own tasks."""
 
+HEARD = " (heard in training)"
+"""Marks an error rate on a held-out split that :func:`heard` is true of."""
+
 
 def definitions(manifest: Mapping[str, Any]) -> dict[str, Metric]:
     """The metrics of a run by name: what its manifest says, and fedsim's own."""
@@ -26,3 +29,10 @@ def definitions(manifest: Mapping[str, Any]) -> dict[str, Metric]:
 def better(metric: Metric | None, value: float, best: float) -> bool:
     """Whether a value is better than another; of a metric that nobody defined, lower is."""
     return value > best if metric is not None and metric.better == "higher" else value < best
+
+
+def heard(tree: Mapping[str, Any], split: str) -> bool:
+    """Whether training heard speakers or recordings of a split, by a run's manifest or summary."""
+    corpus = tree.get("corpus")
+    found = corpus.get("heard") if isinstance(corpus, dict) else None
+    return isinstance(found, dict) and bool(found.get(split))

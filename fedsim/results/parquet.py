@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from fedsim import files
 from fedsim.errors import RunError
 from fedsim.results.columns import schema
-from fedsim.results.tables import TEXT
+from fedsim.results.tables import NULLABLE, TEXT
 
 ROW_GROUP_ROWS = 1 << 17
 BATCH_ROWS = 1 << 16
@@ -95,7 +95,7 @@ def read(
             for group in groups:  # one at a time: all that are asked for together are read ahead
                 for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=list(columns)):
                     batch.validate(full=True)
-                    _refuse_nulls(batch, path)
+                    _refuse_nulls(batch, table, path)
                     missing -= batch.num_rows
                     yield batch.select(list(columns))
         except (OSError, pa.ArrowException, ValueError):
@@ -104,15 +104,15 @@ def read(
             raise RunError("is damaged: it lacks rows that it says it has", file=path)
 
 
-def _refuse_nulls(batch: pa.RecordBatch, path: Path) -> None:
-    """Every cell has a value: what is not known is NaN.
+def _refuse_nulls(batch: pa.RecordBatch, table: str, path: Path) -> None:
+    """Every cell has a value, but in columns that say when there is none.
 
     Raises:
-        RunError: naming a column with an empty cell.
+        RunError: naming another column with an empty cell.
     """
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         words = column.dictionary if pa.types.is_dictionary(column.type) else column
-        if column.null_count or words.null_count:
+        if (column.null_count or words.null_count) and name not in NULLABLE[table]:
             raise RunError(f"column {name!r} has an empty cell", file=path)
 
 

@@ -20,7 +20,8 @@ from fedsim.results import parquet, store
 from fedsim.results.columns import TABLES, schema
 from fedsim.results.manifest import check_format
 from fedsim.results.summary import summarise
-from fedsim.results.tables import TEXT
+from fedsim.results.tables import NULLABLE, TEXT
+from fedsim.words import slashes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,9 +132,22 @@ class Run:
     def _sources(
         self, table: str, names: list[str], rounds: tuple[int, int] | None
     ) -> Iterator[pa.RecordBatch]:
-        if self.finished:
-            return parquet.read(self.path / f"{table}.parquet", table, names, rounds)
-        return store.read(self.path, table, names, rounds)
+        found = (
+            parquet.read(self.path / f"{table}.parquet", table, names, rounds)
+            if self.finished
+            else store.read(self.path, table, names, rounds)
+        )
+        return found if self.manifest.get("format") != 1 else (_with_nulls(b, table) for b in found)
+
+
+def _with_nulls(batch: pa.RecordBatch, table: str) -> pa.RecordBatch:
+    """What an older run directory says with NaN: that a number is not there."""
+    for place, name in enumerate(batch.schema.names):
+        if name in NULLABLE[table]:
+            column = batch.column(place)
+            nulls = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+            batch = batch.set_column(place, name, nulls)
+    return batch
 
 
 def is_run(path: Path) -> bool:
@@ -149,7 +163,8 @@ def load(run_dir: str | Path) -> Run:
     """
     path = Path(run_dir)
     if not path.is_dir():
-        raise RunError("is not a directory; give the directory of a run", file=path)
+        right = slashes(path, "give the directory of a run")
+        raise RunError(f"is not a directory; {right}", file=path)
     if not is_run(path):
         raise RunError("holds no run: it has no manifest.json", file=path)
     files.refuse_links(path, RunError)

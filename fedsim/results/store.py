@@ -2,7 +2,8 @@
 
 ``parts/rounds.sqlite`` has a table for each table of the run directory. Its rows hold a round, or a
 piece of a large one: the rows of the final file as packed little-endian numbers
-(:func:`fedsim.results.tables.layout`) with a checksum; words stand once, in a table of their own. A
+(:func:`fedsim.results.tables.layout`; null is ``MISSING``) with a checksum; words stand once, in a table
+of their own. A
 round is one transaction, written to the log (WAL) that SQLite keeps beside the database. It is handed
 to the operating system as soon as the round is finished, so it survives the death of the process; it is
 flushed to the disk at most every two seconds, so that fast rounds stay fast. Others read meanwhile.
@@ -29,8 +30,9 @@ from numpy.typing import NDArray
 
 from fedsim import files
 from fedsim.errors import RunError
+from fedsim.missing import is_missing
 from fedsim.results.columns import TABLES
-from fedsim.results.tables import TEXT, Columns, Words, layout
+from fedsim.results.tables import NULLABLE, TEXT, Columns, Words, layout
 
 #: A round's position before the first one: the evaluation of the initial model.
 INITIAL = -1
@@ -155,7 +157,7 @@ def _unpacked(packed: list[bytes], table: str, names: Sequence[str], words: list
             said = pa.array([word for word, here in zip(words, used, strict=True) if here], pa.string())
             arrays.append(pa.DictionaryArray.from_arrays(np.cumsum(used, dtype=np.int32)[values] - 1, said))
         else:
-            arrays.append(pa.array(values))
+            arrays.append(pa.array(values, mask=is_missing(values) if name in NULLABLE[table] else None))
     return pa.RecordBatch.from_arrays(arrays, names=list(names))
 
 

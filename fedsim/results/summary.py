@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fedsim.errors import RunError
@@ -26,7 +27,7 @@ _LARGEST = 1e24
 _SUMS = ("download_s", "compute_s", "upload_s", "downloaded_bytes", "uploaded_bytes", "energy_j")
 _PHASES = ("download_s", "compute_s", "upload_s")
 _COLUMNS = (
-    "round", "client", "device", "outcome", "ended_s", "footprint_bytes", "available_bytes", *_SUMS,
+    "round", "client", "device", "outcome", "ended_s", "footprint_bytes", "available_bytes", "loss", *_SUMS,
 )  # fmt: skip
 
 
@@ -114,6 +115,7 @@ class ClientSums:
         dispatched: rounds dispatched, likewise.
         device_of: position of each client's device, -1 for a client never dispatched.
         width: clients in the fleet, or as many as were seen.
+        not_finite: client-rounds that report a loss that is not finite.
     """
 
     def __init__(self, run: Tables, rounds: NDArray[np.int64], ends: NDArray[np.float64]) -> None:
@@ -124,6 +126,7 @@ class ClientSums:
         self.dispatched = np.zeros(self.completed.size, dtype=np.int64)
         self.device_of = np.full(self.completed.size, -1, dtype=np.int64)
         self.width = self.completed.size
+        self.not_finite = 0
 
     def _add(self, key: str, device: NDArray[np.int64], values: NDArray[np.float64] | None = None) -> None:
         sums = np.bincount(device, weights=values, minlength=len(self.devices.names)).astype(np.float64)
@@ -151,6 +154,7 @@ class ClientSums:
         for name, values in columns.items():
             if not np.all(np.abs(values) < _LARGEST):
                 raise RunError(f"column {name!r} holds a value that is no quantity", file=self.run.path)
+        self.not_finite += _not_finite(batch.column("loss"))
         self._add("client_rounds", device)
         for code, word in enumerate(OUTCOMES):
             self._add(word, device[outcome == code])
@@ -208,6 +212,11 @@ class ClientSums:
             "most": int(completed.max()) if completed.size else 0,
             "gini": gini(completed),
         }
+
+
+def _not_finite(column: pa.Array) -> int:
+    """How many values there are that are NaN or infinite."""
+    return pc.sum(pc.invert(pc.is_finite(column))).as_py() or 0
 
 
 def metrics(run: Tables) -> dict[str, dict[str, dict[str, Any]]]:
@@ -283,6 +292,10 @@ def survey(run: Tables, ended: str = "not finished yet") -> tuple[dict[str, Any]
         "mean_round_s": float(lengths.mean()) if lengths.size else math.nan,
         "longest_round_s": float(lengths.max()) if lengths.size else math.nan,
         "outcomes": {word: sum(e["outcomes"][word] for e in devices.values()) for word in OUTCOMES},
+        "not_finite": {
+            "losses": sums.not_finite,
+            "values": sum(_not_finite(b.column("value")) for b in run.batches("convergence", ("value",))),
+        },
         "downloaded_bytes": total("downloaded_bytes"),
         "uploaded_bytes": total("uploaded_bytes"),
         "energy_j": energy,
@@ -293,8 +306,9 @@ def survey(run: Tables, ended: str = "not finished yet") -> tuple[dict[str, Any]
         "devices": devices,
         "metrics": metrics(run),
     }
-    if isinstance(corpus := run.manifest.get("corpus"), dict):
-        summary["corpus"] = corpus
+    for key in ("corpus", "examples"):
+        if isinstance(found := run.manifest.get(key), dict):
+            summary[key] = found
     result = json_ready(summary)
     assert isinstance(result, dict)
     return result, sums

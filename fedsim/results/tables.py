@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fedsim.missing import MISSING
 from fedsim.outcomes import OUTCOMES
 from fedsim.results.columns import CLIENTS, ROUNDS, TABLES
 
 TEXT = {table: frozenset(c.name for c in columns if c.dtype == "string") for table, columns in TABLES.items()}
+NULLABLE = {table: frozenset(c.name for c in columns if c.null) for table, columns in TABLES.items()}
 _PACKED = {"int64": "<i8", "float64": "<f8", "string": "<i4"}
 
 
@@ -83,12 +85,12 @@ def totals(clients: Mapping[str, ArrayLike]) -> dict[str, float]:
 
 
 def rounds_columns(row: Mapping[str, Any]) -> Columns:
-    """One row of ``rounds.parquet``; ``loss`` may be missing (NaN).
+    """One row of ``rounds.parquet``; ``loss`` may be missing.
 
     Raises:
         KeyError: if another column is missing.
     """
-    values = {"loss": np.nan, **row}
+    values = {"loss": MISSING, **row}
     return {c.name: np.asarray([values[c.name]], dtype=c.dtype) for c in ROUNDS}
 
 
@@ -99,7 +101,8 @@ def clients_columns(round_index: int, clients: Mapping[str, ArrayLike], devices:
         round_index: goes into the column ``round``.
         clients: every other column, each of shape [n]. ``device`` holds names or positions in
             ``devices``; ``outcome`` holds words or positions in ``OUTCOMES``.
-            ``base_round`` may be left out where it is the round itself.
+            ``base_round`` may be left out where it is the round itself. What is not there is
+            :data:`fedsim.missing.MISSING`, in ``weight`` and ``loss`` only.
         devices: names for device positions.
 
     Raises:

@@ -46,19 +46,21 @@ LEARNING: dict[str, Any] = {
 }
 
 
-def example(name: str, learning: bool = False) -> str:
+def example(name: str, learning: bool = False, file: str | None = None) -> str:
     """A scenario file as text.
 
     Args:
         name: the scenario's name.
         learning: whether models are really trained; if not, that block is commented out.
+        file: what it will be written to, as a shell takes it; by default ``<name>.yaml``.
     """
+    file = file or f"{name}.yaml"
     sample = {"name": name, **SAMPLE, **({"learning": LEARNING} if learning else {})}
     head = [
         "# A scenario of fedsim. Keys that are commented out stand at their default.",
-        f"#   fedsim validate {name}.yaml     is it right, and who fits?",
-        f"#   fedsim describe {name}.yaml     what will happen?",
-        f"#   fedsim run {name}.yaml          make it happen",
+        f"#   fedsim validate {file}     is it right, and who fits?",
+        f"#   fedsim describe {file}     what will happen?",
+        f"#   fedsim run {file}          make it happen",
     ]
     return "\n".join([*head, *_block(model.Scenario, sample, "", False)]) + "\n"
 

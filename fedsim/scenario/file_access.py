@@ -11,6 +11,7 @@ working directory, too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,19 @@ ALLOWED = FileAccess(outside=True, opens=True)
 def allowed(outside: bool) -> FileAccess:
     """What ``--allow-outside`` makes of a scenario's access."""
     return ALLOWED if outside else NOWHERE
+
+
+@contextmanager
+def as_said(access: FileAccess, by: str | None = "--set") -> Iterator[None]:
+    """What is wrong with a value that was given beside the file is said of ``by``, not of the file."""
+    try:
+        yield
+    except ScenarioError as error:
+        if error.key is None or not access.covers(error.key):
+            raise
+        if by is None:
+            raise ScenarioError(error.message, key=error.key) from None
+        raise ScenarioError(error.message, file=f"{by} {error.key}") from None
 
 
 def places(data: Any, keys: Sequence[str], path: str = "") -> Iterator[tuple[dict[str, Any], str, str]]:

@@ -13,6 +13,7 @@ from fedsim.scenario import file_access, moved, override
 from fedsim.scenario.file_access import FileAccess
 from fedsim.scenario.model import Scenario
 from fedsim.scenario.names import check_names
+from fedsim.words import plain_name
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,18 @@ def load(
         known = sorted(p.stem for p in paths.data_dir("scenarios").glob("*.yaml"))
         raise ScenarioError(checks.unknown(str(name_or_path), known, "scenario and not a file"))
     data = yamlfile.load(path, ScenarioError)
-    changes = [override.parse(change) if isinstance(change, str) else change for change in overrides]
+    given = list(overrides)
+    changes = [override.parse(change) if isinstance(change, str) else change for change in given]
     changes = [(moved.today(key), value) for key, value in changes]
     moved.rename(data, path)
     if isinstance(data, dict):
         for key, value in changes:
             override.apply(data, key, value, str(path))
     said = tuple(override.plain(key) for key, _ in changes)
-    return Loaded(build(data, path, replace(access, said=access.said + said)), path)
+    access = replace(access, said=access.said + said)
+    typed = any(isinstance(change, str) for change in given)
+    with file_access.as_said(access, "--set" if typed else None):
+        return Loaded(build(data, path, access), path)
 
 
 def build(data: Any, file: Path, access: FileAccess = file_access.NOWHERE) -> Scenario:
@@ -68,7 +73,7 @@ def build(data: Any, file: Path, access: FileAccess = file_access.NOWHERE) -> Sc
     moved.rename(data, file)
     moved.to_the_rule(data, file)
     file_access.resolve(data, file, access)
-    scenario = checks.check(Scenario, {"name": file.stem, **data}, file=file, error=ScenarioError)
+    scenario = checks.check(Scenario, {"name": plain_name(file.stem), **data}, file=file, error=ScenarioError)
     try:
         check_names(scenario)
     except ScenarioError as error:

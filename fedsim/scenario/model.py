@@ -24,8 +24,7 @@ from fedsim.learning.compression import COMPRESSIONS, Compression, Whole
 from fedsim.learning.options import Learning
 from fedsim.options import Bounds, Options, Rate, one_of, option
 from fedsim.pricing.technique import Attention, OptimizerName
-
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+from fedsim.words import PLAIN_NAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +130,9 @@ class Server(Options):
 class Scenario(Options):
     """A whole scenario file."""
 
-    name: str = option(description="names the run directory; by default the file's name", pattern=_NAME)
+    name: str = option(
+        description="names the run directory; by default made of the file's name", pattern=PLAIN_NAME
+    )
     description: str = option("", "the question this scenario asks, for the report", max_length=2000)
     seed: int = option(0, "every random draw follows from it", ge=0, lt=2**63)
     hardware: Hardware = option(Hardware(), "which year's hardware the fleet is made of")

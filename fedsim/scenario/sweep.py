@@ -31,6 +31,7 @@ from fedsim.scenario import file_access, moved, override
 from fedsim.scenario.file_access import FileAccess
 from fedsim.scenario.load import build
 from fedsim.scenario.model import Scenario
+from fedsim.words import plain_name
 
 FOLDER = "scenarios/sweeps"
 MOST_POINTS = 20_000
@@ -120,7 +121,9 @@ def load(
             _refuse_axis(data, key)
             override.apply(data, key, value, str(path))
             said.append(override.plain(key))
-    return make(data, path, replace(access, said=(*access.said, *said)))
+    access = replace(access, said=(*access.said, *said))
+    with file_access.as_said(access):
+        return make(data, path, access)
 
 
 def make(data: Any, file: Path, access: FileAccess = file_access.NOWHERE) -> Sweep:
@@ -149,7 +152,10 @@ def make(data: Any, file: Path, access: FileAccess = file_access.NOWHERE) -> Swe
     if count > MOST_POINTS:
         raise ScenarioError(f"has {count:,} points; {MOST_POINTS:,} are possible", file=file, key="sweep")
     moved.rename(data, file)
-    base = {"name": file.stem, **{key: value for key, value in data.items() if key != "sweep"}}
+    base = {
+        "name": plain_name(file.stem, "sweep"),
+        **{key: value for key, value in data.items() if key != "sweep"},
+    }
     points = _points(base, axes, file, access)
     return Sweep(
         name=points[0].scenario.name,

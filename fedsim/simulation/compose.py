@@ -24,6 +24,7 @@ from fedsim.pricing import LayerTrace, Pricer, load_trace
 from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import MixEntry
 from fedsim.scenario.technique import fallbacks, technique
+from fedsim.simulation import habits
 from fedsim.simulation.baseline import Alone, kind_of, on_server
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.world import FleetWorld, make_workloads
@@ -126,7 +127,7 @@ def compose(scenario: Scenario) -> Composition:
         pricers=pricers,
         devices=world.devices,
         inputs=inputs,
-        notes={"calibration": calibration, **_metrics(asked)},
+        notes={"calibration": calibration, **habits.notes(scenario), **_metrics(asked)},
         learner=_learner(asked),
         clients=scenario.fleet.clients,
         alone=alone or 0,
@@ -205,6 +206,7 @@ def _groups(devices: Mapping[str, Device], scenario: Scenario, inputs: dict[str,
     for number, entry in enumerate(scenario.fleet.mix):
         with about(key=f"fleet.mix[{number}]"):
             groups.append(_group(entry, devices[entry.device], scenario, inputs))
+    habits.check(groups, {device.name: device for device in devices.values()}, scenario.fleet.clients)
     return groups
 
 

@@ -21,10 +21,11 @@ from fedsim.engine.world import Learner
 from fedsim.errors import InputError, RunError, about, going_on
 from fedsim.scenario import Loaded, Scenario, dump, file_access, load
 from fedsim.scenario.file_access import FileAccess
-from fedsim.simulation import state
+from fedsim.simulation import examples, state
 from fedsim.simulation.compose import Composition, compose
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.progress import Progress, Silent
+from fedsim.words import slashes
 
 STATE_INTERVAL_S = 2.0  # of real time, between engine states of a timing-only run
 DEFAULT_ROOT = Path("runs")
@@ -78,7 +79,7 @@ def run(
     writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices)
     with writer:
         try:
-            return _finish(composition, writer, workers, progress)
+            return _finish(composition, writer, workers, progress, loaded.file)
         except InputError as fault:
             if writer.last_round is None:  # what was asked cannot be: it is as if it had not been
                 writer.discard()
@@ -106,6 +107,9 @@ def resume(
     progress = progress or Silent()
     file = directory / "scenario.yaml"
     if not file.is_file():
+        if not directory.is_dir():
+            right = slashes(directory, "give the directory of a run")
+            raise RunError(f"is not a directory; {right}", file=directory)
         raise RunError("holds no run to go on with: it has no scenario.yaml", file=directory)
     if results.is_run(directory) and "flower" in results.Run(directory, finished=False).manifest:
         raise RunError("is the run of a Flower app, and only the app can do its rounds", file=directory)
@@ -124,7 +128,7 @@ def resume(
     at, engine_state = state.newest(directory / "checkpoints", scenario)
     with results.RunWriter.resume(directory, at, composition.devices) as writer:
         files.remove_temporary(directory / "checkpoints")
-        return _finish(composition, writer, workers, progress, at, engine_state)
+        return _finish(composition, writer, workers, progress, file, at, engine_state)
 
 
 def again(directory: Path, access: FileAccess) -> FileAccess:
@@ -144,10 +148,11 @@ def _finish(
     writer: results.RunWriter,
     workers: int,
     progress: Progress,
+    file: Path,
     at: int = 0,
     engine_state: dict[str, Any] | None = None,
 ) -> Path:
-    """Run what is left, from round ``at`` and the engine's state there on."""
+    """Run what is left of the scenario in ``file``, from round ``at`` and the engine's state there on."""
     began = time.monotonic()
     checkpoints = writer.path / "checkpoints"
     learner: RunLearner | None = None
@@ -155,9 +160,11 @@ def _finish(
         try:
             if composition.learner is not None:
                 progress.note("preparing the speech corpus and the workers")
-                learner = composition.learner(workers, checkpoints)
-                _say_corpus(learner, writer, at, progress)
-                _begin_learning(learner, writer, at, progress, composition.pretrains)
+                with about(file):
+                    learner = composition.learner(workers, checkpoints)
+                    _say_corpus(learner, writer, at, progress)
+                    _say_examples(composition, learner, writer, progress)
+                    _begin_learning(learner, writer, at, progress, composition.pretrains)
             _simulate(composition, learner, writer, engine_state, progress, began)
         finally:
             progress.end()
@@ -181,6 +188,18 @@ def _say_corpus(learner: RunLearner, writer: results.RunWriter, at: int, progres
             file=writer.path,
         )
     writer.note("corpus", account)
+
+
+def _say_examples(
+    composition: Composition, learner: RunLearner, writer: results.RunWriter, progress: Progress
+) -> None:
+    """Tell where clients train on another number of examples than the clock takes them to."""
+    if composition.pretrains and (found := examples.difference(composition, learner)) is not None:
+        writer.note("examples", found)
+        progress.note(
+            f"a client trains on {examples.in_words(found['learner'])} examples a round, and on "
+            f"{examples.in_words(found['clock'])} on the simulated clock; updates weigh by the former"
+        )
 
 
 def _begin_learning(

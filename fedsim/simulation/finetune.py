@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedsim import children, results
-from fedsim.errors import RunError, going_on
+from fedsim.errors import RunError, about, going_on
 from fedsim.files import sha256
 from fedsim.learning import Federation
 from fedsim.results import finetuned
@@ -66,13 +66,26 @@ def finetune(
         for done, file in _checkpoints(run.path, rounds)
         for seed in (seeds or [scenario.seed])
     ]
+    _check(federation.task, settings, scenario.seed, run.path)
     tell(f"fine-tuning {len(jobs)} time(s) for {settings.steps} steps")
-    made = []
-    with going_on("finished fine-tunings are in finetune.json", run.path):
-        for result in _all(jobs, min(workers, len(jobs))):
-            finetuned.add(run.path, [result])
-            made.append(result)
+    made: list[dict[str, Any]] = []
+    results_of = _all(jobs, min(workers, len(jobs)))
+    while len(made) < len(jobs):
+        kept = f"{len(made)} of {len(jobs)} fine-tunings are finished and in finetune.json" if made else ""
+        with going_on(kept, run.path):
+            made.append(next(results_of))
+            finetuned.add(run.path, made[-1:])
     return made
+
+
+def _check(task: Wav2Vec2, settings: Finetuning, seed: int, directory: Path) -> None:
+    """Refuse speech that cannot be fine-tuned on before anything is begun."""
+    from fedsim.tasks.ctc.finetune import choose
+    from fedsim.tasks.speech.models import configuration
+
+    with about(directory):
+        speech = replace(task, downstream=None).data(seed).corpus
+        choose(configuration(task.model), settings, speech)
 
 
 def _all(jobs: Sequence[_Job], workers: int) -> Iterator[dict[str, Any]]:
@@ -126,6 +139,6 @@ def _one(job: _Job) -> dict[str, Any]:
         "loss": got.loss,
         "wer": got.wer,
         "cer": got.cer,
-        "disjoint": heard.isdisjoint(got.speakers),
+        "disjoint": heard.isdisjoint(got.speakers) and not data.corpus.heard("test"),
         "recognised": [[who, *pair] for who, pair in zip(got.speakers, got.pairs, strict=True)],
     }

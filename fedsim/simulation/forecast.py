@@ -1,13 +1,17 @@
 """What will happen, from a look at the first rounds: they are simulated, then carried on to the end.
 
 The rounds looked at are the very ones that the run will begin with; the rest is taken to be like
-them. Selection that learns from losses (Oort) sees none here.
+them. What is carried on is the simulated clock, which also counts the time between rounds, when
+nobody is there to begin one. Lives repeat by the day, so where it was seen for a day or more, the rest
+goes at the pace of the last whole days. Selection that learns from losses (Oort) sees none here.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +20,7 @@ from fedsim.engine.records import ClientRounds
 from fedsim.engine.server import Simulation
 from fedsim.outcomes import OUTCOMES
 from fedsim.simulation.compose import Composition
+from fedsim.units import DAY_S
 
 LOOK_S = 3.0  # of real time
 
@@ -25,11 +30,13 @@ class Forecast:
     """What the first rounds came to.
 
     Attributes:
-        rounds: how many the scenario has.
+        rounds: how many there will be: as many as the scenario has, or fewer if it ends before.
         looked_at: how many of them were simulated.
         ended: whether the simulation ended by itself, and why; None if it goes on.
         round_s: their mean length, in simulated seconds.
         longest_s: the longest of them.
+        clock_s: the simulated clock at the end of the last of them, time between rounds included.
+        end_s: the same at the end of all rounds; where not all were simulated, carried on.
         outcomes: client-rounds by outcome.
         by_device: the same by device name; devices that were not chosen have none.
         downloaded_bytes: sent out in a round, on average.
@@ -44,6 +51,8 @@ class Forecast:
     ended: str | None
     round_s: float
     longest_s: float
+    clock_s: float
+    end_s: float
     outcomes: dict[str, int]
     by_device: dict[str, dict[str, int]]
     downloaded_bytes: float
@@ -53,28 +62,37 @@ class Forecast:
     real_s: float
 
 
-def forecast(composition: Composition, look_s: float = LOOK_S) -> Forecast:
-    """Simulate rounds of a scenario, without learning, for about ``look_s`` real seconds."""
+def forecast(composition: Composition, look_s: float = LOOK_S, most: int | None = None) -> Forecast:
+    """Simulate rounds of a scenario, without learning, for about ``look_s`` real seconds.
+
+    At least two rounds are simulated, if there are, and at most ``most``.
+    """
     simulation = Simulation(composition.world, composition.plan, None, None)
     began = time.monotonic()
     lengths: list[float] = []
+    ends: list[float] = []
     parts: list[ClientRounds] = []
-    for record in simulation:
+    for record in islice(simulation, most):
         lengths.append(record.end_s - record.start_s)
+        ends.append(record.end_s)
         parts.append(record.clients)
-        if time.monotonic() - began > look_s:
+        if len(ends) > 1 and time.monotonic() - began > look_s:
             break
     real_s = time.monotonic() - began
     seen = ClientRounds.join(parts) if parts else ClientRounds.none()
     done = seen.outcome == OUTCOMES.index("completed")
     device = composition.world.device[seen.client]
-    n = max(len(lengths), 1)
+    n = max(len(ends), 1)
+    ended = None if simulation.ending is None else simulation.ending.reason
+    rounds = composition.plan.rounds if ended is None else len(ends)
     return Forecast(
-        rounds=composition.plan.rounds,
-        looked_at=len(lengths),
-        ended=None if simulation.ending is None else simulation.ending.reason,
+        rounds=rounds,
+        looked_at=len(ends),
+        ended=ended,
         round_s=float(np.mean(lengths)) if lengths else 0.0,
         longest_s=max(lengths, default=0.0),
+        clock_s=ends[-1] if ends else 0.0,
+        end_s=carried_on_s(ends, rounds),
         outcomes=_counts(seen.outcome),
         by_device={name: _counts(seen.outcome[device == i]) for i, name in enumerate(composition.devices)},
         downloaded_bytes=float(seen.downloaded_bytes.sum()) / n,
@@ -83,6 +101,22 @@ def forecast(composition: Composition, look_s: float = LOOK_S) -> Forecast:
         wasted_j=float(seen.energy_j[~done].sum()) / n,
         real_s=real_s / n,
     )
+
+
+def carried_on_s(ends_s: Sequence[float], rounds: int) -> float:
+    """When the last of ``rounds`` rounds ends, if the first ones end at ``ends_s``; 0 without any.
+
+    The others follow at the pace of the last whole days, or of all of ``ends_s`` if they span no day.
+    """
+    if not ends_s:
+        return 0.0
+    ends, last_s, rest = np.asarray(ends_s), ends_s[-1], rounds - len(ends_s)
+    if len(ends) == 1:
+        return last_s * rounds
+    days = (last_s - ends[0]) // DAY_S
+    if days:
+        return float(last_s + rest * days * DAY_S / np.count_nonzero(ends > last_s - days * DAY_S))
+    return float(last_s + rest * (last_s - ends[0]) / (len(ends) - 1))
 
 
 def _counts(outcomes: NDArray[np.int8]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from fedsim import hardware, paths
+from fedsim.engine.completion import Buffered
 from fedsim.fleet import speech
 from fedsim.fleet.batches import Batches
 from fedsim.hardware import Device
@@ -23,13 +24,13 @@ from fedsim.scenario import Scenario
 from fedsim.simulation.compose import federation_of
 from fedsim.simulation.world import make_workloads
 from fedsim.tasks import Wav2Vec2
+from fedsim.tasks.speech.batches import EVALUATION_BATCH, evaluated_at_once
 from fedsim.tasks.speech.corpus import CommonVoice, Espeak, Listed
 from fedsim.tasks.speech.task import SpeechTask
 from fedsim.units import SAMPLES_PER_S
 
 MACHINES = ("nvidia-a40", "macbook-pro-2019")  # priced if nobody names one: a GPU and a CPU, both measured
 _GRAIN = SAMPLES_PER_S // 2
-_EVALUATION_BATCH = 8
 _SAMPLE_BYTES, _WEIGHT_BYTES, _SUM_BYTES = 2, 4, 8
 
 
@@ -90,6 +91,19 @@ def learning_outlook(scenario: Scenario, machines: tuple[str, ...] = ()) -> list
     return [_outlook(hardware.load_device(name), federation, scenario, *steps) for name in named]
 
 
+def check_data(scenario: Scenario) -> None:
+    """Make the data that a run would learn from, if they are there, to find what the run would refuse.
+
+    Recordings are decoded into the cache, where the run finds them.
+
+    Raises:
+        InputError: as the run would, before its first round.
+    """
+    federation = federation_of(scenario)
+    if federation is not None and _missing(federation) is None:
+        federation.task.data(scenario.seed)
+
+
 def _steps(federation: Federation, scenario: Scenario) -> tuple[int, Batches]:
     """Optimizer steps of the whole run, and the batches of the clients' workloads."""
     how = federation.learning
@@ -101,7 +115,9 @@ def _steps(federation: Federation, scenario: Scenario) -> tuple[int, Batches]:
         held = float(loads.utterances[loads.of(clients)].mean())
         each = max(1.0, how.local_epochs * held / how.batch_size)
     baseline = how.baseline
-    trained = min(how.clients_per_round, scenario.rounds.cohort, scenario.fleet.clients)
+    close, cohort = scenario.rounds.close, min(scenario.rounds.cohort, scenario.fleet.clients)
+    updates = close.buffer if isinstance(close, Buffered) else cohort  # a round closes with so many
+    trained = min(how.clients_per_round, updates)
     trained = {"local-only": 1, "no-pretraining": 0}.get(baseline or "", trained)
     return round(federation.rounds * trained * each), batches
 
@@ -126,12 +142,13 @@ def _outlook(
     pricer = Pricer(device, load_trace(federation.task.model_name), _technique(device, federation))
     task = federation.task
     size, whole = batches.samples, float(batches.samples.max())
-    evaluated, after = 1.0, None  # as much as one batch, where nobody says more
+    at_once, evaluated, after = EVALUATION_BATCH, 1.0, None  # one batch, where nobody says more
     if isinstance(task, SpeechTask):
         whole = float(_padded(np.array(np.inf), task.crop_seconds))
         size = _padded(batches.samples, task.crop_seconds)
         spoken = task.evaluation_seconds * SAMPLES_PER_S
-        evaluated = np.ceil(spoken / whole / _EVALUATION_BATCH) * len(task.splits)
+        at_once = evaluated_at_once(task.crop_seconds)
+        evaluated = np.ceil(spoken / whole / at_once) * len(task.splits)
         after = task.downstream if isinstance(task, Wav2Vec2) else None
     step_s = float(pricer.step_s(how.batch_size, size).mean())
     worker = float(pricer.footprint_bytes(how.batch_size, whole))
@@ -141,7 +158,7 @@ def _outlook(
         if federation.rounds < 10**6
         else 1
     )
-    evaluation_s = float(times * evaluated * share * pricer.step_s(_EVALUATION_BATCH, whole))
+    evaluation_s = float(times * evaluated * share * pricer.step_s(at_once, whole))
     downstream_s = 0.0
     if after is not None:
         lengths = _padded(batches.samples, after.longest_seconds)

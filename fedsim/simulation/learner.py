@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedsim.engine.world import Learner
 
 
@@ -22,6 +25,10 @@ class RunLearner(Learner, Protocol):
 
     @property
     def account(self) -> Mapping[str, Any] | None: ...
+
+    def trains_on(self, clients: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """int64[n]: on how many examples each client trains in a round; None if it is not known yet."""
+        ...
 
     def initial_metrics(self) -> list[tuple[str, str, float]]:
         """Evaluate the initial model: (metric, split, value); keeps a checkpoint of it."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fedsim import files
+from fedsim import files, missing
 from fedsim.errors import RunError
 
 _NAME = re.compile(r"engine-(\d{5,})\.json")
@@ -28,7 +28,7 @@ _DTYPES = {"int64", "float64", "bool", "int8", "uint64", "int32"}
 
 def _encode(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return {"dtype": str(value.dtype), "values": value.tolist()}
+        return {"dtype": str(value.dtype), "values": missing.to_list(value)}
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} is not part of an engine's state")
@@ -38,6 +38,8 @@ def _decode(value: dict[str, Any]) -> Any:
     if set(value) == {"dtype", "values"}:
         if value["dtype"] not in _DTYPES:
             raise ValueError(f"dtype {value['dtype']!r}")
+        if value["dtype"] == "float64":
+            return missing.from_list(value["values"])
         return np.array(value["values"], dtype=value["dtype"])
     return value
 

@@ -228,7 +228,7 @@ class FleetWorld:
         down, up, latency_s, compute_s, footprint, room, examples, idle_w, active_w, radio_w = (
             self._steady.take(clients, axis=0).T.copy()
         )
-        available = room - self.fleet.pressure_bytes(clients, time_s)
+        available = np.maximum(room - self.fleet.pressure_bytes(clients, time_s), 0.0)
         if self.compute_s.shape[0] > 1:
             how = self.technique(clients, available)
             device, work = self.device[clients], self.workloads.of(clients)

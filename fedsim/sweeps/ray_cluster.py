@@ -23,6 +23,7 @@ from fedsim import locks
 from fedsim.errors import FedsimError, InputError
 from fedsim.sweeps.executors import ATTEMPTS, death
 from fedsim.sweeps.work import Done, Job, do
+from fedsim.version import install
 
 CONNECT_S = 5.0
 JOIN_S = 60.0
@@ -79,7 +80,7 @@ def require(address: str | None) -> None:
         InputError: if not.
     """
     if importlib.util.find_spec("ray") is None:
-        raise InputError("--executor ray needs Ray; install it with: pip install 'fedsim[ray]'")
+        raise InputError(f"--executor ray needs Ray; install it with: {install('ray')}")
     if address is not None:
         check(address)
 

@@ -1,7 +1,7 @@
 """A learner that remembers: what was learned once is not learned again.
 
 What a learner answers is a function of what it is made of (its origin) and of the calls so far: who
-delivered updates, from which models, on how many examples. The order of arrival counts only among
+delivered updates, and from which models. The order of arrival counts only among
 updates of one client, since the learner adds them up by client. A chain of hashes, begun by the
 origin and continued by every call, names each answer. :class:`Remembering` stands
 between the engine and the real learner: an answer that is known is given at once; at the first one
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim import files
+from fedsim import files, missing
 from fedsim.errors import RunError
 from fedsim.learning import RoundLearning
 from fedsim.learning import checkpoint as checkpoints_
@@ -45,12 +45,12 @@ def by_client(clients: Ints) -> NDArray[np.intp]:
     return np.argsort(clients, kind="stable")
 
 
-def link(before: str, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> str:
+def link(before: str, round_index: int, clients: Ints, base_round: Ints) -> str:
     """The name of the answer to a call, in order of clients, that follows the answer named ``before``."""
     chain = hashlib.blake2b(before.encode(), digest_size=20)
     chain.update(np.array([round_index, len(clients)], dtype="<i8").tobytes())
-    for values, kind in ((clients, "<i8"), (base_round, "<i8"), (examples, "<f8")):
-        chain.update(np.ascontiguousarray(values, dtype=kind).tobytes())
+    for values in (clients, base_round):
+        chain.update(np.ascontiguousarray(values, dtype="<i8").tobytes())
     return chain.hexdigest()
 
 
@@ -85,24 +85,24 @@ class Answer:
         """What the learner said of a round, to a call whose clients come in the order ``order`` by client."""
         data, place = self.data, np.argsort(order)
         return RoundLearning(
-            np.array(data["loss"], dtype=np.float64)[place],
-            np.array(data["weight"], dtype=np.float64)[place],
+            missing.from_list(data["loss"])[place],
+            missing.from_list(data["weight"])[place],
             np.array(data["accepted"], dtype=np.bool_)[place],
             self.metrics(),
+            missing.from_list(data["trained_on"])[place],
         )
 
     def metrics(self) -> list[tuple[str, str, float]]:
         """The evaluations: (metric, split, value)."""
         return [(str(metric), str(split), float(value)) for metric, split, value in self.data["metrics"]]
 
-    def call(self) -> tuple[int, Ints, Ints, Floats]:
-        """What the learner was asked: round, clients, base rounds, examples."""
+    def call(self) -> tuple[int, Ints, Ints]:
+        """What the learner was asked: round, clients, base rounds."""
         data = self.data
         return (
             int(data["round"]),
             np.array(data["clients"], dtype=np.int64),
             np.array(data["base_round"], dtype=np.int64),
-            np.array(data["examples"], dtype=np.float64),
         )
 
 
@@ -121,14 +121,12 @@ class Listener:
     def __post_init__(self) -> None:
         self.names.append(self.origin)
 
-    def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
+    def train(self, round_index: int, clients: Ints, base_round: Ints) -> RoundLearning:
         """Say what a timing-only run has: no loss, no weight, everything accepted."""
         order = by_client(clients)
-        self.names.append(
-            link(self.names[-1], round_index, clients[order], base_round[order], examples[order])
-        )
-        nothing = np.full(len(clients), np.nan)
-        return RoundLearning(nothing, nothing, np.ones(len(clients), dtype=np.bool_), [])
+        self.names.append(link(self.names[-1], round_index, clients[order], base_round[order]))
+        nothing = np.full(len(clients), missing.MISSING)
+        return RoundLearning(nothing, nothing, np.ones(len(clients), dtype=np.bool_), [], nothing)
 
 
 class Remembering:
@@ -157,6 +155,10 @@ class Remembering:
     notes: Sequence[str] = ()
     account: Mapping[str, Any] | None = None
 
+    def trains_on(self, clients: Ints) -> Ints | None:
+        """Nobody knows, without the data that may not be needed."""
+        return None
+
     def initial_metrics(self) -> list[tuple[str, str, float]]:
         """The evaluation of the initial model."""
         if self._origin in self._known:
@@ -168,27 +170,28 @@ class Remembering:
         self._keep(answer)
         return answer.metrics()
 
-    def train(self, round_index: int, clients: Ints, base_round: Ints, examples: Floats) -> RoundLearning:
+    def train(self, round_index: int, clients: Ints, base_round: Ints) -> RoundLearning:
         """One round, known or really trained."""
         order = by_client(clients)
-        call = (clients[order], base_round[order], examples[order])
+        call = (clients[order], base_round[order])
         name = link(self._so_far[-1].name, round_index, *call)
         if self._real is None and name in self._known:
             answer = Answer(name, self._known[name])
             self.recalled += 1
         else:
-            found = self._learner().train(round_index, clients, base_round, examples)
+            found = self._learner().train(round_index, clients, base_round)
             self.learned += 1
             answer = Answer(
                 name,
                 _line(
                     name,
                     round=int(round_index),
-                    **dict(zip(("clients", "base_round", "examples"), map(_plain, call), strict=True)),
-                    loss=_plain(found.loss[order]),
-                    weight=_plain(found.weight[order]),
+                    **dict(zip(("clients", "base_round"), map(_plain, call), strict=True)),
+                    loss=missing.to_list(found.loss[order]),
+                    weight=missing.to_list(found.weight[order]),
                     accepted=_plain(found.accepted[order]),
                     metrics=list(found.metrics),
+                    trained_on=missing.to_list(found.examples[order]),
                 ),
             )
         self._keep(answer)

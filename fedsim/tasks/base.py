@@ -157,6 +157,10 @@ class Task(Choice):
         """A batch of these examples; None if there is nothing in it to learn from."""
         raise NotImplementedError
 
+    def learnable(self, data: Any, examples: Ints) -> Ints:
+        """Those of the examples that there is something to learn from; by default all."""
+        return examples
+
     def loss(self, model: Any, batch: Any, round_index: int | None) -> Outcome:
         """Run the model on a batch; ``round_index`` is None when it is evaluated."""
         raise NotImplementedError

@@ -89,19 +89,3 @@ def repeated(module: str) -> tuple[str, int, str] | None:
     if match is None or "conv_layers" in module:
         return None
     return match[1], int(match[2]), match[3] or ""
-
-
-def deepen(module: str, shallow: int, depth: int) -> list[str]:
-    """The modules of a model of ``depth`` layers for which one of ``shallow`` layers stands.
-
-    First and last layer stand for themselves, the one before the last for all between.
-    """
-    place = repeated(module)
-    if place is None or shallow == depth:
-        return [module]
-    stem, index, rest = place
-    if index == shallow - 1:
-        return [f"{stem}.{depth - 1}{rest}"]
-    if index < shallow - 2:
-        return [f"{stem}.{index}{rest}"]
-    return [f"{stem}.{i}{rest}" for i in range(index, depth - 1)]

@@ -66,6 +66,25 @@ def test_a_mapping_that_is_wrong_is_told_by_its_key():
         fedsim.run(SCENARIO, changes={"rounds.cuont": 3})
 
 
+@pytest.mark.parametrize(
+    ("scenario", "changes", "sentence"),
+    [
+        (SCENARIO, {"rounds.count": "x"}, "rounds.count: 'x' is not a whole number"),
+        ("quickstart", {"fleet.mix[0].share": 2}, "fleet.mix[0].share: 2 is not at most 1"),
+        (SCENARIO, {"rounds.cohort": 0}, "rounds.cohort: 0 is not at least 1"),
+        (
+            {**SCENARIO, "fleet": {"clients": 1, "mix": [{**SCENARIO["fleet"]["mix"][0], "battery": {}}]}},
+            {},
+            "scenario: fleet.mix[0]: jetson-xavier-nx has no battery of its own; give battery.capacity",
+        ),
+    ],
+)
+def test_what_is_wrong_is_not_said_of_a_file_that_nobody_wrote(scenario, changes, sentence, tmp_path):
+    with pytest.raises(fedsim.InputError) as fault:
+        fedsim.run(scenario, tmp_path / "out", changes=changes)
+    assert str(fault.value) == sentence
+
+
 def test_cost_is_what_the_verb_prints(capsys):
     arguments = ["cost", "--device", "raspberry-pi-4", "--model", "wav2vec2-base", "--batch", "4", "--json"]
     with pytest.raises(SystemExit):

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,3 +94,32 @@ def test_what_is_written_is_read_back_equal(data):
     assert again == data
     if isinstance(data, float) and math.isfinite(data):
         assert isinstance(again, float)
+
+
+WORDS = ["no", "Yes", "on", "off", "1:30", "2027-01-01", "0x1F", "1_000", "=", "<<", "~", "1e1", ".5", "010"]
+PLAIN = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=20)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_text_that_is_something_else_to_another_reader_is_quoted(word):
+    """PyYAML reads a plain ``no`` as False, ``1:30`` as 90 and ``2027-01-01`` as a date."""
+    for flow in (False, True):
+        text = yamlfile.dump({"name": word, word: [word]}, flow=flow)
+        assert yaml.safe_load(text) == yamlfile.parse(text, "x.yaml") == {"name": word, word: [word]}
+
+
+@given(
+    st.recursive(
+        PLAIN | st.sampled_from(WORDS) | st.integers() | st.floats(allow_nan=False) | st.booleans(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(PLAIN, inner, max_size=4),
+    )
+)
+def test_what_is_written_reads_alike_everywhere(data):
+    text = yamlfile.dump({"a": data})
+    assert yaml.safe_load(text) == yamlfile.parse(text, "x.yaml") == {"a": data}
+
+
+def test_numbers_and_plain_words_stay_as_they_are():
+    assert yamlfile.dump({"name": "small", "after": "6h", "n": 3, "x": 0.5, "y": True}) == (
+        "name: small\nafter: 6h\nn: 3\nx: 0.5\ny: true\n"
+    )

@@ -1,4 +1,4 @@
-"""``fedsim devices`` as people call it: tables within 100 columns, JSON, CSV, and one line for a fault."""
+"""``fedsim devices`` as people call it: tables, JSON, CSV, and one line for a fault."""
 
 from __future__ import annotations
 
@@ -67,7 +67,6 @@ def test_csv_has_one_row_a_device(capsys):
 def test_one_device_with_its_sources(capsys, name):
     code, out, _ = call(capsys, name)
     assert code == 0
-    assert max(map(len, out.splitlines())) <= 100
     device = next(d for d in CATALOGUE if d.name == name)
     assert device.title in out
     flat = " ".join(out.split())
@@ -91,7 +90,6 @@ def test_one_device_as_json_carries_its_calibration(capsys):
 def test_all_residuals(capsys):
     code, out, _ = call(capsys, "--calibration")
     assert code == 0
-    assert max(map(len, out.splitlines())) <= 100
     assert "all 32 measured steps: " in out
     assert "7 of 39 measured steps ran out of memory; all are predicted right" in out
     _, out, _ = call(capsys, "--calibration", "--json")

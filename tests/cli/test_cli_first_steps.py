@@ -49,7 +49,11 @@ def test_init_writes_once(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         main(["init", "my phones.yaml", "--learning"])
     assert end.value.code == 0
-    assert "name: my-phones" in Path("my phones.yaml").read_text()
+    text = Path("my phones.yaml").read_text()
+    assert "name: my-phones" in text
+    for verb in ("validate", "describe", "run"):
+        assert f"fedsim {verb} 'my phones.yaml' " in text
+    assert capsys.readouterr().out == "wrote my phones.yaml; next: fedsim describe 'my phones.yaml'\n"
     with pytest.raises(SystemExit) as end:
         main(["init", "my phones.yaml"])
     assert end.value.code == 2

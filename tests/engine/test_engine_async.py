@@ -73,13 +73,19 @@ def test_the_learner_is_told_how_old_each_update_is():
         def __init__(self):
             self.calls = []
 
-        def train(self, round_index, clients, base_round, examples):
+        def train(self, round_index, clients, base_round):
             self.calls.append((round_index, clients.tolist(), base_round.tolist()))
             n = len(clients)
             return type(
                 "V",
                 (),
-                {"loss": np.ones(n), "weight": np.ones(n) / n, "accepted": np.ones(n, bool), "metrics": []},
+                {
+                    "loss": np.ones(n),
+                    "weight": np.ones(n) / n,
+                    "accepted": np.ones(n, bool),
+                    "metrics": [],
+                    "examples": np.ones(n),
+                },
             )()
 
     world = SmallWorld([Client(compute=3.0), Client(compute=5.0), Client(compute=4.0)])

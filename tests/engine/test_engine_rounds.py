@@ -146,6 +146,7 @@ class Verdict:
     weight: np.ndarray
     accepted: np.ndarray
     metrics: list
+    examples: np.ndarray
 
 
 class Recorder:
@@ -154,11 +155,11 @@ class Recorder:
     def __init__(self):
         self.calls = []
 
-    def train(self, round_index, clients, base_round, examples):
-        self.calls.append((round_index, clients.tolist(), base_round.tolist(), examples.tolist()))
+    def train(self, round_index, clients, base_round):
+        self.calls.append((round_index, clients.tolist(), base_round.tolist()))
         accepted = clients != 1
         weight = accepted / max(accepted.sum(), 1)
-        return Verdict(clients + 1.0, weight, accepted, [("loss", "validation", 0.5)])
+        return Verdict(clients + 1.0, weight, accepted, [("loss", "validation", 0.5)], 10.0 * clients)
 
 
 def test_the_learner_gets_the_completed_in_order_of_arrival():
@@ -173,11 +174,12 @@ def test_the_learner_gets_the_completed_in_order_of_arrival():
     )
     learner = Recorder()
     records, _ = run(world, Plan(rounds=1, cohort=5), learner)
-    assert learner.calls == [(0, [1, 3, 0, 2], [0, 0, 0, 0], [1.0, 1.0, 5.0, 1.0])]
+    assert learner.calls == [(0, [1, 3, 0, 2], [0, 0, 0, 0])]
     rows = records[0].clients.take(np.argsort(records[0].clients.client))
     assert rows.outcome_names() == ["completed", "rejected", "completed", "completed", "oom"]
     assert rows.weight == pytest.approx([1 / 3, 0.0, 1 / 3, 1 / 3, 0.0])
     assert rows.loss[:4].tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert rows.examples.tolist() == [0.0, 10.0, 20.0, 30.0, 1.0]  # the learner's, of those it was given
     assert math.isnan(rows.loss[4])
     assert records[0].loss == pytest.approx((1 + 3 + 4) / 3)
     assert records[0].metrics == [("loss", "validation", 0.5)]
@@ -187,7 +189,7 @@ def test_a_round_in_which_nobody_completes_is_recorded_and_may_be_evaluated():
     world = SmallWorld([Client(available=0.5), Client(available=0.5)])
     learner = Recorder()
     records, ending = run(world, Plan(rounds=2, cohort=2), learner)
-    assert learner.calls == [(0, [], [], []), (1, [], [], [])]
+    assert learner.calls == [(0, [], []), (1, [], [])]
     assert [r.metrics for r in records] == [[("loss", "validation", 0.5)]] * 2
     assert [r.counts()["oom"] for r in records] == [2, 2]
     assert [r.clients.weight.tolist() for r in records] == [[0.0, 0.0]] * 2

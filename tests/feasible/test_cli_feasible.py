@@ -209,7 +209,7 @@ def test_out_has_to_be_a_folder(fedsim, tmp_path):
     assert "is a file; give a folder" in done.stderr
 
 
-def test_no_year_is_cut_off_in_a_narrow_window(fedsim, monkeypatch):
+def test_no_year_is_cut_off_or_left_out_in_a_pipe(fedsim, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     how = ("-t", "epoch", "--within", 15, "--budget", "20kWh", "--battery", 0.5, "--draws", 50)
     done = fedsim("feasible", "-d", "snapdragon-8-gen-3", "-m", "wav2vec2-large", *how)

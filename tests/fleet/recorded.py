@@ -5,6 +5,6 @@ from __future__ import annotations
 
 def replay(kind, spans, period=None):
     """A replay, of either kind, of these spans."""
-    model = kind(spans.file, period)
+    model = kind(spans.file, period, "repeat" if spans.repeat else "by-number")
     model.__dict__["spans"] = spans
     return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -33,8 +33,9 @@ def online(model, clients, time_s):
 
 
 TRACE = spans.build(
-    ["a", "a", "a", "b", "c"], [10.0, 20.0, 50.0, 0.0, 30.0], [20.0, 30.0, 60.0, 100.0, 40.0], None, "x.csv"
+    [0, 0, 0, 1, 2], [10.0, 20.0, 50.0, 0.0, 30.0], [20.0, 30.0, 60.0, 100.0, 40.0], None, "x.csv"
 )
+IN_TURN = replace(TRACE, repeat=True)
 
 MODELS = [
     Always(),
@@ -45,6 +46,7 @@ MODELS = [
     replay(Replay, TRACE),
     replay(Replay, TRACE, 100.0),
     replay(Replay, TRACE, 35.0),
+    replay(Replay, IN_TURN, 35.0),
 ]
 
 
@@ -163,9 +165,14 @@ def test_replay_goes_over_the_edge_of_a_lap():
     assert model.offline_from_s(who(1), at(90.0, 1)).tolist() == [110.0]
 
 
-def test_a_fleet_larger_than_the_trace_goes_round():
-    model = replay(Replay, TRACE)
-    assert online(model, who(6), at(55.0, 6)).tolist() == [True, True, False, True, True, False]
+def test_a_client_without_a_line_is_never_online_unless_clients_follow_the_ids_in_turn():
+    two = [True, True, False]
+    assert online(replay(Replay, TRACE), who(6), at(55.0, 6)).tolist() == [*two, False, False, False]
+    assert online(replay(Replay, IN_TURN), who(6), at(55.0, 6)).tolist() == two * 2
+    for period in (None, 100.0):
+        model = replay(Replay, TRACE, period)
+        assert model.online_from_s(who(6), at(0.0, 6)).tolist() == [10.0, 0.0, 30.0, *[np.inf] * 3]
+        assert model.offline_from_s(who(6), at(1.0, 6)).tolist()[3:] == [1.0] * 3
 
 
 def test_a_trace_file_is_read_from_csv_and_parquet(tmp_path):
@@ -173,13 +180,13 @@ def test_a_trace_file_is_read_from_csv_and_parquet(tmp_path):
     import pyarrow.csv as pc
     import pyarrow.parquet as pq
 
-    table = pa.table({"client": [7, 10, 7], "start_s": [0.0, 5.0, 20.0], "end_s": [10.0, 15.0, 30.0]})
+    table = pa.table({"client": [1, 0, 1], "start_s": [0.0, 5.0, 20.0], "end_s": [10.0, 15.0, 30.0]})
     pq.write_table(table, tmp_path / "t.parquet")
     pc.write_csv(table, str(tmp_path / "t.csv"))
     for name in ("t.parquet", "t.csv"):
         model = Replay(str(tmp_path / name))
         assert online(model, who(2), at(7.0, 2)).tolist() == [True, True]
-        assert model.online_from_s(who(2), at(16.0, 2)).tolist() == [20.0, np.inf]
+        assert model.online_from_s(who(2), at(16.0, 2)).tolist() == [np.inf, 20.0]
 
 
 @pytest.mark.parametrize(
@@ -187,10 +194,10 @@ def test_a_trace_file_is_read_from_csv_and_parquet(tmp_path):
     [
         ("client,start_s\n1,2\n", "has no column 'end_s'"),
         ("client,start_s,end_s\n", "has no rows"),
-        ("client,start_s,end_s\n1,5,4\n", "row 1 ends before it starts"),
-        ("client,start_s,end_s\n1,x,4\n", "not a number"),
-        ("client,start_s,end_s\n1,-3,4\n", "-3.0 in row 1"),
-        ("client,start_s,end_s\n1,nan,4\n", "nan in row 1"),
+        ("client,start_s,end_s\n1,5,4\n", "line 2 ends before it starts"),
+        ("client,start_s,end_s\n1,x,4\n", "not a number in line 2"),
+        ("client,start_s,end_s\n1,-3,4\n", "-3.0 in line 2"),
+        ("client,start_s,end_s\n1,nan,4\n", "nan in line 2"),
         (
             "client,start_s,end_s\n1,2,4\n1,5,6,7\n",
             r"t\.csv: line 3: cannot be read: Expected 3 columns, got 4",
@@ -249,7 +256,7 @@ def test_what_cannot_be_is_refused(availability, said):
 
 
 def test_a_trace_that_begins_when_its_period_ends_is_refused():
-    late = spans.build(["a"], [100.0], [110.0], None, "x.csv")
+    late = spans.build([0], [100.0], [110.0], None, "x.csv")
     with pytest.raises(InputError, match="is empty before its period ends"):
         replay(Replay, late, 100.0).load()
     assert replay(Replay, late, 101.0).load().online_from_s(who(1), at(0.0, 1)).tolist() == [100.0]

@@ -174,7 +174,7 @@ def test_replay_of_bytes():
 def test_a_trace_with_overlapping_bytes_is_refused(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("client,start_s,end_s,bytes\n1,0,10,5\n1,9,12,6\n")
-    with pytest.raises(TraceError, match="row 2 overlaps"):
+    with pytest.raises(TraceError, match="line 3 overlaps"):
         Replay(str(path)).load()
 
 

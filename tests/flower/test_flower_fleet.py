@@ -31,7 +31,7 @@ def test_a_strategy_that_asks_all_whom_the_scenario_chooses_gives_the_rounds_of_
     path, grid = scenario(close="{policy: deadline, after: 10min}", more=MEMORY), local_grid()
     _, run = ride(path, tmp_path / "a", FedAvg(), grid, initial, select="scenario")
     alone = fedsim.load(execute.run(load(path), tmp_path / "b"))
-    learnt = ["loss", "weight"]
+    learnt = ["loss", "weight", "examples"]
     assert run.clients.drop(columns=learnt).equals(alone.clients.drop(columns=learnt))
     assert run.rounds.drop(columns="loss").equals(alone.rounds.drop(columns="loss"))
     done = run.clients[run.clients.outcome == "completed"]
@@ -51,6 +51,7 @@ def test_only_those_who_complete_are_trained_and_their_updates_alone_count(
     share = (client + 1) / (client + 1).sum()
     assert done.weight.to_numpy() == pytest.approx(share)
     assert done.loss.to_numpy() == pytest.approx(1 / (client + 1))
+    assert list(done.examples) == list(client + 1)  # as the app's clients report them
     mean = (client * share).sum()
     assert result.arrays["w"].numpy() == pytest.approx([mean, mean])
     assert run.rounds.loss[0] == pytest.approx((done.weight * done.loss).sum())
@@ -93,7 +94,6 @@ def test_the_same_run_under_other_node_ids_is_the_same(tmp_path, scenario, local
     for name, seed in (("a", 1), ("b", 2)):
         grid = local_grid()
         grid.ids = random.Random(seed).sample(range(1, 2**62), 6)
-        random.seed(5)  # Flower samples with Python's global generator
         _, run = ride(path, tmp_path / name, FedAvg(fraction_train=0.5), grid, initial)
         found.append(run.clients)
         assert (run.rounds.selected == 3).all()

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mutations import as_json, as_table, as_yaml
 from fedsim import hardware, paths, yamlfile
 from fedsim.cli import main
 from fedsim.errors import about
+from fedsim.fleet.spans import Clients
 from fedsim.fleet.who import Who
 from fedsim.tasks.speech.corpus import Manifest
 
@@ -151,8 +153,9 @@ SCENARIO = {
     },
 }
 SPANS = [["client", "start_s", "end_s", "bytes"]] + [
-    [f"c{i % 3}", i // 3 * 100, i // 3 * 100 + 60, 1000000 * i] for i in range(9)
+    [i % 3, i // 3 * 100, i // 3 * 100 + 60, 1000000 * i] for i in range(9)
 ]
+NAMED = [SPANS[0], *([f"phone {row[0] * 5 + 7}", *row[1:]] for row in SPANS[1:])]
 SPEECH = [["path", "speaker", "text", "split", "client", "language"]] + [
     [f"clips/{i}.wav", f"speaker {i % 4}", f"una frase {i}", "", f"c{i % 2}", "it"] for i in range(8)
 ]
@@ -226,15 +229,19 @@ def read_trace(file: Path) -> None:
     json.dumps(answer(pricer, 2, samples))
 
 
-def read_online(file: Path) -> None:
+def read_online(file: Path, clients: Clients = "by-number") -> None:
     from fedsim.fleet.availability import Replay
 
-    replay = Replay(str(file), 86_400.0).load()
+    replay = Replay(str(file), 86_400.0, clients).load()
+    assert (replay.spans.ids >= 0).all()
     who = _three()
     for time in (0.0, 130.0, 1e6):
         at = np.full(3, time)
         assert (replay.offline_from_s(who, at) >= at).all()
-        assert (replay.online_from_s(who, at) >= at).all()
+        online_s = replay.online_from_s(who, at)
+        assert (online_s >= at).all()
+        if clients == "by-number":
+            assert np.isinf(online_s[~np.isin(who.index, replay.spans.ids)]).all()
 
 
 def read_profile(file: Path) -> None:
@@ -247,10 +254,11 @@ def read_profile(file: Path) -> None:
     model.first_exceeds_s(who, np.full(3, 2e6), start, np.full(3, 1e4))
 
 
-def read_pressure(file: Path) -> None:
+def read_pressure(file: Path, clients: Clients = "by-number") -> None:
     from fedsim.fleet.pressure import Replay
 
-    replay = Replay(str(file)).load()
+    replay = Replay(str(file), clients=clients).load()
+    assert (replay.spans.ids >= 0).all()
     who = _three()
     assert (replay.bytes_at(who, np.full(3, 130.0)) >= 0).all()
     replay.first_exceeds_s(who, np.full(3, 2e6), np.zeros(3), np.full(3, 1e4))
@@ -339,6 +347,7 @@ def _device() -> dict[str, Any]:
 def kinds() -> list[Kind]:
     """All of them; shares add up to about 80, and the rest are run directories."""
     online = [row[:3] for row in SPANS]
+    named = [row[:3] for row in NAMED]
 
     def comma(tree: Any) -> bytes:
         return as_table(tree, ",")
@@ -371,8 +380,12 @@ def kinds() -> list[Kind]:
         Kind(
             "Common Voice", CLIPS, "cv/validated.tsv", lambda tree: as_table(tree, "\t"), read_common_voice, 6
         ),
-        Kind("availability, CSV", online, "online.csv", comma, read_online, 4),
-        Kind("availability, Parquet", online, "online.parquet", None, read_online, 3, parquet),
+        Kind("availability, CSV", online, "online.csv", comma, read_online, 3),
+        Kind("availability, Parquet", online, "online.parquet", None, read_online, 2, parquet),
+        Kind("in turn, CSV", named, "online.csv", comma, partial(read_online, clients="repeat"), 1),
+        Kind(
+            "in turn, Parquet", named, "t.parquet", None, partial(read_online, clients="repeat"), 1, parquet
+        ),
         Kind(
             "pressure profile",
             shipped("hardware", "pressure", "phone.yaml"),
@@ -381,6 +394,16 @@ def kinds() -> list[Kind]:
             read_profile,
             5,
         ),
-        Kind("pressure, CSV", SPANS, "held.csv", comma, read_pressure, 4),
-        Kind("pressure, Parquet", SPANS, "held.parquet", None, read_pressure, 3, parquet),
+        Kind("pressure, CSV", SPANS, "held.csv", comma, read_pressure, 3),
+        Kind("pressure, Parquet", SPANS, "held.parquet", None, read_pressure, 2, parquet),
+        Kind("held in turn, CSV", NAMED, "held.csv", comma, partial(read_pressure, clients="repeat"), 1),
+        Kind(
+            "held in turn, Parquet",
+            NAMED,
+            "t.parquet",
+            None,
+            partial(read_pressure, clients="repeat"),
+            1,
+            parquet,
+        ),
     ]

@@ -55,9 +55,11 @@ def test_a_layer_trace_with_a_list_for_a_name_or_an_astronomic_number_is_refused
 
     changes = {
         "block": lambda tree: tree["nodes"][0].update(block=["a"]),
-        "coefficient beyond": lambda tree: profile(tree).update(saved_bytes=[[10**30, 0, 0, 0]]),
-        "not from 0": lambda tree: tree["nodes"][0].update(parameters=10**30),
-        "whole number of an axis": lambda tree: tree["graph"]["axes"][1].update(kernel=10**30),
+        "coefficient up to 1e12": lambda tree: profile(tree).update(saved_bytes=[[10**30, 0, 0, 0]]),
+        "give a whole number from 0 to 1e12": lambda tree: tree["nodes"][0].update(parameters=10**30),
+        "kernel: is 1000.*; give a whole number from 0 to 1e6": lambda tree: tree["graph"]["axes"][1].update(
+            kernel=10**30
+        ),
         "the key .id. is given twice": lambda tree: tree["nodes"][0].update({f"id{TWIN}": "a"}),
     }
     for sentence, change in changes.items():
@@ -72,12 +74,13 @@ def test_half_a_character_in_json_is_refused(tmp_path):
 
 
 def test_times_that_leave_the_range_of_floats_are_refused_without_a_warning(tmp_path):
-    with pytest.raises(TraceError, match="give a number from 0 to 1e12"):
-        spans.build(np.array(["a"]), np.array([1e308]), np.array([1e308]), None, "mine.csv")
+    with pytest.raises(TraceError, match="give seconds from 0 to 1e12"):
+        spans.build(np.array([0]), np.array([1e308]), np.array([1e308]), None, "mine.csv")
     rows = copy.deepcopy(SPANS)
     rows[1][0] = 2**70
     (tmp_path / "mine.csv").write_bytes(as_table([row[:3] for row in rows], ","))
-    availability.Replay(str(tmp_path / "mine.csv"), 86_400.0).load()
+    with pytest.raises(TraceError, match=f"has {2**70} in line 2; a client is its number"):
+        availability.Replay(str(tmp_path / "mine.csv"), 86_400.0).load()
 
 
 @pytest.mark.parametrize("column", ["device", "client", "oom"])

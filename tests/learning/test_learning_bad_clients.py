@@ -29,7 +29,7 @@ PASSING = ("noise", "sign-flip")
 
 def _round(learner: FederatedLearner, index: int, clients: list[int]) -> RoundLearning:
     count = len(clients)
-    return learner.train(index, np.array(clients), np.full(count, index), np.ones(count))
+    return learner.train(index, np.array(clients), np.full(count, index))
 
 
 @given(st.integers(0, 2**40), st.floats(0.01, 1.0), st.integers(1, 300), st.integers(0, 300))
@@ -138,6 +138,7 @@ class _Instant:
             report = Trained(
                 Accumulator({"loss": 1.0 + job.client, "count": 1, "correct": 1, "codes": np.ones((2, 64))}),
                 {},
+                1,
             )
             yield report, self.versions[job.version]
 

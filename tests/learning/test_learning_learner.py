@@ -29,7 +29,7 @@ def _round(
 ) -> RoundLearning:
     count = len(clients)
     bases = np.array(base if base is not None else [index] * count, np.int64)
-    return learner.train(index, np.array(clients, np.int64), bases, np.arange(1.0, count + 1))
+    return learner.train(index, np.array(clients, np.int64), bases)
 
 
 def test_one_and_two_workers_give_equal_bits(small: Federation, tmp_path: Path) -> None:
@@ -61,8 +61,9 @@ def test_what_a_round_reports(small: Federation) -> None:
     assert first.accepted.all()
     assert first.weight.sum() == pytest.approx(1.0, abs=1e-15)
     assert ((first.weight > 0) == trained).all()
-    counts = np.arange(1.0, 6.0)
-    assert first.weight[trained] == pytest.approx(counts[trained] / counts[trained].sum())
+    assert first.examples.tolist() == learner.trains_on(np.array([4, 1, 0, 3, 2])).tolist()
+    counts = first.examples[trained]
+    assert first.weight[trained] == pytest.approx(counts / counts.sum())
     assert {(m, s) for m, s, _ in first.metrics} == {
         ("loss", "train"), ("contrastive_accuracy", "train"), ("codebook_perplexity", "train"),
     }  # fmt: skip
@@ -87,7 +88,7 @@ def test_fedavg_over_identical_clients_is_one_client(small: Federation) -> None:
         _round(alone, 0, [3])
         many._jobs = lambda clients, base, chosen, r: [TrainJob(3, r, 0)] * len(chosen)  # type: ignore[method-assign]
         outcome = _round(many, 0, [3, 3, 3, 3])
-        assert outcome.weight == pytest.approx([0.1, 0.2, 0.3, 0.4])
+        assert outcome.weight == pytest.approx([0.25] * 4)
         assert np.array_equal(alone.weights(), many.weights())
 
 

@@ -25,7 +25,7 @@ def _train(
         else:
             first = learner.restore(resume_at)
         for r in range(first, rounds):
-            outcome = learner.train(r, np.arange(4), np.full(4, r), np.ones(4))
+            outcome = learner.train(r, np.arange(4), np.full(4, r))
             assert outcome.accepted.all()
             assert np.isfinite(learner.weights()).all()
         return learner.weights()

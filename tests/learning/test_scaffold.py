@@ -45,7 +45,7 @@ def federation(plugged, aggregate):
 def rounds(learner, numbers):
     for r in numbers:
         clients = (np.arange(4) + 3 * r) % CLIENTS
-        learner.train(r, clients, np.full(4, r), np.ones(4))
+        learner.train(r, clients, np.full(4, r))
 
 
 def remembered(learner):
@@ -84,7 +84,7 @@ def test_the_servers_variate_is_the_mean_of_the_clients(plugged):
 def test_a_client_that_delivers_twice_in_a_round_counts_once_each(plugged):
     with make_learner(federation(plugged, plugged["scaffold"]()), 3) as learner:
         learner.initial_metrics()
-        learner.train(0, np.array([2, 2, 5]), np.zeros(3), np.ones(3))
+        learner.train(0, np.array([2, 2, 5]), np.zeros(3))
         kept = sum(kept["control"].astype(np.float64) for kept in learner._kept.values())
         assert sorted(learner._kept) == [2, 5]
         assert learner._server.control == pytest.approx(kept / CLIENTS, abs=1e-12)
@@ -106,13 +106,14 @@ def test_a_resume_has_the_same_bytes_on_any_number_of_workers(plugged, tmp_path,
         assert remembered(learner) == whole
 
 
-def test_a_rule_that_sends_what_it_does_not_say_is_refused(plugged):
+@pytest.mark.parametrize(("verb", "said"), [("sends", ()), ("keeps", ("control", "momentum"))])
+def test_a_rule_that_does_other_than_it_says_is_refused(plugged, verb, said):
     from fedsim.errors import FedsimError
 
-    silent = type("Silent", (plugged["scaffold"],), {"sends": ()})
-    with make_learner(replace(federation(plugged, silent()), rounds=1), 3) as learner:
+    other = type("Other", (plugged["scaffold"],), {verb: said})
+    with make_learner(replace(federation(plugged, other()), rounds=1), 3) as learner:
         learner.initial_metrics()
-        with pytest.raises(FedsimError, match=r"scaffold sends \['control'\] and says \[\]"):
+        with pytest.raises(FedsimError, match=rf"scaffold {verb} \['control'\] and says \["):
             rounds(learner, [0])
 
 

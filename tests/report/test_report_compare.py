@@ -16,6 +16,7 @@ from fedsim.report.compare import build, terminal
 from fedsim.report.compare.answer import answer, compare
 from fedsim.report.compare.differences import differing
 from fedsim.report.compare.gather import labels
+from fedsim.report.compare.tables import overview
 from fedsim.report.compare.targets import parse, reach
 from fedsim.results import RunWriter, manifest
 
@@ -27,10 +28,23 @@ rounds: {{count: {rounds}, cohort: 2, aggregate: {aggregate}}}
 """
 
 
-def small(path, ends, losses=None, wers=None, lost=0, energy_j=10.0, seed=1, aggregate="fedavg", finish=True):
+def small(
+    path,
+    ends,
+    losses=None,
+    wers=None,
+    lost=0,
+    energy_j=10.0,
+    seed=1,
+    aggregate="fedavg",
+    finish=True,
+    heard=None,
+):
     """A run of rounds that end at ``ends``, two clients each, of whom ``lost`` are late; 5 bytes each way."""
     text = BASE.format(name=path.name, seed=seed, rounds=len(ends), aggregate=aggregate)
     run = RunWriter(path, text, manifest(path.name, seed, 4, {}, ["fedsim"]), ["board"])
+    if heard:
+        run.note("corpus", {"heard": heard})
     if losses:
         run.initial([("loss", "validation", losses[0])])
     start = 0.0
@@ -200,6 +214,16 @@ def test_figures_side_by_side(runs):
     assert (told["clock"]["energy_j"], told["clock"]["wasted_j"]) == (5.0, 2.5)
     assert (told["quick"]["end_s"], told["quick"]["mean_round_s"]) == (400.0, 100.0)
     assert told["quick"]["last"] == {"validation.loss": 3.0, "test.wer": 0.5}
+
+
+def test_an_error_rate_on_what_training_heard_is_marked(tmp_path):
+    ends, losses, wers = [100.0, 200.0], [4.0, 3.5, 3.0], [0.9, 0.8]
+    apart = small(tmp_path / "apart", ends, losses, wers)
+    overlapping = small(tmp_path / "overlapping", ends, losses, wers, heard={"test": 2})
+    compared = compare([apart, overlapping])
+    ends = [row[-1] for row in overview(compared.entries)[0].rows]
+    assert ends == ["80%", "80% (heard in training)"]
+    assert [one.get("heard") for one in answer(compared)["runs"]] == [None, ["test"]]
 
 
 def refused(*arguments):

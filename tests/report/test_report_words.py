@@ -50,6 +50,11 @@ def test_time(found):
     assert words.time_sentence(altered(found, **same)) == "40 rounds take 4 days, 2.4 h each."
     early = {**known, "rounds": 7}
     assert words.time_sentence(altered(found, **early)).startswith("7 of 40 rounds take 4 days")
+    waiting = {**known, "mean_round_s": 0.6 * hour}
+    assert words.time_sentence(altered(found, **waiting)) == (
+        "40 rounds take 4 days: 36 min a round on average, 6 h at most; "
+        "75% of it waiting for clients between rounds."
+    )
     assert words.time_sentence(altered(found, rounds=0)) == "No round was closed."
 
 
@@ -102,6 +107,29 @@ def test_learning(found):
         "Validation loss stays at 3.00."
     )
     assert words.learning_sentence(altered(found, metrics={})) == ""
+
+
+def test_an_error_rate_on_what_training_heard_is_marked(found):
+    def metric(last):
+        return {"first": 0.9, "last": last, "best": last, "values": 5, "best_s": 1.0, "best_round": 4}
+
+    metrics = {"validation": {"wer": metric(0.75)}, "test": {"wer": metric(0.5)}}
+    for part, said in (
+        ("test", ("rate falls from 90% to 75%", "test speakers (heard in training) falls from 90% to 50%")),
+        (
+            "validation",
+            ("rate (heard in training) falls from 90% to 75%", "test speakers falls from 90% to 50%"),
+        ),
+    ):
+        told = words.learning_sentence(altered(found, metrics=metrics, corpus={"heard": {part: 3}}))
+        assert all(phrase in told for phrase in said)
+    cards = words.cards(altered(found, metrics=metrics, corpus={"heard": {"test": 3}}))
+    assert [card.value for card in cards if card.label == "Word error rate, test (heard in training)"] == [
+        "50%"
+    ]
+    assert "heard" not in words.learning_sentence(
+        altered(found, metrics=metrics, corpus={"heard": {"test": 0}})
+    )
 
 
 def test_cost(found):

@@ -112,7 +112,7 @@ def test_files_carry_units_and_meanings(tmp_path):
         found = pq.read_schema(tmp_path / "run" / f"{table}.parquet")
         for column in columns:
             assert found.field(column.name).metadata[b"unit"].decode() == column.unit
-            assert found.field(column.name).metadata[b"meaning"].decode() == column.meaning
+            assert found.field(column.name).metadata[b"meaning"].decode() == column.definition
 
 
 def test_same_rounds_give_the_same_bytes_whatever_the_pieces(tmp_path, monkeypatch):
@@ -400,7 +400,8 @@ def test_every_summary_key_is_defined(tmp_path):
         "sha256": "0",
     }
     with start(tmp_path / "run") as run:
-        run.note("corpus", {**account, "skipped_files": ["a.wav is missing"]})
+        lists = {"skipped_files": ["a.wav is missing"], "doubtful_files": ["b.wav is faint"]}
+        run.note("corpus", {**account, **lists, "doubtful": 1, "heard": {"test": 2}})
         write_rounds(run, 0, 3)
         summary = run.finish()
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
@@ -515,6 +516,6 @@ def test_the_column_page_defines_everything():
     for table, columns in TABLES.items():
         section = text.split(f"## {table}.parquet")[1].split("## ")[0]
         for column in columns:
-            assert f"| `{column.name}` | {column.dtype} | {column.unit} | {column.meaning} |" in section
+            assert f"| `{column.name}` | {column.dtype} | {column.unit} | {column.definition} |" in section
     assert all(f"| `{key}` |" in text for key in SUMMARY)
     assert set(MEANINGS) == set(OUTCOMES)

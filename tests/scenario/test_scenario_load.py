@@ -1,9 +1,15 @@
 """Every fault of a scenario is one sentence: file, key path, value, what would be right."""
 
+import re
+
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedsim.errors import ScenarioError
 from fedsim.scenario import dump, load
+from fedsim.words import PLAIN_NAME, plain_name
 
 GOOD = """
 name: small
@@ -38,6 +44,32 @@ def test_defaults_are_filled_in_and_the_resolved_text_reads_back_equal(write, tm
 
 def test_the_name_defaults_to_the_file(write):
     assert load(write(GOOD.replace("name: small\n", ""))).scenario.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("my fleet", "my-fleet"),
+        ("Übung 1 (Kopie)", "Ubung-1-Kopie"),
+        ("手机", "scenario"),
+        ("手机 2027", "2027"),
+        (".hidden", "hidden"),
+        ("-x", "x"),
+        ("x" * 200, "x" * 80),
+        ("2024-plan.v2_b-", "2024-plan.v2_b-"),  # plain already
+    ],
+)
+def test_any_file_name_makes_a_plain_name(stem, name, tmp_path):
+    file = tmp_path / f"{stem}.yaml"
+    file.write_text(GOOD.replace("name: small\n", ""))
+    assert load(file).scenario.name == name
+
+
+@given(st.text(max_size=100))
+def test_a_name_made_of_anything_is_one_that_a_scenario_takes(text):
+    name = plain_name(text)
+    assert re.fullmatch(PLAIN_NAME, name)
+    assert plain_name(name) == name
 
 
 def test_short_forms_and_units(write):
@@ -106,6 +138,48 @@ def test_each_fault_is_one_sentence(write, old, new, sentence):
     assert "\n" not in str(fault.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("count: 3", "count: 1e1", 10),
+        ("count: 3", "count: 10.0", 10),
+        ("clients: 10", "clients: 1e6", 1_000_000),
+        ("name: small", "name: small\nseed: 2.0e+3", 2000),
+        ("cohort: 4", "cohort: 4.0", 4),
+    ],
+)
+def test_a_whole_number_may_be_written_as_a_float(write, old, new, value):
+    scenario = load(write(GOOD.replace(old, new))).scenario
+    key = new.rpartition("\n")[2].partition(":")[0]
+    found = next(getattr(b, key) for b in (scenario, scenario.rounds, scenario.fleet) if hasattr(b, key))
+    assert found == value
+    assert type(found) is int
+    assert f"{key}: {value}\n" in dump(scenario)
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        ("2.5", "2.5 is not a whole number"),
+        ("1e-1", "0.1 is not a whole number"),
+        ("1e300", r"1e\+300 is not at most 10000000"),
+        ("-1e1", "-10.0 is not at least 1"),
+        (".inf", "inf is not a whole number"),
+        ("true", "True is not a whole number"),
+        ("'1e1'", "'1e1' is not a whole number"),
+    ],
+)
+def test_what_is_no_whole_number_is_refused(write, written, sentence):
+    with pytest.raises(ScenarioError, match=f"rounds.count: {sentence}"):
+        load(write(GOOD.replace("count: 3", f"count: {written}")))
+
+
+def test_a_name_that_is_something_else_to_another_reader_is_quoted(write):
+    for name in ("no", "on", "2027-01-01"):
+        text = dump(load(write(GOOD.replace("name: small", f"name: {name}"))).scenario)
+        assert yaml.safe_load(text)["name"] == name
+
+
 @pytest.mark.parametrize("text", ["", "[]", "3", "just words"])
 def test_a_file_that_is_no_scenario_says_what_one_is(write, text):
     with pytest.raises(ScenarioError, match="a scenario has the keys name, description, seed"):
@@ -137,6 +211,25 @@ def test_a_scenario_that_is_not_there_suggests_one_that_is():
 def test_bad_overrides_are_one_sentence(write, override, sentence):
     with pytest.raises(ScenarioError, match=sentence):
         load(write(GOOD), [override])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("rounds.count=x", "--set rounds.count: 'x' is not a whole number"),
+        ("rounds.cuont=3", "--set rounds.cuont: 'cuont' is not a known key; did you mean 'count'?"),
+        ("fleet.mix.1.share=2", "--set fleet.mix[1].share: 2 is not at most 1"),
+        ("name=my fleet", "--set name: 'my fleet' is not a plain name; use letters"),
+    ],
+)
+def test_what_is_wrong_on_the_command_line_is_not_said_of_the_file(write, change, sentence):
+    """Nor is what is wrong in the file said of the command line."""
+    with pytest.raises(ScenarioError) as fault:
+        load(write(GOOD), [change])
+    assert str(fault.value).startswith(sentence)
+    with pytest.raises(ScenarioError) as fault:
+        load(file := write(GOOD.replace("share: 0.5}", "share: -0.5}")), ["rounds.count=5"])
+    assert str(fault.value).startswith(f"{file}: fleet.mix[0].share: -0.5")
 
 
 def test_a_device_file_beside_the_scenario_is_found(write, tmp_path):

@@ -11,7 +11,10 @@ seed: 3
 fleet:
   clients: 6
   mix:
-    - {device: jetson-agx-xavier, share: 1.0, link: wifi, pressure: {kind: trace, file: memory.csv}}
+    - device: jetson-agx-xavier
+      share: 1.0
+      link: wifi
+      pressure: {kind: trace, file: memory.csv, clients: repeat}
 workload: {utterances: 20}
 rounds: {count: 5, cohort: 3, aggregate: fedadam}
 learning:
@@ -37,7 +40,7 @@ def test_convergence_ends_at_the_last_round_though_nobody_completes_it(tmp_path)
     free = results.load(run.run(load(tmp_path / "it.yaml"), tmp_path / "free")).rounds
     assert (free["completed"] == 3).all()
     begin = free["start_s"][2]
-    (tmp_path / "memory.csv").write_text(f"client,start_s,end_s,bytes\n0,{begin},1e9,1e12\n")
+    (tmp_path / "memory.csv").write_text(f"client,start_s,end_s,bytes\n0,{begin},1e9,17e9\n")
     short = results.load(run.run(load(tmp_path / "it.yaml"), tmp_path / "short"))
     assert short.rounds["oom"].tolist() == [0, 0, 3, 3, 3]
     assert short.rounds["loss"].isna().tolist() == [False, False, True, True, True]

@@ -41,6 +41,13 @@ def test_local_steps_and_the_crop_decide_where_there_are_no_epochs(tmp_path: Pat
     assert rows[1].corpus_missing is None
 
 
+def test_an_asynchronous_round_trains_no_more_than_its_buffer_holds() -> None:
+    for buffer, trained in ((3, 3), (30, 8)):  # 8 a round are trained for real at most
+        close = f"rounds.close={{policy: async, buffer: {buffer}}}"
+        row = learning_outlook(load("quickstart", [close]).scenario)[0]
+        assert row.steps == 24 * trained * 8
+
+
 def test_a_timing_only_scenario_and_an_unknown_machine() -> None:
     assert learning_outlook(load("paper/fl10-nvidia-a40").scenario) == []
     with pytest.raises(InputError):
@@ -51,7 +58,9 @@ def test_validate_says_it() -> None:
     done = CliRunner().invoke(command, ["paper/fl10-real", "--json", "--host", "raspberry-pi-4"])
     assert done.exit_code == 0, done.output
     (row,) = json.loads(done.stdout)["learning"]
+    assert json.loads(done.stdout)["examples"] == {"clock": {"least": 19_500, "mean": 19_500, "most": 19_500}}
     assert row["fits"] is False
     said = CliRunner().invoke(command, ["paper/fl10-real", "--host", "raspberry-pi-4"]).stdout
     assert "7,312,500 optimizer steps" in said
+    assert "a client's round is 19,500 examples; really trained is 1 epoch on what it holds" in said
     assert "--set learning.corpus.path=PATH" in said

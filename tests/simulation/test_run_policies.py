@@ -145,7 +145,7 @@ def test_a_fleet_that_is_never_online_again_ends_with_a_clear_account(scenario, 
 
     trace = tmp_path / "once.csv"  # every client plays back this one: a second, and never again
     trace.write_text("client,start_s,end_s\n0,0,1\n")
-    rows = [f"fleet.mix[{i}].availability={{kind: trace, file: {trace}}}" for i in (0, 1)]
+    rows = [f"fleet.mix[{i}].availability={{kind: trace, file: {trace}, clients: repeat}}" for i in (0, 1)]
     composition = compose(scenario(*rows))
     ending = simulate(composition.world, composition.plan)
     assert ending.rounds_done == 1

@@ -1,8 +1,12 @@
 """What a sweep file says, and what it must not say."""
 
+import re
+
 import pytest
 
+from fedsim import paths
 from fedsim.errors import ScenarioError
+from fedsim.scenario.sweep import load
 
 from .conftest import TIMING
 
@@ -24,6 +28,16 @@ def test_a_grid_is_the_product_and_the_last_axis_is_fastest(sweep_of):
     assert [point.number for point in sweep.points] == list(range(6))
     assert [(p.scenario.rounds.count, p.scenario.rounds.cohort) for p in sweep.points][4] == (2, 4)
     assert {point.scenario.name for point in sweep.points} == {"small"}
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"), [("my sweep", "my-sweep"), ("年", "sweep"), ("all (2)", "all-2"), ("years", "years")]
+)
+def test_any_file_name_makes_a_plain_name(stem, name, tmp_path):
+    file = tmp_path / f"{stem}.yaml"
+    text = (paths.data_dir("scenarios") / "sweeps" / "years.yaml").read_text(encoding="utf-8")
+    file.write_text(re.sub("(?m)^name: .*\n", "", text), encoding="utf-8")
+    assert load(file).name == name
 
 
 def test_zipped_keys_change_together_and_count_lists_with_dots_or_brackets(sweep_of):

@@ -29,10 +29,10 @@ class Counting:
     def _draw(self):
         return int.from_bytes(hashlib.sha256(self.state).digest()[:6], "little") / 2**48 / 3
 
-    def train(self, round_index, clients, base_round, examples):
+    def train(self, round_index, clients, base_round):
         Counting.trained += 1
         order = np.argsort(clients, kind="stable")
-        call = (clients[order].tolist(), base_round[order].tolist(), examples[order].tolist())
+        call = (clients[order].tolist(), base_round[order].tolist())
         self.state += repr((round_index, *call)).encode()
         self.rounds_done = round_index + 1
         loss = self._draw() + clients / 7
@@ -41,7 +41,9 @@ class Counting:
         accepted[order[0]] = len(clients) < 2
         if self.folder is not None:
             (self.folder / f"round-{self.rounds_done:05d}.safetensors").write_bytes(self.state)
-        return RoundLearning(loss, np.full(len(clients), 1 / 3), accepted, [("loss", "train", self._draw())])
+        return RoundLearning(
+            loss, np.full(len(clients), 1 / 3), accepted, [("loss", "train", self._draw())], 2.0 * clients
+        )
 
     def restore(self, rounds_done):
         self.state = (self.folder / f"round-{rounds_done:05d}.safetensors").read_bytes()
@@ -55,11 +57,11 @@ class Counting:
 
 
 CALLS = [
-    (0, np.array([3, 1]), np.array([0, 0]), np.array([10.0, 1 / 3])),
-    (1, np.array([2]), np.array([1]), np.array([7.0])),
-    (3, np.array([5, 4, 0]), np.array([3, 2, 3]), np.array([1.0, 2.0, 3.0])),
+    (0, np.array([3, 1]), np.array([0, 0])),
+    (1, np.array([2]), np.array([1])),
+    (3, np.array([5, 4, 0]), np.array([3, 2, 3])),
 ]
-OTHER = (3, np.array([4, 5, 0]), np.array([3, 2, 3]), np.array([2.0, 1.0, 3.0]))
+OTHER = (3, np.array([4, 5, 0]), np.array([3, 2, 3]))
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +71,13 @@ def count():
 
 def plain(answers):
     return [
-        (a.loss.tolist(), a.weight.tolist(), a.accepted.tolist(), [tuple(m) for m in a.metrics])
+        (
+            a.loss.tolist(),
+            a.weight.tolist(),
+            a.accepted.tolist(),
+            [tuple(m) for m in a.metrics],
+            a.examples.tolist(),
+        )
         for a in answers
     ]
 
@@ -121,10 +129,9 @@ def test_where_calls_part_the_rest_is_really_trained_from_what_they_share(tmp_pa
     [
         lambda call: (call[0] + 1, *call[1:]),
         lambda call: (call[0], call[1] + 1, *call[2:]),
-        lambda call: (call[0], call[1], call[2] + 1, call[3]),
-        lambda call: (*call[:3], np.nextafter(call[3], np.inf)),
+        lambda call: (call[0], call[1], call[2] + 1),
     ],
-    ids=["round", "clients", "base round", "examples"],
+    ids=["round", "clients", "base round"],
 )
 def test_every_part_of_a_call_counts(tmp_path, change):
     remembering(tmp_path / "one", calls=CALLS[:1])
@@ -133,10 +140,10 @@ def test_every_part_of_a_call_counts(tmp_path, change):
 
 
 def test_the_order_of_arrival_counts_only_among_updates_of_one_client(tmp_path):
-    call = (0, np.array([3, 1, 3]), np.array([0, 0, 0]), np.array([10.0, 5.0, 7.0]))
-    _, _, ((loss, weight, accepted, _),) = remembering(tmp_path / "one", calls=[call])
+    call = (1, np.array([3, 1, 3]), np.array([0, 1, 1]))
+    _, _, ((loss, weight, accepted, *_),) = remembering(tmp_path / "one", calls=[call])
     for name, order, recalled in (("same", [1, 0, 2], 1), ("swapped", [2, 1, 0], 0)):
-        other = (0, *(values[order] for values in call[1:]))
+        other = (1, *(values[order] for values in call[1:]))
         learner, _, ((found, *_),) = remembering(tmp_path / name, known_of(tmp_path / "one"), [other])
         assert learner.recalled == recalled, name
         if recalled:

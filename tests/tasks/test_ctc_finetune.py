@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from federations import built, changed
 
 from fedsim import checks
 from fedsim.errors import CorpusError, RunError, ScenarioError
 from fedsim.learning import Federation, make_learner
 from fedsim.learning.restore import model_of
-from fedsim.tasks.ctc import finetune
+from fedsim.tasks.ctc import Ctc, finetune
 from fedsim.tasks.ctc.finetuning import Finetuning
+from fedsim.tasks.ctc.recogniser import Recogniser
 from fedsim.tasks.ctc.transcripts import Vocabulary, frames_needed
-from fedsim.tasks.speech import corpus
+from fedsim.tasks.speech import batches, corpus
 from fedsim.tasks.speech.corpus import Espeak
 from fedsim.tasks.speech.text import normalise
 
@@ -70,7 +72,7 @@ def test_within_a_run_and_from_its_checkpoint(small: Federation, tmp_path: Path)
     spec = changed(small, rounds=2, downstream=QUICK)
     with make_learner(spec, 5, 1, tmp_path) as learner:
         learner.initial_metrics()
-        rounds = [learner.train(r, np.arange(2), np.full(2, r), np.ones(2)) for r in range(2)]
+        rounds = [learner.train(r, np.arange(2), np.full(2, r)) for r in range(2)]
     names = [{(m, s) for m, s, _ in r.metrics} for r in rounds]
     assert ("wer", "test") not in names[0]
     assert {("wer", "test"), ("cer", "test")} < names[1]
@@ -107,3 +109,61 @@ def test_batches_of_a_bucket_are_alike_in_length_and_hold_every_utterance() -> N
     spread = np.mean([np.ptp(samples[batch]) for batch in first])
     assert spread < 0.25 * np.ptp(samples)
     assert [next(endless) for _ in range(8)] != first
+
+
+def test_a_long_recording_is_heard_in_pieces_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """5.2 s in pieces of at most a second: five of 49 frames and a half one; a short one is one piece."""
+    net = Recogniser(built("wav2vec2-tiny", 0).wav2vec2, 8, 5).eval()
+    wave = torch.randn(1, 88_000, generator=torch.Generator().manual_seed(0))  # 5.2 s, padded to 5.5
+    there = torch.arange(88_000)[None] < 83_200
+    with torch.no_grad():
+        once, frames = net.hear(wave, there, np.array([83_200]))
+        assert torch.equal(once, net(wave, there, None))
+        assert frames.tolist() == [259]  # (83_200 - 400) // 320 + 1
+        monkeypatch.setattr(batches, "LONGEST_S", 1)
+        widths: list[int] = []
+        net.encoder.register_forward_hook(lambda module, given, out: widths.append(given[0].shape[1]))
+        pieces, frames = net.hear(wave, there, np.array([83_200]))
+    assert sum(widths) == 88_000
+    assert max(widths) <= 16_000
+    assert pieces.shape == (1, sum(49 if width == 16_000 else 24 for width in widths), 5)
+    assert frames.tolist() == [5 * 49 + (3_200 - 400) // 320 + 1]
+    assert torch.allclose(pieces.exp().sum(-1), torch.ones(1))
+
+
+@pytest.mark.parametrize("which", ["fine-tuning", "federated recognition"])
+def test_one_long_test_recording_among_short_ones(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more than four seconds are in the network at once, and every recording is recognised."""
+    monkeypatch.setattr(batches, "LONGEST_S", 2)
+    monkeypatch.setattr(batches, "EVALUATION_SECONDS", 4)
+    speech = corpus.load(Espeak(speakers=6, minutes=0.6))
+    test, validation = speech.of_split("test"), speech.of_split("validation")
+    samples = speech.samples.copy()
+    for utterance in (test[0], validation[0]):  # it goes on into what follows
+        samples[utterance] = min(20 * 16_000, len(speech.audio) - speech.offset[utterance])
+    assert samples[[test[0], validation[0]]].min() > 4 * 16_000
+    speech = replace(speech, samples=samples)
+    sizes: list[int] = []
+    forward = Recogniser.forward
+
+    def watched(self: Recogniser, waves: torch.Tensor, *rest: torch.Tensor | None) -> torch.Tensor:
+        sizes.append(waves.numel())
+        return forward(self, waves, *rest)
+
+    monkeypatch.setattr(Recogniser, "forward", watched)
+    if which == "fine-tuning":
+        encoder = built("wav2vec2-tiny", 0).wav2vec2
+        got = finetune.recognise(encoder, replace(QUICK, steps=1, test_minutes=9, batch_size=1), speech, 1)
+        assert len(got.pairs) == len(test)
+        sizes = sizes[1:]  # the step
+    else:
+        task = Ctc(corpus=Espeak(speakers=6, minutes=0.6), evaluation_seconds=1e6)
+        data = task.data(0)
+        data.corpus = speech
+        net, draw = task.build().eval(), np.random.default_rng(0)
+        made = [task.batch(data, chosen, draw, False) for chosen in data.held_out("validation")]
+        with torch.no_grad():
+            sums = [task.loss(net, batch, None).added_up() for batch in made]
+        assert sum(s["count"] for s in sums) == len(validation)
+        assert all(np.isfinite(s["loss"]) for s in sums)
+    assert max(sizes) <= 4 * 16_000

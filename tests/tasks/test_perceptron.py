@@ -55,7 +55,7 @@ def test_it_learns_the_same_on_any_number_of_workers(perceptron):
             metrics = learner.initial_metrics()
             for r in range(6):
                 clients = np.arange(8)
-                metrics += learner.train(r, clients, np.full(8, r), np.ones(8)).metrics
+                metrics += learner.train(r, clients, np.full(8, r)).metrics
             # 2 x 16 + 16 + 32 + 16 x 2 + 2 weights, and the running mean and variance of 16 units
             assert learner.parameters == 114 + 32
             seen.append((learner.weights().tobytes(), metrics))
@@ -80,7 +80,7 @@ def test_what_does_not_travel_is_forgotten_between_clients(file):
         with make_learner(Federation(learning=learning, clients=8, rounds=2), 3, workers) as learner:
             learner.initial_metrics()
             for r in range(2):
-                learner.train(r, np.arange(5), np.full(5, r), np.ones(5))
+                learner.train(r, np.arange(5), np.full(5, r))
             seen.append(learner.weights().tobytes())
     assert seen[0] == seen[1]
 
@@ -130,5 +130,5 @@ def test_keys_of_the_task_are_checked_like_any_others(perceptron, tmp_path):
     with pytest.raises(ScenarioError, match=r"learning.hiden: .* did you mean 'hidden'"):
         scenario.build(data, tmp_path / "x.yaml", ANYWHERE)
     data["learning"] = {"task": "perceptron", "corpus": {}}
-    with pytest.raises(ScenarioError, match="'corpus' belongs to wav2vec2 or ctc, not to 'perceptron'"):
+    with pytest.raises(ScenarioError, match="'corpus' belongs to ctc or wav2vec2, not to 'perceptron'"):
         scenario.build(data, tmp_path / "x.yaml", ANYWHERE)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from federations import federation
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedsim.errors import CorpusError
 from fedsim.learning import Learning
@@ -95,3 +97,30 @@ def test_held_out_batches_are_the_same_for_every_run() -> None:
     assert (np.diff(lengths) <= 0).all()
     everything = batches.held_out(speech, "test", 1e6, 2.0)
     assert sorted(np.concatenate(everything)) == speech.of_split("test").tolist()
+
+
+@given(st.lists(st.integers(4_800, 3600 * 16_000), max_size=60))
+def test_evaluation_batches_are_bounded_and_leave_nobody_out(samples: list[int]) -> None:
+    lengths = np.array(sorted(samples, reverse=True), np.int64)
+    found = batches.by_length(np.arange(len(lengths)), lengths)
+    assert [u for batch in found for u in batch.tolist()] == list(range(len(lengths)))
+    for batch in found:
+        padded = len(batch) * batches.grain(float(lengths[batch].max()) / 16_000)
+        assert len(batch) == 1 or (len(batch) <= 8 and padded <= 120 * 16_000)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sizes"),
+    [
+        ([15.0] * 20, [8, 8, 4]),  # as it always was
+        ([600.0] + [3.0] * 19, [1, 8, 8, 3]),  # nobody is padded to ten minutes
+        ([60.0, 60.0, 20.0, 20.0], [2, 2]),
+        ([60.1, 60.1], [1, 1]),  # padded to 60.5 s: 121 s in all
+        ([30.0] * 6, [4, 2]),
+        ([3600.0, 3600.0], [1, 1]),
+        ([], []),
+    ],
+)
+def test_evaluation_batches_by_hand(seconds: list[float], sizes: list[int]) -> None:
+    lengths = np.array([round(s * 16_000) for s in seconds], np.int64)
+    assert [len(batch) for batch in batches.by_length(np.arange(len(lengths)), lengths)] == sizes

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fedsim import checks
 from fedsim.errors import CorpusError, ScenarioError
@@ -75,7 +79,7 @@ def _spoil(folder: Path) -> dict[str, str]:
     """Files that cannot be used, and what is said about each."""
     whole = tone(folder / "whole.wav", 2.0).read_bytes()
     (folder / "cut.wav").write_bytes(whole[: len(whole) // 2])
-    flac = tone(folder / "whole.flac", 2.0).read_bytes()
+    flac = tone(folder / "whole.flac", 2.0, hertz=330.0).read_bytes()
     (folder / "cut.flac").write_bytes(flac[: len(flac) // 2])
     (folder / "empty.mp3").write_bytes(b"")
     (folder / "text.mp3").write_text("this is no sound at all\n" * 40)
@@ -104,6 +108,65 @@ def test_unusable_files_are_skipped_counted_and_named(tmp_path: Path) -> None:
     assert made.text == ("uno", "due")
     assert made.summary()[1].startswith("10 recordings skipped: clips/missing.wav is missing; ")
     assert made.summary()[1].endswith(" and 5 more")
+
+
+def _loud(peak: float, offset: float = 0.0) -> np.ndarray[Any, Any]:
+    """A second of two tones whose sum stays within ``peak`` of ``offset``, and comes near it."""
+    time_s = np.arange(16_000) / 16_000
+    return offset + peak / 2 * (np.sin(2 * np.pi * 200 * time_s) + np.sin(2 * np.pi * 313 * time_s))
+
+
+@pytest.mark.parametrize(
+    ("wave", "why"),
+    [
+        (np.full(16_000, 0.5), "is silent"),
+        (np.full(16_000, -1.0), "is silent"),
+        (_loud(0.0009, 0.5), "is silent"),
+        (_loud(0.0009), "is silent"),
+        (_loud(1 / 32768), "is silent"),  # divided twice
+        (_loud(32_768.0), "is of the wrong scale: its loudest sample is 3.2[78]e+04 times full scale"),
+        (_loud(2.0**31), "is of the wrong scale: its loudest sample is 2.1[45]e+09 times full scale"),
+        (_loud(127.0, 128.0), "is of the wrong scale: its loudest sample is 25[45] times full scale"),
+        (
+            np.tile([3e38, -3e38], 8_000),
+            "is of the wrong scale: its loudest sample is 3e+38 times full scale",
+        ),
+        (np.tile([np.inf, -np.inf], 8_000), "has samples that are not numbers"),
+    ],
+)
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+def test_what_is_no_speech_or_of_the_wrong_scale_is_skipped(
+    tmp_path: Path, wave: np.ndarray[Any, Any], why: str, rate: int
+) -> None:
+    soundfile.write(tmp_path / "a.wav", np.repeat(wave, rate // 16_000), rate, subtype="FLOAT")
+    said = decode.decode(tmp_path / "a.wav")
+    assert isinstance(said, str)
+    assert re.fullmatch(why.replace("+", r"\+"), said)
+
+
+def test_clipped_and_faint_recordings_are_used_counted_and_named(tmp_path: Path) -> None:
+    half = np.concatenate([np.tile([1.0, -1.0], 4_000), _loud(0.9)[:8_000]])  # 8,000 of 16,000 at full scale
+    over = np.concatenate([np.tile([3.0, -0.2, 0.1, 0.1], 4_000)])  # 4,000 of 16,000 beyond it
+    waves = {"half": half, "over": over, "faint": _loud(0.005), "well": _loud(0.9), "offset": _loud(0.3, 0.5)}
+    rows = []
+    for name, wave in waves.items():
+        soundfile.write(tmp_path / f"{name}.wav", wave, 16_000, subtype="FLOAT")
+        rows.append((f"{name}.wav", name, "ciao", "train"))
+    made = corpus.load(manifest(tmp_path, rows))
+    assert len(made) == 5
+    assert made.skipped == ()
+    assert made.doubtful == (
+        ("half.wav", "is clipped: 50.0% of its samples stand at full scale"),
+        ("over.wav", "is clipped: 25.0% of its samples stand at full scale"),
+        ("faint.wav", "is faint: its loudest sample is at 0.50% of full scale"),
+    )
+    assert made.summary()[1].startswith("3 recordings used, doubtful: half.wav is clipped: 50.0%")
+    assert made.account()["doubtful"] == 3
+    assert made.account()["doubtful_files"][2].startswith("faint.wav is faint")
+    assert corpus.load(manifest(tmp_path, rows)).doubtful == made.doubtful
+    alone = corpus.load(manifest(tmp_path, rows[3:]))
+    assert "doubtful" not in alone.account()
+    assert len(alone.summary()) == 1
 
 
 def test_nothing_left_is_an_error_that_names_a_file(tmp_path: Path) -> None:
@@ -159,6 +222,98 @@ def test_speakers_are_held_out_where_no_split_is_given(tmp_path: Path) -> None:
     assert split == other
     with pytest.raises(CorpusError, match="2 speaker"):
         listing.hold_out(recordings[:4], 0)
+
+
+def _split_of(rows: Sequence[tuple[str, str]], overlap: bool = False) -> list[str]:
+    recordings = [
+        listing.Recording(Path(), f"{i}.wav", who, "", split) for i, (who, split) in enumerate(rows)
+    ]
+    return [r.split for r in listing.hold_out(recordings, 0, overlap=overlap)]
+
+
+def test_a_speaker_who_has_a_split_keeps_it_for_recordings_without_one() -> None:
+    for split in ("train", "validation", "test"):
+        assert _split_of([("anna", split), ("anna", ""), ("anna", "")]) == [split] * 3
+        assert _split_of([("anna", ""), ("anna", split)]) == [split] * 2
+    five = [(f"s{i}", split) for i in range(5) for split in ("train", "")]
+    assert _split_of(five) == ["train"] * 10
+    mixed = [("anna", "train"), *((f"s{i}", "") for i in range(30)), ("anna", "")]
+    got = _split_of(mixed)
+    assert (got[0], got[-1]) == ("train", "train")
+    assert [got.count(name) for name in ("validation", "test")] == [3, 3]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["", "", "train", "validation", "test"])),
+        min_size=1, max_size=30,
+    ),
+)  # fmt: skip
+def test_splits_are_disjoint_in_speakers_or_refused(rows: list[tuple[str, str]]) -> None:
+    said = {who: {split for other, split in rows if other == who and split} for who, _ in rows}
+    open_speakers = [who for who, splits in said.items() if not splits]
+    if max(map(len, said.values())) > 1 or 0 < len(open_speakers) < 3:
+        with pytest.raises(CorpusError):
+            _split_of(rows)
+        return
+    got = _split_of(rows)
+    assert all(split in ("", given) for (_, split), given in zip(rows, got, strict=True))
+    assert len({(who, split) for (who, _), split in zip(rows, got, strict=True)}) == len(said)
+
+
+@pytest.mark.parametrize("pair", [("train", "test"), ("train", "validation"), ("validation", "test")])
+def test_a_speaker_in_two_splits_is_one_sentence(tmp_path: Path, pair: tuple[str, str]) -> None:
+    rows = [
+        ("a.wav", "anna", "a", pair[0]),
+        ("b.wav", "bruno", "b", "train"),
+        ("c.wav", "anna", "c", pair[1]),
+    ]
+    with pytest.raises(
+        CorpusError, match=rf"speaker 'anna' in {pair[0]} and in {pair[1]} \(c\.wav\)"
+    ) as caught:
+        corpus.load(manifest(tmp_path, rows))
+    assert "overlap: true" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_so_is_a_recording_in_two_splits_under_whatever_name(tmp_path: Path) -> None:
+    tone(tmp_path / "a.wav")
+    (tmp_path / "copy.wav").write_bytes((tmp_path / "a.wav").read_bytes())
+    wave, rate = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    soundfile.write(tmp_path / "a.flac", wave, rate)
+    tone(tmp_path / "b.wav", hertz=300.0)
+    for twin in ("a.wav", "copy.wav", "a.flac"):
+        rows = [
+            ("a.wav", "anna", "a", "train"),
+            ("b.wav", "bruno", "b", "train"),
+            (twin, "carla", "c", "test"),
+        ]
+        with pytest.raises(CorpusError, match=rf"same sound in train \(a\.wav\) and in test \({twin}\)"):
+            corpus.load(manifest(tmp_path, rows))
+        within = [(path, who, text, "train") for path, who, text, _ in rows]
+        assert len(corpus.load(manifest(tmp_path, within))) == 3  # within a split it may be heard twice
+
+
+def test_a_corpus_that_overlaps_says_so_and_how_much_of_what_is_held_out_was_heard(tmp_path: Path) -> None:
+    for number in range(5):
+        tone(tmp_path / f"{number}.wav", hertz=200.0 + number)
+    rows = [
+        ("0.wav", "anna", "zero", "train"),
+        ("1.wav", "anna", "uno", "test"),  # a speaker whom training hears
+        ("0.wav", "bruno", "zero", "test"),  # a recording that it hears
+        ("2.wav", "carla", "due", "test"),
+        ("3.wav", "dino", "tre", "validation"),
+        ("3.wav", "elio", "tre", "test"),  # in two splits, and in neither was it heard
+    ]
+    made = corpus.load(replace(manifest(tmp_path, rows), overlap=True))
+    assert made.split == tuple(row[3] for row in rows)
+    assert [made.heard(split) for split in ("train", "validation", "test")] == [0, 0, 2]
+    assert made.account()["heard"] == {"test": 2}
+    assert made.summary()[-1].startswith(
+        "2 utterances of test are of speakers or recordings that training hears"
+    )
+    apart = corpus.load(replace(manifest(tmp_path, rows[:1] + rows[3:5]), overlap=True))
+    assert "heard" not in apart.account()
 
 
 @pytest.mark.parametrize(
@@ -302,3 +457,16 @@ def test_faulty_common_voice_folders(tmp_path: Path) -> None:
     (folder / "train.tsv").unlink()
     with pytest.raises(CorpusError, match=r"neither validated\.tsv nor train\.tsv"):
         corpus.load(spec)
+
+
+def test_a_recording_named_with_backslashes_is_missing_and_told_why(tmp_path: Path) -> None:
+    tone(tmp_path / "clips" / "a.wav")
+    rows = [
+        ("clips/a.wav", "a", "", "train"),
+        ("clips\\a.wav", "a", "", "train"),
+        ("b.wav", "a", "", "train"),
+    ]
+    assert corpus.load(manifest(tmp_path, rows)).skipped == (
+        ("clips\\a.wav", "is missing (folders are separated by '/' here, not by '\\')"),
+        ("b.wav", "is missing"),
+    )

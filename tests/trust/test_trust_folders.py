@@ -22,7 +22,7 @@ SCENARIO = {
     "training": {"model": "wav2vec2-tiny"},
     "rounds": {"count": 3, "cohort": 2},
 }
-SPANS = "client,start_s,end_s\na,0,1e9\n"
+SPANS = "client,start_s,end_s\n" + "".join(f"{client},0,1e9\n" for client in range(6))
 LINES = "path,speaker,text\na.wav,anna,ciao\n"
 
 
@@ -178,7 +178,7 @@ def test_a_run_goes_on_with_the_files_that_it_was_made_from_and_no_others(house)
     shutil.copytree(run, house / "again")
     assert (execute.resume(run) / "summary.json").is_file(), "its own files need no permission"
     changed = house / "theirs" / "online.csv"
-    changed.write_text(SPANS + "b,0,5\n")
+    changed.write_text(SPANS + "1,0,5\n")
     with pytest.raises(ScenarioError, match=r"availability\.file: .* lies outside of the folder"):
         execute.resume(house / "again")
     assert not (house / "again" / "summary.json").exists()
@@ -221,7 +221,7 @@ def test_a_sweeps_folder_is_not_taken_on_trust(house):
     found = conduct.start(load_sweep(file), house / "sweep", Here)
     assert found.failed == 0
     assert conduct.resume(found.directory, Here).kept == 2, "its own files need no permission"
-    (house / "theirs" / "online.csv").write_text(SPANS + "b,0,5\n")
+    (house / "theirs" / "online.csv").write_text(SPANS + "1,0,5\n")
     with pytest.raises(ScenarioError, match="lies outside of the folder"):
         conduct.resume(found.directory, Here)
     assert conduct.resume(found.directory, Here, outside=True).computed == 2

@@ -7,9 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from fedsim.errors import ScenarioError
 from fedsim.fleet.availability.base import Availability
-from fedsim.fleet.spans import Recording, lap
+from fedsim.fleet.spans import IDS, Clients, Recording, lap
 from fedsim.fleet.who import Floats, Who
 from fedsim.options import Duration, kind, option
 
@@ -20,13 +19,8 @@ class Replay(Recording, Availability):
 
     file: str = option(description="CSV or Parquet with client, start_s, end_s")
     period: Duration | None = option(None, "it repeats after so long; none: it does not")
+    clients: Clients = option("by-number", IDS)
     kind: Literal["trace"] = kind("trace")
-
-    def load(self) -> Replay:
-        first = float(self.spans.start_s.min())
-        if self.period is not None and first >= self.period:
-            raise ScenarioError("is empty before its period ends", file=self.spans.file)
-        return self
 
     def _until(self, who: Who, time_s: Floats) -> Floats:
         """End, within the same lap, of the span that holds each instant; ``-inf`` if none does."""
@@ -55,6 +49,7 @@ class Replay(Recording, Availability):
         first, last = self.spans.ranges(who.index)
         limit = np.inf if self.period is None else self.period
         start = np.where(following < last, self.spans.start_s[np.minimum(following, last - 1)], np.inf)
-        again = np.where(self.spans.start_s[first] < limit, self.spans.start_s[first] + limit, np.inf)
+        comes_again = (first < last) & (self.spans.start_s[first] < limit)
+        again = np.where(comes_again, self.spans.start_s[first] + limit, np.inf)
         start = begin + np.where(start < limit, start, again)
         return np.where(self._until(who, time_s) > time_s, time_s, start)

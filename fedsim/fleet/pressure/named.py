@@ -14,6 +14,7 @@ from fedsim.errors import ScenarioError
 from fedsim.fleet.pressure.base import Pressure
 from fedsim.fleet.pressure.programs import Programs
 from fedsim.options import kind, option
+from fedsim.words import slashes
 
 FOLDER = "hardware/pressure"
 
@@ -30,9 +31,8 @@ class File(Pressure):
         path = paths.find(self.file, FOLDER, ".yaml")
         if path is None:
             known = ", ".join(paths.names(FOLDER, ".yaml"))
-            raise ScenarioError(
-                f"there is no pressure file {self.file!r}; give the path of a YAML file, or one of {known}"
-            )
+            right = slashes(self.file, f"give the path of a YAML file, or one of {known}")
+            raise ScenarioError(f"there is no pressure file {self.file!r}; {right}")
         return [path]
 
     def load(self) -> Pressure:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from fedsim.fleet.pressure.base import Pressure
-from fedsim.fleet.spans import Recording, lap
+from fedsim.fleet.spans import IDS, Clients, Recording, lap
 from fedsim.fleet.who import Floats, Who
 from fedsim.options import Duration, kind, option
 
@@ -21,11 +21,8 @@ class Replay(Recording, Pressure):
 
     file: str = option(description="CSV or Parquet with client, start_s, end_s, bytes")
     period: Duration | None = option(None, "it repeats after so long; none: it does not")
+    clients: Clients = option("by-number", IDS)
     kind: Literal["trace"] = kind("trace")
-
-    def load(self) -> Replay:
-        _ = self.spans
-        return self
 
     def bytes_at(self, who: Who, time_s: Floats) -> Floats:
         """What the span that holds each instant says; 0 if none does."""
@@ -36,8 +33,8 @@ class Replay(Recording, Pressure):
         return np.where(there, self.spans.value[np.maximum(at, 0)], 0.0)
 
     def range_bytes(self, who: Who) -> tuple[Floats, Floats]:
-        """Nothing, and the most in any span of the trace."""
-        return np.zeros(who.index.size), np.full(who.index.size, self.spans.value.max())
+        """Nothing, and the most in any span of the client's."""
+        return np.zeros(who.index.size), self.spans.most(who.index)
 
     def first_exceeds_s(self, who: Who, limit_bytes: Floats, start_s: Floats, end_s: Floats) -> Floats:
         """The start, or where the next span above the limit begins; one lap is looked through at most."""

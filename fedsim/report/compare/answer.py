@@ -13,6 +13,7 @@ from fedsim.report.compare.differences import differences
 from fedsim.report.compare.gather import Entry, gather
 from fedsim.report.compare.tables import Compared
 from fedsim.report.compare.targets import parse, reach, usual
+from fedsim.results.metrics import heard
 
 
 def compare(paths: Sequence[str | Path], targets: Sequence[str] = ()) -> Compared:
@@ -54,6 +55,7 @@ def answer(compared: Compared) -> dict[str, Any]:
 def _run(entry: Entry) -> dict[str, Any]:
     lengths = entry.rounds["end_s"] - entry.rounds["start_s"]
     columns = ("downloaded_bytes", "uploaded_bytes", "energy_j", "wasted_j")
+    splits = [split for split in ("validation", "test") if heard(entry.run.manifest, split)]
     return {
         "run": entry.label,
         "path": str(entry.run.path),
@@ -66,4 +68,5 @@ def _run(entry: Entry) -> dict[str, Any]:
         "outcomes": {word: int(entry.total(word)) for word in OUTCOMES},
         **{column: entry.total(column) for column in columns},
         "last": {curve: series.value[-1] for curve, series in entry.curves.items() if "." in curve},
+        **({"heard": splits} if splits else {}),  # error rates on these are too low
     }

@@ -13,6 +13,7 @@ from fedsim.report.compare.gather import Entry, best_split
 from fedsim.report.compare.targets import SHARES, Reached, Target
 from fedsim.report.text import NONE, count, duration, energy, figure, listed, name, plural, share, size
 from fedsim.report.words import DONE, OUTCOME_WORDS
+from fedsim.results.metrics import HEARD, heard
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,10 @@ def _last(entry: Entry, curve: str) -> str:
     series = entry.curves.get(curve)
     if series is None:
         return NONE
-    shown = share if curve.rpartition(".")[2] in SHARES else figure
-    return shown(float(series.value[-1]))
+    split, _, metric = curve.partition(".")
+    shown = share if metric in SHARES else figure
+    mark = HEARD if metric == "wer" and heard(entry.run.manifest, split) else ""
+    return shown(float(series.value[-1])) + mark
 
 
 def differences_table(compared: Compared, width: int = 60) -> Table:

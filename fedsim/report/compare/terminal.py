@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
-from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.table import Table as RichTable
 from rich.text import Text
 
-from fedsim.report import terminal
+from fedsim import printing
+from fedsim.printing import Column
 from fedsim.report.compare import tables
 from fedsim.report.compare.tables import Compared, Table
 from fedsim.report.text import name
@@ -18,6 +18,8 @@ from fedsim.report.text import name
 MOST_KEYS = 30
 #: From this many runs on, the values of a key stand below each other.
 _SIDE_BY_SIDE = 3
+#: Columns that are spared first where the width is short; what is not named here is spared last.
+_SPARE = {"traffic": 3, "rounds": 2, "of least": 1, "a round": 1, "client-rounds": 1}
 
 
 def summary(compared: Compared, page: Path | None = None) -> Group:
@@ -39,15 +41,16 @@ def summary(compared: Compared, page: Path | None = None) -> Group:
     return Group(*parts)
 
 
-def _table(table: Table) -> RenderableType:
-    """A table of figures: a label on the left, the rest on the right."""
-    made = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold")
-    made.add_column(table.headings[0], overflow="fold", min_width=8)
-    for heading in table.headings[1:]:
-        made.add_column(heading, justify="right", no_wrap=True)
+def _table(table: Table) -> Group:
+    """A table of figures: a label on the left, the rest on the right, and an empty line below."""
+    headings = table.headings
+    made = printing.Table(Column(headings[0], words=True))
+    for before, heading in pairwise(headings):
+        twice = f"{heading} ({before})" if headings.count(heading) > 1 else ""
+        made.columns.append(Column(heading, spare=_SPARE.get(heading, 0), named=twice))
     for row in table.rows:
-        made.add_row(*(Text(cell) for cell in row))
-    return made
+        made.row(*row)
+    return Group(made, "")
 
 
 def _differences(compared: Compared) -> RenderableType:
@@ -61,12 +64,10 @@ def _differences(compared: Compared) -> RenderableType:
     return Group(shown, Text(f"and {more} more keys")) if more > 0 else shown
 
 
-def _left(table: Table) -> RichTable:
-    made = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, header_style="bold")
-    for heading in table.headings:
-        made.add_column(Text(heading), overflow="fold")
+def _left(table: Table) -> printing.Table:
+    made = printing.Table(*(Column(heading, words=True) for heading in table.headings))
     for row in table.rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.row(*row)
     return made
 
 
@@ -81,4 +82,4 @@ def _listing(row: tuple[str, ...], headings: tuple[str, ...]) -> Text:
 
 def show(compared: Compared, page: Path | None = None, console: Console | None = None) -> None:
     """Print a comparison and where its page lies."""
-    terminal.put(summary(compared, page), console)
+    printing.put(summary(compared, page), to=console)

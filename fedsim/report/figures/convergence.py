@@ -16,7 +16,7 @@ from fedsim.report.figures.chart import Chart
 from fedsim.report.live import ROUNDS, by_time, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas
 from fedsim.report.text import duration, figure, share, time_unit
-from fedsim.results.metrics import KNOWN, definitions
+from fedsim.results.metrics import HEARD, KNOWN, definitions, heard
 from fedsim.tasks.base import Metric
 
 #: Metrics of fedsim's own tasks that are worth a panel, in order; those of other tasks come after them.
@@ -59,12 +59,27 @@ def change(digest: Digest) -> str:
             shown = share if metric != "loss" else figure
             took = duration(float(series.time_s[-1] - series.time_s[0]))
             subject = words[0].upper() + words[1:]
+            subject += HEARD if metric == "wer" and heard(digest.summary, split) else ""
             if first == last:
                 return f"{subject} stays at {shown(first)} over {took}"
             verb = "falls" if last < first else "rises"
             by = f" by {share(abs(last / first - 1))}" if first > 0 and metric == "loss" else ""
             return f"{subject} {verb}{by} in {took}, from {shown(first)} to {shown(last)}"
     return "The model was evaluated once"
+
+
+def _called(digest: Digest, split: str) -> str:
+    """What a split's curve is called."""
+    return split + (HEARD if heard(digest.summary, split) else "")
+
+
+def _caption(digest: Digest) -> str:
+    known = any(heard(digest.summary, split) for split in _SPLITS)
+    who = "speakers of whom clients train on some" if known else "speakers that no client trains on"
+    return (
+        f"Each point is the global model after a round, evaluated on {who}, "
+        "at the simulated time at which that model existed."
+    )
 
 
 def _thin(series: Series) -> Series:
@@ -88,7 +103,7 @@ def _panel(ax: Axes, digest: Digest, theme: Theme, shown: Metric, label: str, se
             linewidth=0.9 if split == "train" else 1.8,
             marker="o" if few and split != "train" else None,
             markersize=3.2,
-            label=split,
+            label=_called(digest, split),
             zorder=2 if split == "train" else 3,
         )
     main = digest.series[present[0], metric]
@@ -106,7 +121,7 @@ def _panel(ax: Axes, digest: Digest, theme: Theme, shown: Metric, label: str, se
             annotation_clip=False,
         )
     ax.set_ylabel(label)
-    if len(present) > 1:
+    if len(present) > 1 or any(heard(digest.summary, split) for split in present):
         ax.legend(frameon=False, fontsize=8.5, labelcolor=theme.ink, handlelength=1.4, loc="best")
     if percent:
         ax.set_ylim(bottom=0)
@@ -159,7 +174,7 @@ def live(digest: Digest) -> dict[str, Any]:
             series = _thin(digest.series[split, metric])
             lines.append(
                 {
-                    "label": split,
+                    "label": _called(digest, split),
                     "colour": shades[split],
                     "thin": split == "train",
                     "width": 1 if split == "train" else 2,
@@ -179,10 +194,7 @@ CHART = Chart(
     heading="Convergence",
     ready=lambda digest: bool(panels(digest)),
     title=change,
-    caption=lambda digest: (
-        "Each point is the global model after a round, evaluated on speakers that no client trains on, "
-        "at the simulated time at which that model existed."
-    ),
+    caption=_caption,
     draw=draw,
     live=live,
 )

@@ -21,11 +21,11 @@ from torch import nn
 
 from fedsim import files, rng
 from fedsim.determinism import one_thread, seeded, tensor
-from fedsim.errors import CorpusError
 from fedsim.tasks.base import Metrics
 from fedsim.tasks.ctc.finetuning import Finetuning
 from fedsim.tasks.ctc.recogniser import Recogniser
-from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary, frames_needed
+from fedsim.tasks.ctc.transcripts import BLANK, Vocabulary
+from fedsim.tasks.ctc.usable import hurried, need_one, unfit
 from fedsim.tasks.speech import batches, masks
 from fedsim.tasks.speech.corpus.store import Corpus
 from fedsim.tasks.speech.models import frames as frames_of
@@ -65,6 +65,38 @@ class Recognition:
         files.write_text(file, f"[\n{lines}\n]\n")
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What is fine-tuned and tested on.
+
+    Attributes:
+        train, test: numbers of utterances.
+        texts: the normalised transcript of every utterance of the corpus.
+        vocabulary: the characters of those trained on.
+    """
+
+    train: list[int]
+    test: list[int]
+    texts: list[str]
+    vocabulary: Vocabulary
+
+
+def choose(config: Any, spec: Finetuning, speech: Corpus) -> Chosen:
+    """Choose transcribed utterances of a corpus for fine-tuning a model of this configuration.
+
+    Raises:
+        CorpusError: if there is none to train or to test on.
+    """
+    texts = [speech.words(u) for u in range(len(speech))]
+    test = _take(speech, "test", texts, spec.test_minutes, np.inf)
+    train = _take(speech, "train", texts, spec.minutes, spec.longest_seconds)
+    vocabulary = Vocabulary.of(texts[u] for u in train)
+    reasons = [hurried(vocabulary.encode(texts[u]), frames_of(config, int(speech.samples[u]))) for u in train]
+    need_one("train", reasons)
+    train = [u for u, reason in zip(train, reasons, strict=True) if reason is None]
+    return Chosen(train, test, texts, vocabulary)
+
+
 def recognise(encoder: Any, spec: Finetuning, speech: Corpus, seed: int, device: str = "cpu") -> Recognition:
     """Fine-tune a pretrained encoder and test it.
 
@@ -78,17 +110,8 @@ def recognise(encoder: Any, spec: Finetuning, speech: Corpus, seed: int, device:
     Raises:
         CorpusError: if there is no transcribed speech to train or test on.
     """
-    texts = [speech.words(u) for u in range(len(speech))]
-    test = _take(speech, "test", texts, spec.test_minutes, np.inf)
-    train = _take(speech, "train", texts, spec.minutes, spec.longest_seconds)
-    vocabulary = Vocabulary.of(texts[u] for u in train)
-    train = [
-        u
-        for u in train
-        if frames_needed(vocabulary.encode(texts[u])) <= frames_of(encoder.config, int(speech.samples[u]))
-    ]
-    if not train:
-        raise CorpusError("the corpus has no transcribed training speech for fine-tuning", key="downstream")
+    chosen = choose(encoder.config, spec, speech)
+    train, test, texts, vocabulary = chosen.train, chosen.test, chosen.texts, chosen.vocabulary
     with one_thread(), seeded(rng.key(seed, "finetune"), device):
         net = Recogniser(encoder, spec.head_size, len(vocabulary)).to(device)
         loss = _train(net, np.array(train), speech, texts, vocabulary, spec, seed, device)
@@ -111,13 +134,14 @@ def _take(speech: Corpus, split: str, texts: list[str], minutes: float, longest_
     """Transcribed utterances of a split in a fixed random order, until ``minutes`` are reached."""
     members = rng.generator(0, "transcribed", split).permutation(speech.of_split(split))
     taken, seconds = [], 0.0
+    reasons = []
     for utterance in members.tolist():
         length = float(speech.samples[utterance]) / SAMPLES_PER_S
-        if texts[utterance] and length <= longest_s and seconds < 60 * minutes:
+        reasons.append(unfit(texts[utterance], length, longest_s))
+        if reasons[-1] is None and seconds < 60 * minutes:
             taken.append(utterance)
             seconds += length
-    if not taken:
-        raise CorpusError(f"the corpus has no transcribed speech in the {split} split", key="downstream")
+    need_one(split, reasons)
     return taken
 
 
@@ -214,12 +238,12 @@ def _recognise(
     net: Recogniser, test: list[int], speech: Corpus, vocabulary: Vocabulary, device: str
 ) -> Iterator[tuple[int, str]]:
     net.eval()
-    ordered = sorted(test, key=lambda u: (-int(speech.samples[u]), u))
-    for start in range(0, len(ordered), batches.EVALUATION_BATCH):
-        chosen = ordered[start : start + batches.EVALUATION_BATCH]
+    ordered = np.array(sorted(test, key=lambda u: (-int(speech.samples[u]), u)))
+    for batch in batches.by_length(ordered, speech.samples[ordered]):
+        chosen = batch.tolist()
         with torch.no_grad():
             waves, attention, lengths = padded(speech, chosen, device)
-            best = net(waves, attention, None).argmax(dim=-1).cpu().numpy()
+            likely, frames = net.hear(waves, attention, lengths)
+        best = likely.argmax(dim=-1).cpu().numpy()
         for row, utterance in enumerate(chosen):
-            count = frames_of(net.encoder.config, int(lengths[row]))
-            yield utterance, vocabulary.decode(best[row, :count].tolist())
+            yield utterance, vocabulary.decode(best[row, : frames[row]].tolist())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from fedsim.errors import about
 from fedsim.options import kind, option
 from fedsim.tasks.base import Metric, Outcome, Sums
 from fedsim.tasks.speech.task import SpeechTask
@@ -60,12 +62,28 @@ class Ctc(SpeechTask):
 
         return vocabulary(self.corpus)
 
+    @property
+    def longest_evaluated_s(self) -> float:
+        return math.inf
+
+    def check(self, data: SpeechData) -> None:
+        from fedsim.tasks.ctc import batch
+
+        with about(key="learning.corpus"):
+            batch.check(self, data)
+
     def batch(
         self, data: SpeechData, examples: NDArray[np.int64], draw: np.random.Generator, training: bool
     ) -> Batch | None:
         from fedsim.tasks.ctc import batch
 
         return batch.make(self, data, examples, draw, training)
+
+    def learnable(self, data: SpeechData, examples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those that are transcribed, and neither too long nor too hurried."""
+        from fedsim.tasks.ctc import batch
+
+        return batch.usable(self, data, examples, training=True)
 
     def loss(self, model: Any, batch: Batch, round_index: int | None) -> Outcome:
         from fedsim.tasks.ctc import batch as batches

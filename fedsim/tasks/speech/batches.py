@@ -19,6 +19,10 @@ from fedsim.units import SAMPLES_PER_S
 
 GRAIN_SAMPLES = SAMPLES_PER_S // 2
 EVALUATION_BATCH = 8
+LONGEST_S = 60
+"""Of speech that is recognised at once; see :meth:`fedsim.tasks.ctc.recogniser.Recogniser.hear`."""
+EVALUATION_SECONDS = 2 * LONGEST_S
+"""Of a padded evaluation batch at most, so that what is longer than ``LONGEST_S`` is alone in its batch."""
 
 
 def grain(seconds: float) -> int:
@@ -73,10 +77,36 @@ def held_out(
     """The utterances of each evaluation batch of a held-out split, the same in every run.
 
     Utterances are taken in a fixed random order until ``evaluation_seconds`` are reached, and
-    batched by length so that little is padded.
+    batched by length. A crop of ``inf`` takes whole utterances.
     """
     turn = rng.generator(0, "evaluation", split).permutation(corpus.of_split(split))
-    lengths = np.minimum(corpus.samples[turn], grain(crop_seconds))
+    lengths = corpus.samples[turn]
+    if math.isfinite(crop_seconds):
+        lengths = np.minimum(lengths, grain(crop_seconds))
     enough = int(np.searchsorted(np.cumsum(lengths), evaluation_seconds * SAMPLES_PER_S)) + 1
-    kept = turn[:enough][np.argsort(-lengths[:enough], kind="stable")]
-    return [kept[start : start + EVALUATION_BATCH] for start in range(0, len(kept), EVALUATION_BATCH)]
+    longest_first = np.argsort(-lengths[:enough], kind="stable")
+    return by_length(turn[longest_first], lengths[longest_first])
+
+
+def by_length(utterances: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Cut utterances, the longest first, into evaluation batches of bounded size.
+
+    Args:
+        utterances: int64[n].
+        lengths: int64[n], their samples, in descending order.
+
+    Returns:
+        Batches of up to ``EVALUATION_BATCH``, fewer where they would be padded to more than
+        ``EVALUATION_SECONDS`` in all, and at least one.
+    """
+    found, start = [], 0
+    while start < len(utterances):
+        stop = start + evaluated_at_once(int(lengths[start]) / SAMPLES_PER_S)
+        found.append(utterances[start:stop])
+        start = stop
+    return found
+
+
+def evaluated_at_once(seconds: float) -> int:
+    """How many utterances an evaluation batch holds whose longest lasts so many seconds."""
+    return min(EVALUATION_BATCH, max(1, EVALUATION_SECONDS * SAMPLES_PER_S // grain(seconds)))

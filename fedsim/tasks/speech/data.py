@@ -27,7 +27,8 @@ class SpeechData:
         quality: int64[utterances], how each is recorded when it is trained on.
 
     Raises:
-        CorpusError: if there is no usable speech, or too little to divide as asked.
+        CorpusError: if there is no usable speech, too little to divide as asked, or none that the task can
+            learn from, be evaluated on or be fine-tuned on.
     """
 
     def __init__(self, task: SpeechTask, seed: int) -> None:
@@ -41,7 +42,10 @@ class SpeechData:
         for split in task.splits:
             if not len(self.corpus.of_split(split)):
                 raise CorpusError(f"the corpus has no speakers in the {split} split", key="learning.corpus")
+        task.check(self)
 
     def held_out(self, split: str) -> Sequence[NDArray[np.int64]]:
         """The utterances of each evaluation batch, the same in every run; see ``batches.held_out``."""
-        return batches.held_out(self.corpus, split, self._task.evaluation_seconds, self._task.crop_seconds)
+        return batches.held_out(
+            self.corpus, split, self._task.evaluation_seconds, self._task.longest_evaluated_s
+        )

@@ -40,9 +40,23 @@ class SpeechTask(Task):
     def parts_wanted(self) -> int | None:
         return self.parts
 
+    @property
+    def longest_evaluated_s(self) -> float:
+        """Of a held-out utterance, what is evaluated at most."""
+        return self.crop_seconds
+
     def data(self, seed: int) -> SpeechData:
-        """The corpus, divided."""
+        """The corpus, divided and checked."""
         return _data(self, seed)
+
+    def check(self, data: SpeechData) -> None:
+        """Refuse speech of which nothing is left to learn from, to evaluate or to fine-tune on.
+
+        What is found here is not found in the middle of a run, or at its end.
+
+        Raises:
+            CorpusError: says what is missing.
+        """
 
     def content(self) -> dict[str, Any]:
         from fedsim.tasks.speech.corpus.content import content

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from fedsim.errors import CorpusError
 from fedsim.tasks.speech import batches, masks
 from fedsim.tasks.speech.data import SpeechData
 from fedsim.tasks.speech.models import configuration, frames
@@ -42,7 +43,7 @@ def make(
     training: bool,
 ) -> Batch:
     """Cut, pad and mask some utterances; in training at random places and as their parts are recorded."""
-    config = configuration(task.model)
+    config, (probability, span) = configuration(task.model), _masking(task)
     waves, lengths = batches.waveforms(
         data.corpus,
         utterances,
@@ -53,12 +54,36 @@ def make(
     )
     width = waves.shape[1]
     valid = np.array([frames(config, int(length)) for length in lengths], dtype=np.int64)
-    probability = float(_choose(task.mask_probability, config.mask_time_prob))
-    span = int(_choose(task.mask_span_frames, config.mask_time_length))
     masked = masks.spans(valid, frames(config, width), probability, span, draw)
     count = int(_choose(task.negatives, config.num_negatives))
     negatives = masks.negatives(masked, count, draw)
     return Batch(waves, None if bool((lengths == width).all()) else lengths, masked, negatives)
+
+
+def _masking(task: Wav2Vec2) -> tuple[float, int]:
+    """The probability of a mask, and the frames of a masked span."""
+    config = configuration(task.model)
+    probability = float(_choose(task.mask_probability, config.mask_time_prob))
+    return probability, int(_choose(task.mask_span_frames, config.mask_time_length))
+
+
+def check(task: Wav2Vec2, data: SpeechData) -> None:
+    """Refuse speech of which, training or evaluating, nothing is as long as one masked span.
+
+    Raises:
+        CorpusError: says which split.
+    """
+    config, (_, span) = configuration(task.model), _masking(task)
+    used = {"train": data.corpus.of_split("train")}
+    used |= {split: np.concatenate(data.held_out(split)) for split in task.splits}
+    for split, utterances in used.items():
+        longest = min(int(data.corpus.samples[utterances].max()), batches.grain(task.crop_seconds))
+        if (count := frames(config, longest)) < span:
+            raise CorpusError(
+                f"has nothing to mask in the {split} split: a masked span is {span} frames, and the longest "
+                f"piece has {count}; take longer pieces (learning.crop_seconds) or shorter spans "
+                "(learning.mask_span_frames)"
+            )
 
 
 def _choose(value: Any, default: Any) -> Any:

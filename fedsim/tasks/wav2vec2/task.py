@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from fedsim.errors import about
 from fedsim.options import kind, option
 from fedsim.tasks.base import Metric, Outcome, Sums
 from fedsim.tasks.ctc.finetuning import Finetuning
@@ -68,6 +69,18 @@ class Wav2Vec2(SpeechTask):
     def temperature(self, round_index: int) -> float:
         """The temperature of the Gumbel softmax in a round."""
         return max(self.gumbel_min, self.gumbel_max * self.gumbel_decay**round_index)
+
+    def check(self, data: SpeechData) -> None:
+        from fedsim.tasks.wav2vec2 import batch
+
+        with about(key="learning.corpus"):
+            batch.check(self, data)
+        if self.downstream is not None:
+            from fedsim.tasks.ctc.finetune import choose
+            from fedsim.tasks.speech.models import configuration
+
+            with about(key="learning.downstream"):
+                choose(configuration(self.model), self.downstream, data.corpus)
 
     def batch(
         self, data: SpeechData, examples: NDArray[np.int64], draw: np.random.Generator, training: bool

@@ -15,6 +15,7 @@ from fedsim import files
 from fedsim.errors import CorpusError
 from fedsim.tasks.speech.corpus import listing, store, table
 from fedsim.tasks.speech.corpus.options import Listed
+from fedsim.words import slashes
 
 REQUIRED = ("client_id", "path", "sentence")
 _LONGEST_LINE = 1_000_000
@@ -40,7 +41,8 @@ def folder_of(spec: Listed) -> Path:
     folders = [root, *([root / spec.language] if spec.language is not None else [])]
     found = next((folder for folder in folders if (folder / "clips").is_dir()), None)
     if found is None:
-        raise CorpusError("is not a Common Voice folder: it has no clips folder", file=root)
+        why = "it has no clips folder" if root.is_dir() else slashes(root, "there is no such folder")
+        raise CorpusError(f"is not a Common Voice folder: {why}", file=root)
     if not spec.outside and not found.resolve().is_relative_to(root.resolve()):
         raise CorpusError(f"is a link that leads out of {root}; {listing.ALLOW}", file=found)
     return found

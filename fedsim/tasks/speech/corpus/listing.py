@@ -17,13 +17,15 @@ from pathlib import Path
 from fedsim import paths
 from fedsim.errors import CorpusError
 from fedsim.tasks.speech.corpus import store
-from fedsim.tasks.speech.corpus.decode import decode_all
+from fedsim.tasks.speech.corpus.decode import MISSING, decode_all, doubt
 from fedsim.tasks.speech.corpus.options import Listed
 from fedsim.units import SAMPLES_PER_S
+from fedsim.words import slashes
 
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 HELD_OUT_SHARE = 0.1
 ALLOW = "if you trust it, add --allow-outside, or --set learning.corpus.outside=true"
+OVERLAP = "or say learning.corpus.overlap: true"
 MOST_BYTES = 800_000_000  # of a list: three million recordings
 
 
@@ -84,24 +86,34 @@ def _rank(seed: int, text: str) -> bytes:
     return hashlib.blake2b(f"{seed}\x1f{text}".encode(), digest_size=8).digest()
 
 
-def hold_out(recordings: list[Recording], seed: int, source: Path | None = None) -> list[Recording]:
+def hold_out(
+    recordings: list[Recording], seed: int, source: Path | None = None, overlap: bool = False
+) -> list[Recording]:
     """Give every recording without a split one, by speaker: a tenth each for validation and test.
 
-    At least one speaker each, chosen by a hash of the name.
+    A speaker some of whose recordings have a split keeps it for the others. Of the rest, at least one
+    speaker each is held out, chosen by a hash of the name. With ``overlap`` a speaker may be in several
+    splits.
 
     Raises:
-        CorpusError: if there are fewer than three speakers to divide.
+        CorpusError: if there are fewer than three speakers to divide, or a speaker is in two splits.
     """
-    open_speakers = sorted({r.speaker for r in recordings if not r.split}, key=lambda s: (_rank(seed, s), s))
-    if not open_speakers:
-        return recordings
-    if len(open_speakers) < 3:
+    split: dict[str, str] = {}
+    for r in recordings:
+        if r.split and split.setdefault(r.speaker, r.split) != r.split and not overlap:
+            raise CorpusError(
+                f"has the speaker {r.speaker!r} in {split[r.speaker]} and in {r.split} ({r.name}); give "
+                f"each speaker one split, {OVERLAP}",
+                file=source,
+            )
+    open_speakers = sorted({r.speaker for r in recordings} - set(split), key=lambda s: (_rank(seed, s), s))
+    if 0 < len(open_speakers) < 3:
         raise CorpusError(
             f"has {len(open_speakers)} speaker(s) and no splits; give a split column, or at least 3 speakers",
             file=source,
         )
     count = max(1, round(HELD_OUT_SHARE * len(open_speakers)))
-    split = dict.fromkeys(open_speakers, "train")
+    split |= dict.fromkeys(open_speakers, "train")
     split |= dict.fromkeys(open_speakers[:count], "validation")
     split |= dict.fromkeys(open_speakers[count : 2 * count], "test")
     return [r if r.split else replace(r, split=split[r.speaker]) for r in recordings]
@@ -114,15 +126,17 @@ def build(found: Listing, spec: Listed, source: Path) -> store.Corpus:
     holds that much and each held-out split a tenth of it.
 
     Raises:
-        CorpusError: if nothing usable is left in a split, naming what was skipped.
+        CorpusError: if nothing usable is left in a split, naming what was skipped; if a speaker or the
+            sound of a recording is in two splits, unless ``spec.overlap`` allows it.
     """
     if not found.recordings:
         raise CorpusError("lists no recordings", file=source)
-    listed = hold_out(found.recordings, spec.seed, source)
+    listed = hold_out(found.recordings, spec.seed, source, spec.overlap)
     if spec.minutes is not None:
         listed = sorted(listed, key=lambda r: (_rank(spec.seed, r.name), r.name))
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(json.dumps([DECODER_VERSION, spec.minutes, spec.seed, found.skipped]).encode())
+    said = [DECODER_VERSION, spec.minutes, spec.seed, spec.overlap, found.skipped]
+    digest.update(json.dumps(said).encode())
     for recording in listed:
         fields = [str(field) for field in astuple(recording)]
         try:
@@ -132,20 +146,19 @@ def build(found: Listing, spec: Listed, source: Path) -> store.Corpus:
             fields.append("missing")
         digest.update("\x1f".join(fields).encode("utf-8", "replace") + b"\x1e")
     place = paths.cache_dir() / "corpora" / f"{spec.name}-{digest.hexdigest()}"
-    return store.cached(place, lambda folder: _decode(folder, listed, found.skipped, spec.minutes, source))
+    return store.cached(place, lambda folder: _decode(folder, listed, found.skipped, spec, source))
 
 
 def _decode(
-    folder: Path,
-    listed: list[Recording],
-    rows: list[tuple[str, str]],
-    minutes: float | None,
-    source: Path,
+    folder: Path, listed: list[Recording], rows: list[tuple[str, str]], spec: Listed, source: Path
 ) -> None:
     kept: list[Recording] = []
     samples: list[int] = []
     skipped: list[tuple[str, str]] = []
-    limit = math.inf if minutes is None else minutes * 60 * SAMPLES_PER_S
+    doubtful: list[tuple[str, str]] = []
+    sounds: list[bytes] = []
+    first: dict[bytes, Recording] = {}
+    limit = math.inf if spec.minutes is None else spec.minutes * 60 * SAMPLES_PER_S
     room = {"train": limit, "validation": limit / 10, "test": limit / 10}
     wanted = (r for r in listed if room[r.split] > 0)  # asked again below: decoding runs ahead
     ahead, behind = itertools.tee(wanted)
@@ -154,8 +167,20 @@ def _decode(
             if room[recording.split] <= 0:
                 continue
             if isinstance(decoded, str):
-                skipped.append((recording.name, decoded))
+                hint = slashes(recording.name) if decoded == MISSING else ""
+                skipped.append((recording.name, f"{decoded} ({hint})" if hint else decoded))
                 continue
+            sound = hashlib.blake2b(decoded.tobytes(), digest_size=16).digest()
+            twin = first.setdefault(sound, recording)
+            if twin.split != recording.split and not spec.overlap:
+                raise CorpusError(
+                    f"has the same sound in {twin.split} ({twin.name}) and in {recording.split} "
+                    f"({recording.name}); give it one split, {OVERLAP}",
+                    file=source,
+                )
+            sounds.append(sound)
+            if level := doubt(decoded):
+                doubtful.append((recording.name, level))
             out.write(decoded.tobytes())
             kept.append(recording)
             samples.append(len(decoded))
@@ -165,8 +190,9 @@ def _decode(
         held = f"has no usable training speech: 0 of {train} training recordings can be used"
         if not train:
             held = f"has no training speech: all {len(listed)} recordings are for validation or test"
-        first = f"; the first skipped, {skipped[0][0]}, {skipped[0][1]}" if skipped else ""
-        raise CorpusError(f"{held}{first}", file=source)
+        named = f"; the first skipped, {skipped[0][0]}, {skipped[0][1]}" if skipped else ""
+        raise CorpusError(f"{held}{named}", file=source)
+    learnt = {sound for sound, r in zip(sounds, kept, strict=True) if r.split == "train"}
     store.write_table(
         folder,
         speaker=[r.speaker for r in kept],
@@ -176,4 +202,6 @@ def _decode(
         client=[r.client for r in kept],
         language=[r.language for r in kept],
         skipped=[*rows, *skipped],
+        doubtful=doubtful,
+        repeated=[i for i, r in enumerate(kept) if r.split != "train" and sounds[i] in learnt],
     )

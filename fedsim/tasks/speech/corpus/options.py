@@ -45,6 +45,9 @@ class Listed(Corpus):
     language: str | None = option(None, "the language to pick; none: all", pattern=_LANGUAGE)
     minutes: float | None = option(None, "the most training speech taken; none: all", gt=0, le=60_000)
     outside: bool = option(False, "recordings may lie outside its folder; only --set can say so")
+    overlap: bool = option(
+        False, "speakers and recordings may be in several splits; rates on what was heard are marked"
+    )
     seed: int = option(0, "of who is held out, whatever the run's", ge=0)
 
 

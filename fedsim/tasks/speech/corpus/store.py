@@ -1,9 +1,10 @@
 """A corpus on disk and in memory: one flat array of samples and a table of utterances.
 
-A corpus is a folder with ``audio.i16`` (16 kHz mono, little-endian int16, end to end) and
-``utterances.parquet`` (speaker, text, offset, samples, split, client, language). It is written into a scratch
-folder beside its place and renamed, so that a half-written corpus is never seen; two processes
-that make the same corpus at once leave one, and what crashes left goes when the next one is made.
+A corpus is a folder with ``audio.i16`` (16 kHz mono, little-endian int16, end to end),
+``utterances.parquet`` (speaker, text, offset, samples, split, client, language) and ``notes.json`` (what
+is to be said of the recordings). It is written into a scratch folder beside its place and renamed, so
+that a half-written corpus is never seen; two processes that make the same corpus at once leave one, and
+what crashes left goes when the next one is made.
 The audio is memory-mapped: worker processes share its pages.
 """
 
@@ -27,6 +28,7 @@ from fedsim.units import SAMPLES_PER_S
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("speaker", "text", "offset", "samples", "split", "client", "language")
+_NOTES = "notes.json"  # what was skipped, what is doubtful, what is repeated
 NAMED = 5  # skipped recordings that a sentence names
 LISTED = 1000  # skipped recordings that an account lists
 
@@ -45,6 +47,8 @@ class Corpus:
         client: tuple of n names of who holds each, empty where nobody said.
         language: tuple of n language tags, empty where nobody said.
         skipped: (file, reason) of what could not be used.
+        doubtful: (file, reason) of what is used although it is clipped or faint.
+        repeated: held-out utterances whose very sound is in the training split too.
     """
 
     folder: Path
@@ -57,6 +61,8 @@ class Corpus:
     client: tuple[str, ...]
     language: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    doubtful: tuple[tuple[str, str], ...] = ()
+    repeated: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -74,6 +80,13 @@ class Corpus:
         """The utterances of a split, in order."""
         return np.array([i for i, name in enumerate(self.split) if name == split], dtype=np.int64)
 
+    def heard(self, split: str) -> int:
+        """How many utterances of a held-out split training hears itself, or hears the speaker of."""
+        if split == "train":
+            return 0
+        known = {self.speaker[i] for i in self.of_split("train")}
+        return sum(self.speaker[i] in known or i in self.repeated for i in self.of_split(split).tolist())
+
     @property
     def figures(self) -> int:
         """How many transcripts hold figures or symbols: what was said there can be read in several ways."""
@@ -88,11 +101,17 @@ class Corpus:
             for name in SPLITS
         ]
         lines = [f"{len(self)} utterances: {', '.join(parts)}"]
-        if self.skipped:
-            named = [f"{file} {why}" for file, why in self.skipped[:NAMED]]
-            rest = len(self.skipped) - len(named)
-            more = f" and {rest} more" if rest else ""
-            lines.append(f"{len(self.skipped)} recordings skipped: {'; '.join(named)}{more}")
+        for what, found in (("skipped", self.skipped), ("used, doubtful", self.doubtful)):
+            if found:
+                named = "; ".join(f"{file} {why}" for file, why in found[:NAMED])
+                more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+                lines.append(f"{len(found)} recording{'s' * (len(found) > 1)} {what}: {named}{more}")
+        lines += [
+            f"{self.heard(name)} utterances of {name} are of speakers or recordings that training hears: "
+            "error rates on them are too low"
+            for name in SPLITS
+            if self.heard(name)
+        ]
         if self.figures:
             lines.append(about_figures(self.figures, len(self)))
         return lines
@@ -107,7 +126,7 @@ class Corpus:
         for row in zip(self.speaker, self.text, self.samples.tolist(), self.split, self.client, strict=True):
             digest.update(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
         held = {name: self.of_split(name) for name in SPLITS}
-        return {
+        account: dict[str, Any] = {
             "utterances": len(self),
             "speakers": len(set(self.speaker)),
             "seconds": {n: float(self.samples[held[n]].sum()) / SAMPLES_PER_S for n in SPLITS},
@@ -116,6 +135,12 @@ class Corpus:
             "figures": self.figures,
             "sha256": digest.hexdigest(),
         }
+        if heard := {name: self.heard(name) for name in SPLITS if self.heard(name)}:
+            account["heard"] = heard
+        if self.doubtful:
+            account["doubtful"] = len(self.doubtful)
+            account["doubtful_files"] = [f"{file} {why}" for file, why in self.doubtful[:LISTED]]
+        return account
 
     @property
     def seconds(self) -> float:
@@ -132,8 +157,10 @@ def write_table(
     client: list[str] | None = None,
     language: list[str] | None = None,
     skipped: list[tuple[str, str]] | None = None,
+    doubtful: list[tuple[str, str]] | None = None,
+    repeated: list[int] | None = None,
 ) -> None:
-    """Write ``utterances.parquet`` beside ``audio.i16``; offsets follow from the lengths."""
+    """Write ``utterances.parquet`` and the notes beside ``audio.i16``; offsets follow from the lengths."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -150,7 +177,8 @@ def write_table(
         }
     )
     pq.write_table(table, folder / "utterances.parquet")
-    (folder / "skipped.json").write_text(json.dumps(skipped or [], ensure_ascii=False), encoding="utf-8")
+    notes = {"skipped": skipped or [], "doubtful": doubtful or [], "repeated": repeated or []}
+    (folder / _NOTES).write_text(json.dumps(notes, ensure_ascii=False), encoding="utf-8")
 
 
 def load(folder: Path) -> Corpus | None:
@@ -158,11 +186,11 @@ def load(folder: Path) -> Corpus | None:
     import pyarrow.parquet as pq
 
     audio, table = folder / "audio.i16", folder / "utterances.parquet"
-    if not (audio.is_file() and table.is_file() and (folder / "skipped.json").is_file()):
+    if not (audio.is_file() and table.is_file() and (folder / _NOTES).is_file()):
         return None
     try:
         columns = pq.read_table(table, columns=list(COLUMNS)).to_pydict()
-        skipped = json.loads((folder / "skipped.json").read_text(encoding="utf-8"))
+        notes = json.loads((folder / _NOTES).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # pyarrow's ArrowInvalid is a ValueError
         return None
     samples = np.array(columns["samples"], dtype=np.int64)
@@ -180,7 +208,9 @@ def load(folder: Path) -> Corpus | None:
         split=tuple(columns["split"]),
         client=tuple(columns["client"]),
         language=tuple(columns["language"]),
-        skipped=tuple((str(file), str(why)) for file, why in skipped),
+        skipped=tuple((str(file), str(why)) for file, why in notes["skipped"]),
+        doubtful=tuple((str(file), str(why)) for file, why in notes["doubtful"]),
+        repeated=frozenset(notes["repeated"]),
     )
 
 
