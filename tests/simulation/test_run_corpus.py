@@ -62,7 +62,7 @@ def test_an_error_rate_on_speakers_who_were_heard_is_marked_wherever_it_stands(
     held = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert held["corpus"]["heard"] == {"test": 1}
     assert "word error rate on test speakers (heard in training) is" in " ".join(done.stdout.split())
-    assert "1 utterances of test are of speakers or recordings that training hears" in done.stderr
+    assert "test are too low: training hears the speaker or the sound of 1 of its 2 utterances" in done.stderr
     found = digest(results.load(tmp_path / "out"))
     lines = [line for ax in convergence.draw(found, LIGHT).figure.axes for line in ax.get_lines()]
     assert {str(line.get_label()) for line in lines} >= {"test (heard in training)", "validation"}

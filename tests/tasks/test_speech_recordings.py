@@ -169,6 +169,12 @@ def test_clipped_and_faint_recordings_are_used_counted_and_named(tmp_path: Path)
     assert len(alone.summary()) == 1
 
 
+def test_a_file_of_more_than_2_gb_is_not_even_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.wav").open("wb") as out:
+        out.truncate(2_000_000_001)
+    assert decode.decode(tmp_path / "a.wav") == "is larger than 2 GB"
+
+
 def test_nothing_left_is_an_error_that_names_a_file(tmp_path: Path) -> None:
     spec = manifest(tmp_path, [("a.wav", "anna", "ciao", "train"), ("b.wav", "anna", "ciao", "train")])
     with pytest.raises(CorpusError, match=r"no usable training speech: 0 of 2 .* a\.wav, is missing"):
@@ -309,8 +315,8 @@ def test_a_corpus_that_overlaps_says_so_and_how_much_of_what_is_held_out_was_hea
     assert made.split == tuple(row[3] for row in rows)
     assert [made.heard(split) for split in ("train", "validation", "test")] == [0, 0, 2]
     assert made.account()["heard"] == {"test": 2}
-    assert made.summary()[-1].startswith(
-        "2 utterances of test are of speakers or recordings that training hears"
+    assert made.summary()[-1] == (
+        "error rates on test are too low: training hears the speaker or the sound of 2 of its 4 utterances"
     )
     apart = corpus.load(replace(manifest(tmp_path, rows[:1] + rows[3:5]), overlap=True))
     assert "heard" not in apart.account()

@@ -107,8 +107,8 @@ class Corpus:
                 more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
                 lines.append(f"{len(found)} recording{'s' * (len(found) > 1)} {what}: {named}{more}")
         lines += [
-            f"{self.heard(name)} utterances of {name} are of speakers or recordings that training hears: "
-            "error rates on them are too low"
+            f"error rates on {name} are too low: training hears the speaker or the sound of "
+            f"{self.heard(name)} of its {len(held[name])} utterances"
             for name in SPLITS
             if self.heard(name)
         ]
