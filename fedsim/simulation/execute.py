@@ -107,10 +107,8 @@ def resume(
     progress = progress or Silent()
     file = directory / "scenario.yaml"
     if not file.is_file():
-        if not directory.is_dir():
-            right = slashes(directory, "give the directory of a run")
-            raise RunError(f"is not a directory; {right}", file=directory)
-        raise RunError("holds no run to go on with: it has no scenario.yaml", file=directory)
+        why = slashes(directory, "it has no scenario.yaml")
+        raise RunError(f"holds no run to go on with: {why}", file=directory)
     if results.is_run(directory) and "flower" in results.Run(directory, finished=False).manifest:
         raise RunError("is the run of a Flower app, and only the app can do its rounds", file=directory)
     files.refuse_links(directory, RunError)

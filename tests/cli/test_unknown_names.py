@@ -33,7 +33,7 @@ NAMES = [
     ("fleet.mix[0].availability", "overnigt", "overnight"),
     ("fleet.mix[0].pressure", "fone", "phone"),
     ("hardware.trend", "gao2023", "gao2022"),
-    ("workload.corpus", "nowhere", "yaml"),
+    ("workload.corpus", "nowhere", "common-voice-it-7"),
 ]
 
 
