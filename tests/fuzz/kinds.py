@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import soundfile
 from mutations import as_json, as_table, as_yaml
 
 from fedsim import hardware, paths, yamlfile
@@ -180,6 +181,10 @@ def beside(folder: Path) -> None:
     (folder / "trend.yaml").write_bytes(as_yaml(shipped("hardware", "trends", "epoch.yaml")))
     (folder / "online.csv").write_bytes(as_table([row[:3] for row in SPANS], ","))
     (folder / "speech.csv").write_bytes(as_table(SPEECH, ","))
+    (folder / "clips").mkdir(exist_ok=True)
+    noise = np.random.default_rng(0).normal(0.0, 0.1, 16_000)
+    for number in range(8):
+        soundfile.write(folder / "clips" / f"{number}.wav", noise, 16_000)
 
 
 def read_scenario(file: Path) -> None:

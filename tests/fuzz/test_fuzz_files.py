@@ -92,6 +92,7 @@ def fuzz(kind: Kind, examples: int, folder, count: Counter[str], derandomize: bo
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_changed_file_is_used_or_refused(kind, tmp_path, accumulator, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FEDSIM_CACHE", str(tmp_path / "cache"))
     count = accumulator.setdefault(kind.name, Counter())
     fuzz(kind, max(5, round(FAST * kind.share / TOTAL)), tmp_path, count, derandomize=True)
     assert peak_bytes() < 2e9
@@ -101,6 +102,7 @@ def test_a_changed_file_is_used_or_refused(kind, tmp_path, accumulator, monkeypa
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_hundred_thousand_changed_files(kind, tmp_path, accumulator, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FEDSIM_CACHE", str(tmp_path / "cache"))
     count = accumulator.setdefault(kind.name, Counter())
     share = float(os.environ.get("FEDSIM_FUZZ", "1"))
     fuzz(kind, round(share * SLOW * kind.share / TOTAL), tmp_path, count, derandomize=False)

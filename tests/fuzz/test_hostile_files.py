@@ -146,7 +146,7 @@ def test_a_run_directory_of_zeros_is_refused(place):
 
 
 NUMBERS = (
-    "312e12",
+    "312.5e-1",
     "1e-3",
     "no",
     "1:30",

@@ -32,6 +32,7 @@ def load(spec: Listed) -> store.Corpus:
 
 def read(file: Path, spec: Listed) -> listing.Listing:
     """The recordings that a manifest lists, in order; see :func:`load`."""
+    files.size_of(file, CorpusError, listing.MOST_BYTES)
     folder = file.resolve().parent
 
     def recording(cells: dict[str, str], where: str) -> listing.Recording | str | None:
