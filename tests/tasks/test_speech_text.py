@@ -108,7 +108,7 @@ def test_the_embedded_corpus_says_what_it_said() -> None:
 
 def _sound(file: Path) -> None:
     file.parent.mkdir(exist_ok=True)
-    soundfile.write(file, np.random.default_rng(0).normal(0, 0.1, 8_000), 16_000)
+    soundfile.write(file, np.random.default_rng(ord(file.stem)).normal(0, 0.1, 8_000), 16_000)
 
 
 def test_a_recordings_language_says_how_its_case_is_folded(tmp_path: Path) -> None:
