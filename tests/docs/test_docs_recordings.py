@@ -16,7 +16,7 @@ import soundfile
 
 from fedsim.errors import CorpusError
 from fedsim.tasks.speech import corpus
-from fedsim.tasks.speech.corpus import Manifest, common_voice, decode, listing
+from fedsim.tasks.speech.corpus import CommonVoice, Manifest, common_voice, decode, listing
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "learning.md"
 RATE = 24_000
@@ -179,7 +179,7 @@ def test_speakers_of_dev_and_test_are_left_out_of_training(tmp_path: Path) -> No
         who = {"a": "s1", "b": "s2", "c": "s3", "d": "s2", "e": "s3"}
         lines = ["client_id\tpath\tsentence", *(f"{who[clip]}\t{clip}.mp3\tsì" for clip in clips)]
         (tmp_path / f"{name}.tsv").write_text("\n".join(lines), encoding="utf-8")
-    read = common_voice.read(tmp_path)
+    read = common_voice.read(tmp_path, CommonVoice(path=str(tmp_path))).recordings
     assert [(r.name, r.split) for r in read] == [
         ("a.mp3", "train"), ("d.mp3", "validation"), ("e.mp3", "test"),
     ]  # fmt: skip

@@ -31,6 +31,7 @@ def made_up(speakers: int, each: int = 12, clients: bool = False) -> Corpus:
         text=("",) * len(names),
         split=tuple(splits),
         client=tuple(f"phone-{i % 5}" if clients else "" for i in range(len(names))),
+        language=("",) * len(names),
     )
 
 
