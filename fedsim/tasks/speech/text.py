@@ -11,9 +11,9 @@ import unicodedata
 
 import regex
 
-_SYMBOLS = r"\p{Sc}%‰٪％&＆@＠#＃+＋=×÷±−°№§"
-_SPOKEN = regex.compile(rf"[\p{{L}}\p{{N}}{_SYMBOLS}']")  # an apostrophe that is left is one within a word
-_FIGURES = regex.compile(rf"[\p{{N}}{_SYMBOLS}]")
+SYMBOLS = r"\p{Sc}%‰٪％&＆@＠#＃+＋=×÷±−°№§"  # that are read aloud
+_SPOKEN = regex.compile(rf"[\p{{L}}\p{{N}}{SYMBOLS}']")  # an apostrophe that is left is one within a word
+_FIGURES = regex.compile(rf"[\p{{N}}{SYMBOLS}]")
 _BOUNDARY = regex.compile(r"(?w)\b")
 _INVISIBLE = regex.compile(r"(?V1)[\p{Cf}--[\u200b\u200c\u200d]]")  # a soft hyphen, say, but no joiner
 _LETTER = r"[[\p{L}\p{N}]--[ʼʻꞌ]]"  # what an apostrophe within a word stands between
