@@ -11,6 +11,7 @@ import click
 from fedsim.cli.complete import SCENARIO
 from fedsim.cli.outside import allow_outside
 from fedsim.cli.plugin import plugin
+from fedsim.words import plural, verb
 
 if TYPE_CHECKING:
     from fedsim.printing import Table
@@ -60,7 +61,7 @@ def _who(scenario: Scenario) -> str:
     from fedsim.engine.completion import Buffered, Deadline, Quorum, WaitAll
     from fedsim.units import format_duration
 
-    training, rounds = scenario.training, scenario.rounds
+    training, rounds, clients = scenario.training, scenario.rounds, scenario.fleet.clients
     close = f"each closes by {rounds.close.name}"
     if isinstance(rounds.close, WaitAll):
         close = "each waits for all"
@@ -69,11 +70,13 @@ def _who(scenario: Scenario) -> str:
     elif isinstance(rounds.close, Quorum):
         close = "each closes when enough have delivered"
     elif isinstance(rounds.close, Buffered):
-        close = f"every {rounds.close.buffer} updates make a new model"
+        close = "every update makes a new model"
+        if rounds.close.buffer > 1:
+            close = f"every {rounds.close.buffer} updates make a new model"
     return (
-        f"{scenario.fleet.clients:,} clients train {training.model} ({training.precision}, batches of "
-        f"{training.batch_size}) in {rounds.count:,} rounds of {rounds.cohort:,}, chosen by "
-        f"{rounds.select.name}; {close}; {rounds.aggregate}."
+        f"{plural(clients, 'client')} {verb(clients, 'train')} {training.model} ({training.precision}, "
+        f"batches of {training.batch_size}) in {plural(rounds.count, 'round')} of {rounds.cohort:,}, "
+        f"chosen by {rounds.select.name}; {close}; {rounds.aggregate}."
     )
 
 
@@ -123,7 +126,11 @@ def _words(seen: Forecast) -> list[str]:
 
     if not seen.looked_at:
         return [f"No round can take place: {seen.ended}."]
-    some = "all rounds" if seen.looked_at == seen.rounds else f"{seen.looked_at:,} of {seen.rounds:,} rounds"
+    some = (
+        "all rounds"
+        if seen.looked_at == seen.rounds
+        else f"{seen.looked_at:,} of {plural(seen.rounds, 'round')}"
+    )
     total = sum(seen.outcomes.values())
     fates = ", ".join(
         f"{count / total:.0%} {_FATES[name]}"
@@ -139,7 +146,7 @@ def _words(seen: Forecast) -> list[str]:
     lines = [
         f"\nFrom {some}, simulated just now:",
         f"  time      a round takes {format_duration(seen.round_s)}, at most"
-        f" {format_duration(seen.longest_s)}; {seen.rounds:,} rounds take"
+        f" {format_duration(seen.longest_s)}; {plural(seen.rounds, 'round')} {verb(seen.rounds, 'take')}"
         f" {format_duration(seen.round_s * seen.rounds)}",
         f"  clients   {fates}",
         f"  memory    {'runs out on ' + ', '.join(lost) if lost else 'suffices everywhere'}",
@@ -152,7 +159,7 @@ def _words(seen: Forecast) -> list[str]:
     if never:
         lines.insert(3, f"            nobody completes on {', '.join(never)}")
     if seen.ended not in (None, "rounds") and seen.looked_at < seen.rounds:
-        lines.append(f"  It ends after {seen.looked_at:,} rounds: {seen.ended}.")
+        lines.append(f"  It ends after {plural(seen.looked_at, 'round')}: {seen.ended}.")
     return lines
 
 

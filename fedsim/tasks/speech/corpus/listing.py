@@ -20,6 +20,7 @@ from fedsim.tasks.speech.corpus import store
 from fedsim.tasks.speech.corpus.decode import decode_all
 from fedsim.tasks.speech.corpus.options import Listed
 from fedsim.units import SAMPLES_PER_S
+from fedsim.words import plural
 
 DECODER_VERSION = 1
 HELD_OUT_SHARE = 0.1
@@ -82,7 +83,8 @@ def hold_out(recordings: list[Recording], seed: int, source: Path | None = None)
         return recordings
     if len(open_speakers) < 3:
         raise CorpusError(
-            f"has {len(open_speakers)} speaker(s) and no splits; give a split column, or at least 3 speakers",
+            f"has {plural(len(open_speakers), 'speaker')} and no splits; "
+            "give a split column, or at least 3 speakers",
             file=source,
         )
     count = max(1, round(HELD_OUT_SHARE * len(open_speakers)))
@@ -142,7 +144,7 @@ def _decode(folder: Path, listed: list[Recording], minutes: float | None, source
     if not any(recording.split == "train" for recording in kept):
         first = f"; the first skipped, {skipped[0][0]}, {skipped[0][1]}" if skipped else ""
         raise CorpusError(
-            f"has no usable training speech: {len(kept)} of {len(kept) + len(skipped)} recordings "
+            f"has no usable training speech: {len(kept)} of {plural(len(kept) + len(skipped), 'recording')} "
             f"can be used{first}",
             file=source,
         )

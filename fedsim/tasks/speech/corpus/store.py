@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from fedsim import locks
 from fedsim.errors import CorpusError
 from fedsim.units import SAMPLES_PER_S
+from fedsim.words import plural
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("speaker", "text", "offset", "samples", "split", "client")
@@ -72,15 +73,15 @@ class Corpus:
         held = {name: self.of_split(name) for name in SPLITS}
         parts = [
             f"{self.samples[held[name]].sum() / SAMPLES_PER_S / 60:.1f} min {name} "
-            f"({len({self.speaker[i] for i in held[name]})} speakers)"
+            f"({plural(len({self.speaker[i] for i in held[name]}), 'speaker')})"
             for name in SPLITS
         ]
-        lines = [f"{len(self)} utterances: {', '.join(parts)}"]
+        lines = [f"{plural(len(self), 'utterance')}: {', '.join(parts)}"]
         if self.skipped:
             named = [f"{file} {why}" for file, why in self.skipped[:NAMED]]
             rest = len(self.skipped) - len(named)
             more = f" and {rest} more" if rest else ""
-            lines.append(f"{len(self.skipped)} recordings skipped: {'; '.join(named)}{more}")
+            lines.append(f"{plural(len(self.skipped), 'recording')} skipped: {'; '.join(named)}{more}")
         return lines
 
     def account(self) -> dict[str, Any]:
