@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 _SHOWN = 60
@@ -16,6 +17,23 @@ def shown(value: object) -> str:
     """``value`` as a message shows it, cut where it would not fit on a line."""
     text = repr(value)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+def count(value: float) -> str:
+    """``12345`` as ``12,345``, ``1.5`` as it is."""
+    return f"{value:,}" if isinstance(value, Integral) else f"{value:,g}"
+
+
+def plural(value: float, noun: str) -> str:
+    """So many of something: ``1 round``, ``150 rounds``, ``1.5 days``."""
+    return f"{count(value)} {noun}" + ("" if value == 1 else "s")
+
+
+def verb(value: int, plain: str) -> str:
+    """What so many do: ``takes`` for 1, ``take`` for others; ``is`` and ``are`` for ``be``."""
+    if plain == "be":
+        return "is" if value == 1 else "are"
+    return plain + ("s" if value == 1 else "")
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:

@@ -11,6 +11,7 @@ import click
 from fedsim.cli.complete import SCENARIO
 from fedsim.cli.outside import allow_outside
 from fedsim.cli.plugin import plugin
+from fedsim.words import plural, verb
 
 if TYPE_CHECKING:
     from fedsim.printing import Table
@@ -60,7 +61,7 @@ def _who(scenario: Scenario) -> str:
     from fedsim.engine.completion import Buffered, Deadline, Quorum, WaitAll
     from fedsim.units import format_duration
 
-    training, rounds = scenario.training, scenario.rounds
+    training, rounds, clients = scenario.training, scenario.rounds, scenario.fleet.clients
     close = f"each closes by {rounds.close.name}"
     if isinstance(rounds.close, WaitAll):
         close = "each waits for all"
@@ -69,11 +70,13 @@ def _who(scenario: Scenario) -> str:
     elif isinstance(rounds.close, Quorum):
         close = "each closes when enough have delivered"
     elif isinstance(rounds.close, Buffered):
-        close = f"every {rounds.close.buffer} updates make a new model"
+        close = "every update makes a new model"
+        if rounds.close.buffer > 1:
+            close = f"every {rounds.close.buffer} updates make a new model"
     return (
-        f"{scenario.fleet.clients:,} clients train {training.model} ({training.precision}, batches of "
-        f"{training.batch_size}) in {rounds.count:,} rounds of {rounds.cohort:,}, chosen by "
-        f"{rounds.select.name}; {close}; {rounds.aggregate}."
+        f"{plural(clients, 'client')} {verb(clients, 'train')} {training.model} ({training.precision}, "
+        f"batches of {training.batch_size}) in {plural(rounds.count, 'round')} of {rounds.cohort:,}, "
+        f"chosen by {rounds.select.name}; {close}; {rounds.aggregate}."
     )
 
 
@@ -119,7 +122,7 @@ def _fit(rows: list[DeviceOutlook]) -> Table:
 
 
 def _words(seen: Forecast, scenario: Scenario) -> list[str]:
-    from fedsim.report.text import plural, share
+    from fedsim.report.text import share
     from fedsim.units import DAY_S, format_bytes, format_duration, format_j
 
     if not seen.looked_at:
@@ -144,9 +147,8 @@ def _words(seen: Forecast, scenario: Scenario) -> list[str]:
     lines = [
         f"\nFrom {some}, simulated just now:",
         f"  time      a round takes {format_duration(seen.round_s)}, at most"
-        f" {format_duration(seen.longest_s)}; {plural(seen.rounds, 'round')}"
-        f" {'takes' if seen.rounds == 1 else 'take'} {'' if whole else 'about '}"
-        f"{format_duration(seen.end_s)}{between}",
+        f" {format_duration(seen.longest_s)}; {plural(seen.rounds, 'round')} {verb(seen.rounds, 'take')}"
+        f" {'' if whole else 'about '}{format_duration(seen.end_s)}{between}",
         f"  clients   {fates}",
         f"  memory    {'runs out on ' + ', '.join(lost) if lost else 'suffices everywhere'}",
         f"  bytes     {format_bytes(seen.downloaded_bytes)} out and {format_bytes(seen.uploaded_bytes)} back"

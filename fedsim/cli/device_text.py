@@ -16,6 +16,7 @@ from fedsim.pricing.inherit import training_peaks
 from fedsim.pricing.memory_check import MemoryCheck, memory_checks
 from fedsim.printing import Column, Table, put
 from fedsim.units import GIB, format_bytes, format_duration, format_flops, format_j
+from fedsim.words import plural, verb
 
 
 def _words(*headings: str) -> list[Column]:
@@ -134,9 +135,9 @@ def _verdict(device: Device, calibration: Calibration) -> str:
     """One sentence on where the rates come from and how far they can be trusted."""
     count = len(calibration.residuals)
     if calibration.status == "calibrated":
-        numbers = "1 number" if calibration.parameters == 1 else f"{calibration.parameters} numbers"
+        numbers = plural(calibration.parameters, "number")
         return (
-            f"calibrated: {numbers} ({calibration.plan}) fitted to {count} measured steps; "
+            f"calibrated: {numbers} ({calibration.plan}) fitted to {plural(count, 'measured step')}; "
             f"error {_percent(calibration.mean_error)} on average, "
             f"{_percent(calibration.worst_error)} at worst, "
             f"{_percent(calibration.left_out_error)} for steps left out of the fit"
@@ -145,7 +146,7 @@ def _verdict(device: Device, calibration: Calibration) -> str:
         kin = calibrate(load_device(calibration.relative))
         return (
             f"inferred: nobody measured it; it takes {calibration.plan}, which predicts its own "
-            f"{len(kin.residuals)} measured steps to {_percent(kin.mean_error)}"
+            f"{plural(len(kin.residuals), 'measured step')} to {_percent(kin.mean_error)}"
         )
     if calibration.status == "measured":
         return "measured: the rates come from micro-benchmarks on the device"
@@ -178,8 +179,8 @@ def residuals(devices: Sequence[Device], form: str) -> None:
     if len(found) > 1:
         total = summary(found)
         put(
-            f"all {len(rows)} measured steps: {total['parameters']} numbers fitted; error "
-            f"{_percent(total['mean_error'])} on average, {_percent(total['worst_error'])} at worst, "
+            f"all {plural(len(rows), 'measured step')}: {plural(total['parameters'], 'number')} fitted; "
+            f"error {_percent(total['mean_error'])} on average, {_percent(total['worst_error'])} at worst, "
             f"{_percent(total['left_out_error'])} for steps left out of the fit"
         )
 
@@ -220,8 +221,12 @@ def _print_residuals(found: Sequence[Calibration], devices: Sequence[Device]) ->
     wrong = [check for check in checks if not check.agrees]
     out = [check for check in checks if check.measurement.oom]
     if checks:
-        told = f"{len(out)} of {len(checks)} measured steps ran out of memory; "
-        told += "all are predicted right" if not wrong else f"{len(wrong)} are predicted wrong"
+        told = f"{len(out)} of {plural(len(checks), 'measured step')} ran out of memory; "
+        told += (
+            "all are predicted right"
+            if not wrong
+            else f"{len(wrong)} {verb(len(wrong), 'be')} predicted wrong"
+        )
         put("", _memory_table(checks, several), told)
 
 

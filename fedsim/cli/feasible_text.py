@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from fedsim.words import plural
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -104,19 +106,18 @@ def _notes(study: Study) -> None:
     if study.draws is None:
         notes.append("First whole years; green: as sold, or in the trend's own first year.")
     else:
-        notes.append(f"From the 5% to the 95% quantile of {study.draws:,} draws of growth.")
+        notes.append(f"From the 5% to the 95% quantile of {plural(study.draws, 'draw')} of growth.")
     if limits.reference is not None:
         how = "in its fastest technique that learns the same" if grid.best else "in the same technique"
         notes.append(f"Speed and memory: as {limits.reference.title} as sold, {how}.")
     if limits.within_s is not None:
-        notes.append(f"Days: the procedure within {limits.within_s / 86_400:g} days.")
+        notes.append(f"Days: the procedure within {plural(limits.within_s / 86_400, 'day')}.")
     if limits.budget_j is not None:
         notes.append(f"Energy: the procedure with {format_j(limits.budget_j)} a client.")
     procedure = grid.procedure
     notes.append(
-        f"Procedure: {procedure.rounds} rounds of {procedure.epochs} local "
-        + ("epoch" if procedure.epochs == 1 else "epochs")
-        + f" on {procedure.hours:.3g} h of speech a client, one after another;"
+        f"Procedure: {plural(procedure.rounds, 'round')} of {plural(procedure.epochs, 'local epoch')}"
+        f" on {procedure.hours:.3g} h of speech a client, one after another;"
         " communication and waiting are not counted."
     )
     if limits.battery_share is not None:

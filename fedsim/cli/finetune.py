@@ -9,6 +9,7 @@ import click
 
 from fedsim.cli.outside import allow_outside
 from fedsim.cli.plugin import plugin
+from fedsim.words import plural
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -92,8 +93,8 @@ def command(
             str(result["seed"]),
             f"{result['wer']:.1%}",
             f"{result['cer']:.1%}",
-            f"{result['utterances']} utterances",
-            f"{len(result['recognised'])} utterances",
+            plural(result["utterances"], "utterance"),
+            plural(len(result["recognised"]), "utterance"),
         )
     put(table)
     figures = sum(has_figures(said) for _, said, _ in made[0]["recognised"])

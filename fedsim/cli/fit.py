@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedsim.cli.complete import DEVICE, MODEL
+from fedsim.words import plural
 
 if TYPE_CHECKING:
     from fedsim.pricing.advice import Fit, Longest, Option
@@ -154,7 +155,7 @@ def _show(fit: Fit, everything: bool) -> None:
         facts,
         Text.assemble("\n", ("longest sentence that fits", "bold"), f", batch {fit.batch}"),
         lengths,
-        f"\n{len(fit.options)} combinations{which}",
+        f"\n{plural(len(fit.options), 'combination')}{which}",
         table,
         Text(
             (f"all {len(fit.options)} with --all\n" if len(shown) < len(fit.options) else "")

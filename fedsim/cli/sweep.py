@@ -13,6 +13,7 @@ from fedsim.cli.complete import SWEEP
 from fedsim.cli.outside import allow_outside
 from fedsim.cli.plugin import plugin
 from fedsim.errors import ScenarioError, going_on
+from fedsim.words import plural
 
 if TYPE_CHECKING:
     from fedsim.sweeps import Conclusion
@@ -126,7 +127,7 @@ def _show(found: Conclusion, pictures: int) -> None:
     parts = [f"{found.computed} computed"]
     parts += [f"{found.stored} known from an earlier sweep"] if found.stored else []
     parts += [f"{found.kept} kept from before"] if found.kept else []
-    click.echo(f"{found.points} points in {format_duration(found.wall_s)}: {', '.join(parts)}")
+    click.echo(f"{plural(found.points, 'point')} in {format_duration(found.wall_s)}: {', '.join(parts)}")
     if found.learned_rounds or found.recalled_rounds:
         click.echo(
             f"rounds of real training: {found.learned_rounds} trained, {found.recalled_rounds} known "

@@ -10,6 +10,7 @@ import click
 from fedsim import paths
 from fedsim.cli.plugin import plugin
 from fedsim.errors import TraceError, going_on
+from fedsim.words import plural
 
 
 @click.command(name="trace")
@@ -70,6 +71,6 @@ def command(
             continue
         variants = sum("@" not in v for v in content["graph"]["variants"])
         click.echo(
-            f"{path}: {len(content['nodes'])} layers, {variants} variants, verified"
+            f"{path}: {plural(len(content['nodes']), 'layer')}, {plural(variants, 'variant')}, verified"
             f" ({time.monotonic() - start:.0f} s)"
         )

@@ -11,6 +11,7 @@ import click
 from fedsim.cli.complete import SCENARIO
 from fedsim.cli.outside import allow_outside
 from fedsim.cli.plugin import plugin
+from fedsim.words import plural
 
 if TYPE_CHECKING:
     from fedsim.simulation.host import LearningOutlook
@@ -132,7 +133,7 @@ def _show_learning(rows: list[LearningOutlook]) -> None:
         )
     disk = "" if first.disk_bytes is None else f" and {format_bytes(first.disk_bytes)} of disk"
     put(
-        f"\nReal training of {first.model}, {first.steps:,} optimizer steps, on:",
+        f"\nReal training of {first.model}, {plural(first.steps, 'optimizer step')}, on:",
         table,
         f"Beside the workers: {format_bytes(first.shared_bytes)} of main memory{disk}.",
     )

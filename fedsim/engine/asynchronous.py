@@ -34,12 +34,13 @@ from fedsim.engine.server_state import (
 )
 from fedsim.engine.windows import Windows
 from fedsim.engine.world import Bools, Floats, Ints
+from fedsim.words import plural
 
 OFTEN = 32  # clients for each place, up to which the same are asked about again and again
 REFILLS = 16  # times that places are filled again at one instant, before the server waits a while
 # Client-rounds, for each place and each update wanted, and seconds that may go by without an update.
 FUTILE, FUTILE_S = 100, 2 * 86_400.0
-NONE_COMES = "no update comes any more: the last {} clients at work all ended without one"
+NONE_COMES = "no update comes any more: the last {} at work all ended without one"
 
 
 class Asynchronous:
@@ -88,7 +89,7 @@ class Asynchronous:
                         clock.finish(ALL_DONE)
                         return
             hopeless = self.hopeless(self.futile, clock.now_s, self.last_update_s)
-            reason = NONE_COMES.format(self.futile) if hopeless else self._fill()
+            reason = NONE_COMES.format(plural(self.futile, "client")) if hopeless else self._fill()
             if reason is None and self.windows is not None and len(self.in_flight) == self.places:
                 yield from self.windows.work_through()
                 if self.server.next_round == plan.rounds:
@@ -103,7 +104,7 @@ class Asynchronous:
             if reason is None and math.isinf(min(end_s, retry_s)):
                 reason = (
                     f"round {self.server.next_round} can never close: "
-                    f"{len(self.in_flight)} clients at work would never end"
+                    f"{plural(len(self.in_flight), 'client')} at work would never end"
                 )
             if reason is not None:
                 if self.gathered or len(self.in_flight):

@@ -25,6 +25,7 @@ from fedsim.engine.server_state import (
     rows_of,
 )
 from fedsim.engine.world import Ints
+from fedsim.words import plural
 
 NOBODY = np.zeros(0, dtype=np.int64)
 
@@ -47,7 +48,7 @@ class Synchronous:
             rows, close_s = self._results(cohort, start_s)
             if math.isinf(close_s):
                 never = int(np.isinf(rows.ended_s).sum())
-                who = f"{never} of {len(rows)} clients would never end"
+                who = f"{never} of {plural(len(rows), 'client')} would never end"
                 clock.finish(f"round {server.next_round} can never close: {who}")
                 return
             yield clock.until(close_s)

@@ -19,6 +19,7 @@ from fedsim.fleet.speech import Speech
 from fedsim.fleet.who import Ints
 from fedsim.options import Bounds, Options, option
 from fedsim.units import SAMPLES_PER_S
+from fedsim.words import plural
 
 SPEECH = ("partition", "utterances", "mean_seconds", "max_seconds")
 
@@ -132,7 +133,7 @@ def equal_hours(speech: Speech, clients: int, seed: int) -> Workloads:
     if clients > speech.speakers:
         raise ScenarioError(
             f"{clients} clients cannot have parts of equal hours with no speaker in two: "
-            f"{speech.name!r} has {speech.speakers} speakers"
+            f"{speech.name!r} has {plural(speech.speakers, 'speaker')}"
         )
     size = np.add.reduceat(speech.samples, speech.first[:-1])
     part = equal_parts(size, clients)

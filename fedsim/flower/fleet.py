@@ -42,6 +42,7 @@ from fedsim.flower.course import METHODS, Course
 from fedsim.flower.replies import LOSS_NAMES
 from fedsim.flower.rounds import Rounds
 from fedsim.scenario import load
+from fedsim.words import plural
 
 
 class Fleet:
@@ -132,13 +133,13 @@ class FleetStrategy(Strategy):
         }
         wanted = int(given.get("num_rounds", fleet.loaded.scenario.rounds.count))
         least = _least(self.strategy)
-        _fits(self.strategy, least, clients, "the fleet has {} clients")
+        _fits(self.strategy, least, clients, "the fleet has {}")
         rounds = Rounds(fleet.loaded, wanted, fleet.by_policy, fleet.out, about)
         self.run_dir = rounds.directory
         course = Course(rounds, self.strategy, found, fleet.loss_names, least)
         try:
             if fleet.by_policy:
-                _fits(self.strategy, least, rounds.wanted, "the scenario offers it {} clients a round")
+                _fits(self.strategy, least, rounds.wanted, "the scenario offers it {} a round")
             if callable(given.get("evaluate_fn")):
                 given["evaluate_fn"] = course.watch(given["evaluate_fn"])
             with _in_between(self.strategy, course):
@@ -197,7 +198,8 @@ def _least(strategy: Any) -> int:
 def _fits(strategy: Strategy, least: int, clients: int, words: str) -> None:
     if least > clients:
         raise InputError(
-            f"{type(strategy).__name__} waits for {least} nodes and {words.format(clients)}; lower its "
+            f"{type(strategy).__name__} waits for {plural(least, 'node')} and "
+            f"{words.format(plural(clients, 'client'))}; lower its "
             "min_available_nodes and min_train_nodes, or ask for a larger fleet"
         )
 

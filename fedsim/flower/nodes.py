@@ -17,6 +17,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedsim.errors import InputError
+from fedsim.words import plural
 
 RULE = "client i is the node that registered i-th; in Flower's simulation the node whose partition-id is i"
 LOOK_S = 0.05  # of real time, between two looks at who has connected
@@ -59,8 +60,9 @@ class Nodes:
 def too_many(clients: int, nodes: int) -> InputError:
     """The sentence for an app with more nodes than the fleet has clients."""
     return InputError(
-        f"the app has {nodes} nodes and the scenario's fleet {clients} clients, but each node is one "
-        f"client; set fleet.clients to {nodes}, or start the app with {clients} supernodes"
+        f"the app has {plural(nodes, 'node')} and the scenario's fleet {plural(clients, 'client')}, but each "
+        f"node is one client; set fleet.clients to {nodes}, or start the app with "
+        f"{plural(clients, 'supernode')}"
     )
 
 
@@ -82,9 +84,9 @@ def discover(grid: Grid, clients: int, patience_s: float, client_of: ClientOf | 
     while len(nodes := list(grid.get_nodes())) < clients:
         if time.monotonic() >= until:
             raise InputError(
-                f"the scenario's fleet has {clients} clients and the app {len(nodes)} nodes after "
-                f"{patience_s:g} s, but each client needs its node; set fleet.clients to {len(nodes)}, or "
-                f"start the app with {clients} supernodes"
+                f"the scenario's fleet has {plural(clients, 'client')} and the app "
+                f"{plural(len(nodes), 'node')} after {patience_s:g} s, but each client needs its node; "
+                f"set fleet.clients to {len(nodes)}, or start the app with {plural(clients, 'supernode')}"
             )
         time.sleep(LOOK_S)
     if len(nodes) > clients:

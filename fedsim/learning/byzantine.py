@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fedsim import rng
 from fedsim.options import Choice, kind, option
+from fedsim.words import plural, verb
 
 #: By how much each weight is off in a ``huge`` update: finite in float32, and so is its norm in float64.
 HUGE = 1e30
@@ -150,7 +151,7 @@ class ByzantineClients:
         if self.options is None:
             return []
         bad = int(self.among(np.arange(fleet)).sum())
-        return [f"{bad:,} of {fleet:,} clients send garbage ({self.options.name})"]
+        return [f"{bad:,} of {plural(fleet, 'client')} {verb(bad, 'send')} garbage ({self.options.name})"]
 
     def untrained(self, base: NDArray[np.float32]) -> NDArray[Any] | None:
         """What one sends without training; None if it takes an honest update to make it."""

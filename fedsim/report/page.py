@@ -23,8 +23,9 @@ from fedsim.outcomes import MEANINGS, OUTCOMES
 from fedsim.report import live, words
 from fedsim.report.digest import Digest
 from fedsim.report.style import DARK, LIGHT, Rendered
-from fedsim.report.text import count, dig, name, share
+from fedsim.report.text import dig, name, share
 from fedsim.results.columns import SUMMARY, TABLES
+from fedsim.words import count
 
 #: Height of a picture's frame, title, tools and caption, in pixels.
 _WORDS_PX = 240

@@ -15,7 +15,8 @@ from fedsim.outcomes import OUTCOMES
 from fedsim.printing import Column, Table, put
 from fedsim.report import words
 from fedsim.report.digest import Digest
-from fedsim.report.text import count, duration, name, share
+from fedsim.report.text import duration, name, share
+from fedsim.words import count
 
 _STYLES = {
     "completed": "green",

@@ -29,16 +29,6 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def count(value: int) -> str:
-    """``12345`` as ``12,345``."""
-    return f"{value:,}"
-
-
-def plural(value: int, noun: str) -> str:
-    """``1 round``, ``150 rounds``."""
-    return f"{count(value)} {noun}" + ("" if value == 1 else "s")
-
-
 def share(value: float | None) -> str:
     """A share as a percentage that never rounds something to nothing: ``6.2%``, ``<0.1%``, ``100%``."""
     if value is None or not math.isfinite(value):

@@ -11,21 +11,10 @@ from typing import Any
 
 from fedsim.outcomes import OUTCOMES
 from fedsim.report.digest import Digest, share_of
-from fedsim.report.text import (
-    count,
-    dig,
-    duration,
-    energy,
-    figure,
-    is_number,
-    listed,
-    name,
-    plural,
-    share,
-    size,
-)
+from fedsim.report.text import dig, duration, energy, figure, is_number, listed, name, share, size
 from fedsim.results.metrics import HEARD, heard
 from fedsim.tasks.speech.text import about_figures
+from fedsim.words import count, plural, verb
 
 #: Outcomes as labels.
 OUTCOME_WORDS = MappingProxyType(
@@ -91,9 +80,8 @@ def time_sentence(digest: Digest) -> str:
         return "No round was closed."
     mean, longest = duration(summary["mean_round_s"]), duration(summary["longest_round_s"])
     short = isinstance(planned, int) and rounds < planned
-    subject = f"{count(rounds)} of {count(planned)} rounds" if short else plural(rounds, "round")
-    verb = "takes" if rounds == 1 else "take"
-    said = f"{subject} {verb} {duration(summary['end_s'])}"
+    subject = f"{count(rounds)} of {plural(planned, 'round')}" if short else plural(rounds, "round")
+    said = f"{subject} {verb(rounds, 'take')} {duration(summary['end_s'])}"
     if rounds > 1:
         said += f", {mean} each" if mean == longest else f": {mean} a round on average, {longest} at most"
     idle = 1.0 - rounds * summary["mean_round_s"] / summary["end_s"] if summary["end_s"] else 0.0
@@ -113,11 +101,11 @@ def not_finite_sentence(digest: Digest) -> str:
     losses, values = (dig(digest.summary, "not_finite", key) or 0 for key in ("losses", "values"))
     parts = []
     if losses:
-        verb = "reports" if losses == 1 else "report"
-        parts.append(f"{plural(losses, 'client-round')} {verb} a loss that is NaN or infinite")
+        parts.append(
+            f"{plural(losses, 'client-round')} {verb(losses, 'report')} a loss that is NaN or infinite"
+        )
     if values:
-        verb = "comes" if values == 1 else "come"
-        parts.append(f"{plural(values, 'evaluation')} {verb} out as NaN or infinity")
+        parts.append(f"{plural(values, 'evaluation')} {verb(values, 'come')} out as NaN or infinity")
     return f"Warning: {'; '.join(parts)}." if parts else ""
 
 
@@ -165,8 +153,8 @@ def device_sentence(digest: Digest) -> str:
     if useless and len(useless) < len(table):
         why = {word: sum(table[d]["outcomes"][word] for d in useless) for word in OUTCOMES[1:]}
         main = max(why, key=lambda word: why[word])
-        verb = "never completes" if len(useless) == 1 else "never complete"
-        return f"{listed([name(d) for d in useless])} {verb} a round ({OUTCOME_WORDS[main]})."
+        who, completes = listed([name(d) for d in useless]), verb(len(useless), "complete")
+        return f"{who} never {completes} a round ({OUTCOME_WORDS[main]})."
     lost = {d: table[d]["client_rounds"] - table[d]["outcomes"]["completed"] for d in table}
     total = sum(lost.values())
     if len(table) > 1 and total:

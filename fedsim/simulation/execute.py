@@ -25,7 +25,7 @@ from fedsim.simulation import examples, state
 from fedsim.simulation.compose import Composition, compose
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.progress import Progress, Silent
-from fedsim.words import slashes
+from fedsim.words import plural, slashes
 
 STATE_INTERVAL_S = 2.0  # of real time, between engine states of a timing-only run
 DEFAULT_ROOT = Path("runs")
@@ -181,7 +181,7 @@ def _say_corpus(learner: RunLearner, writer: results.RunWriter, at: int, progres
     if at and isinstance(before, dict) and before.get("sha256") != account["sha256"]:
         raise RunError(
             "the speech corpus is not what this run began with: "
-            f"{account['utterances']} utterances and {account['skipped']} skipped, then "
+            f"{plural(account['utterances'], 'utterance')} and {account['skipped']} skipped, then "
             f"{before.get('utterances')} and {before.get('skipped')}; put it back, or begin a new run",
             file=writer.path,
         )

@@ -22,6 +22,7 @@ from fedsim.simulation.compose import federation_of
 from fedsim.simulation.execute import again
 from fedsim.tasks import Wav2Vec2
 from fedsim.tasks.ctc.finetuning import Finetuning
+from fedsim.words import plural
 
 Tell = Callable[[str], None]
 _Job = tuple[Path, int, Federation, Wav2Vec2, int]
@@ -67,7 +68,7 @@ def finetune(
         for seed in (seeds or [scenario.seed])
     ]
     _check(federation.task, settings, scenario.seed, run.path)
-    tell(f"fine-tuning {len(jobs)} time(s) for {settings.steps} steps")
+    tell(f"fine-tuning {plural(len(jobs), 'time')} for {plural(settings.steps, 'step')}")
     made: list[dict[str, Any]] = []
     results_of = _all(jobs, min(workers, len(jobs)))
     while len(made) < len(jobs):
@@ -111,7 +112,7 @@ def _checkpoints(directory: Path, rounds: Sequence[int]) -> list[tuple[int, Path
         if wanted not in found:
             there = ", ".join(map(str, found))
             raise RunError(
-                f"has no checkpoint after {wanted} rounds; there are those after {there} "
+                f"has no checkpoint after {plural(wanted, 'round')}; there are those after {there} "
                 "(learning.checkpoint_every decides how many are kept)",
                 file=directory,
             )

@@ -1,58 +1,80 @@
-"""Sentences that several rooms share: what is said of a path that was written as on Windows."""
+"""Counted nouns agree with their number, wherever a sentence counts something."""
+
+from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from fedsim import files, plugins, yamlfile
-from fedsim.errors import InputError
-from fedsim.fleet import spans, speech
-from fedsim.fleet.pressure.named import File
-from fedsim.hardware import load_device, load_link, load_trend
-from fedsim.pricing import load_trace
-from fedsim.results import load as load_run
-from fedsim.scenario import load
-from fedsim.scenario.sweep import load as load_sweep
-from fedsim.simulation import execute
-from fedsim.tasks.speech.corpus import CommonVoice, Manifest
-from fedsim.tasks.speech.corpus import load as load_corpus
-from fedsim.tracing import configs
-from fedsim.words import nearest, slashes
-
-HINT = "folders are separated by '/' here, not by '\\'"
-LOOK = {
-    "scenario": load,
-    "sweep": load_sweep,
-    "device": load_device,
-    "link": load_link,
-    "trend": load_trend,
-    "layer trace": load_trace,
-    "corpus": speech.load,
-    "availability": spans.find,
-    "pressure": lambda path: File(file=path).files(),
-    "run": load_run,
-    "resume": lambda path: execute.resume(files.Path(path)),
-    "manifest": lambda path: load_corpus(Manifest(path=path)),
-    "common voice": lambda path: load_corpus(CommonVoice(path=path)),
-    "configuration": lambda path: configs.read(files.Path(path)),
-    "plug-in": plugins.load,
-    "yaml": yamlfile.load,
-}
+import fedsim
+from fedsim import printing
+from fedsim.cli import main
+from fedsim.words import plural, verb
 
 
-@pytest.mark.parametrize("what", LOOK)
-def test_a_backslash_path_that_leads_nowhere_is_told_what_is_wrong_with_it(what, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for path, is_told in (("sub\\mine.yaml", True), ("sub/mine.yaml", False)):
-        with pytest.raises(InputError) as fault:
-            LOOK[what](path)
-        assert str(fault.value).endswith(HINT) == is_told
-        assert "\n" not in str(fault.value)
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0 rounds take"),
+        (1, "1 round takes"),
+        (2, "2 rounds take"),
+        (12_345, "12,345 rounds take"),
+        (1.5, "1.5 rounds take"),
+    ],
+)
+def test_nouns_and_verbs_agree(value, said):
+    assert f"{plural(value, 'round')} {verb(value, 'take')}" == said
+    assert verb(value, "be") == ("is" if value == 1 else "are")
 
 
-def test_only_where_it_helps():
-    assert slashes("a/b") == ""
-    assert slashes("a/b", "give one") == "give one"
-    assert slashes("a\\b", "give one") == HINT
-    assert nearest("chorot", ["cohort", "count"]) == "did you mean 'cohort'?"
-    assert re.fullmatch(r"known here: a, b", nearest("zzz", ["a", "b"]))
+ONE = """
+name: one
+fleet: {clients: 1, mix: [{device: jetson-agx-xavier, share: 1, link: wifi}]}
+workload: {corpus: common-voice-it-7, max_seconds: 15}
+training: {model: wav2vec2-base, batch_size: 4, precision: mixed}
+rounds: {count: 1, cohort: 1, close: {policy: wait-all}}
+"""
+
+
+def _said(capsys, *arguments):
+    with pytest.raises(SystemExit) as ending:
+        main([str(argument) for argument in arguments])
+    assert ending.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_one_of_everything(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(printing, "console", lambda quiet=False: Console(width=200, highlight=False))
+    file = tmp_path / "one.yaml"
+    file.write_text(ONE)
+    procedure = ("--rounds", "1", "--epochs", "1", "--within", "1")
+    said = {
+        "describe": _said(capsys, "describe", file),
+        "run": _said(capsys, "run", file, "--out", tmp_path / "run", "--no-report"),
+        "feasible": _said(capsys, "feasible", "-d", "jetson-tx2", "-m", "wav2vec2-base", *procedure),
+        "devices": _said(capsys, "devices", "jetson-nano"),
+    }
+    assert "1 client trains wav2vec2-base" in said["describe"]
+    assert "in 1 round of 1" in said["describe"]
+    assert "1 round takes" in said["describe"]
+    assert "1 round takes" in said["run"]
+    assert "1 round of 1 local epoch" in said["feasible"]
+    assert "within 1 day." in said["feasible"]
+    for verb_, text in said.items():
+        wrong = re.findall(r"(?<![\d.,/-])1 [a-z-]+s\b(?! =)", text)
+        assert [found for found in wrong if found not in ("1 is", "1 was")] == [], verb_
+
+
+def test_no_sentence_makes_its_own_plural():
+    """One function for counted nouns: no ``speaker(s)``, and no ``s`` that is added for itself."""
+    own = re.compile(r"""[a-z]\(s\) and|[a-z]\(s\) for \{|'s'\}|"s"\}|else "s"|else 's'""")
+    found = [
+        f"{path.name}: {line.strip()}"
+        for path in Path(fedsim.__file__).parent.rglob("*.py")
+        if path.name != "words.py" or path.parent.name == "report"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if own.search(line)
+    ]
+    assert found == []

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedsim import words as said
 from fedsim.report import text
 from fedsim.report.closeup import sample
 from fedsim.report.figures.convergence import round_ticks
@@ -30,9 +31,9 @@ def test_shares(value, written):
 
 
 def test_other_numbers():
-    assert text.count(1234567) == "1,234,567"
-    assert text.plural(1, "round") == "1 round"
-    assert text.plural(1500, "client") == "1,500 clients"
+    assert said.count(1234567) == "1,234,567"
+    assert said.plural(1, "round") == "1 round"
+    assert said.plural(1500, "client") == "1,500 clients"
     assert text.figure(2.8) == "2.80"
     assert text.figure(0.19149) == "0.191"
     assert text.figure(1234.6) == "1,235"

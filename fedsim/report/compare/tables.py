@@ -11,9 +11,10 @@ from fedsim.outcomes import OUTCOMES
 from fedsim.report.compare.differences import Difference
 from fedsim.report.compare.gather import Entry, best_split
 from fedsim.report.compare.targets import SHARES, Reached, Target
-from fedsim.report.text import NONE, count, duration, energy, figure, listed, name, plural, share, size
+from fedsim.report.text import NONE, duration, energy, figure, listed, name, share, size
 from fedsim.report.words import DONE, OUTCOME_WORDS
 from fedsim.results.metrics import HEARD, heard
+from fedsim.words import count, plural
 
 
 @dataclass(frozen=True)

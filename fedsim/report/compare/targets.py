@@ -15,9 +15,10 @@ import numpy as np
 
 from fedsim.errors import InputError
 from fedsim.report.compare.gather import Entry, best_split
-from fedsim.report.text import count, figure, listed, plural, share
+from fedsim.report.text import figure, listed, share
 from fedsim.results.metrics import KNOWN, definitions
 from fedsim.tasks.base import Metric
+from fedsim.words import count, plural
 
 COUNTED = ("rounds", "updates")
 #: Metrics that are shares, and shown in percent.
@@ -65,7 +66,7 @@ class Target:
         if self.curve == "rounds":
             return plural(round(self.value), "round")
         if self.curve == "updates":
-            return f"{self.shown} completed update{'' if round(self.value) == 1 else 's'}"
+            return plural(round(self.value), "completed update")
         return f"{subject(self.curve)} {self.shown} or {'more' if self.grows else 'less'}"
 
 

@@ -13,6 +13,7 @@ from fedsim.printing import Column
 from fedsim.report.compare import tables
 from fedsim.report.compare.tables import Compared, Table
 from fedsim.report.text import name
+from fedsim.words import plural
 
 #: Most differing keys that are listed; the page lists all.
 MOST_KEYS = 30
@@ -61,7 +62,7 @@ def _differences(compared: Compared) -> RenderableType:
     else:
         shown = Group(*(_listing(row, table.headings) for row in rows))
     more = len(table.rows) - len(rows)
-    return Group(shown, Text(f"and {more} more keys")) if more > 0 else shown
+    return Group(shown, Text(f"and {plural(more, 'more key')}")) if more > 0 else shown
 
 
 def _left(table: Table) -> printing.Table:

@@ -13,8 +13,9 @@ from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
 from fedsim.report.live import by, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas, legend
-from fedsim.report.text import duration, name, plural, time_unit
+from fedsim.report.text import duration, name, time_unit
 from fedsim.report.words import OUTCOME_WORDS
+from fedsim.words import plural
 
 _COMPLETED = OUTCOMES.index("completed")
 

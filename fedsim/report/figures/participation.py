@@ -12,7 +12,8 @@ from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
 from fedsim.report.live import by, chart, figures
 from fedsim.report.style import SERIES, Canvas, Theme, canvas, legend, legend_in, whole_numbers
-from fedsim.report.text import count, name, plural, share
+from fedsim.report.text import name, share
+from fedsim.words import count, plural
 
 MOST_BARS = 30
 MOST_DEVICES = 8
@@ -30,7 +31,7 @@ def title(digest: Digest) -> str:
     part = digest.summary["participation"]
     total, completed, gini = part["clients"], part["completed"], part["gini"]
     if not completed:
-        return f"None of {count(total)} clients ever completes a round"
+        return f"None of {plural(total, 'client')} ever completes a round"
     who = (
         f"All {count(total)} clients complete"
         if completed == total

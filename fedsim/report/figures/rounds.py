@@ -15,8 +15,9 @@ from fedsim.report.digest import Digest
 from fedsim.report.figures.chart import Chart
 from fedsim.report.live import ROUNDS, by_time, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas, legend, whole_numbers
-from fedsim.report.text import duration, plural, share, time_unit
+from fedsim.report.text import duration, share, time_unit
 from fedsim.report.words import OUTCOME_WORDS
+from fedsim.words import plural
 
 _MOST_BARS = 100
 _MOST_LIVE = 1500

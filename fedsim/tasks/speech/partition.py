@@ -26,6 +26,7 @@ from fedsim.errors import CorpusError
 from fedsim.fleet.workload import equal_parts
 from fedsim.tasks.speech import quality
 from fedsim.tasks.speech.corpus.store import Corpus
+from fedsim.words import plural
 
 if TYPE_CHECKING:
     from fedsim.tasks.speech.task import SpeechTask
@@ -85,7 +86,7 @@ def _equal(corpus: Corpus, train: Ints, parts: int | None) -> list[Ints]:
     count = len(speakers) if parts is None else parts
     if count > len(speakers):
         raise CorpusError(
-            f"the corpus has {len(speakers)} training speakers, too few for {count} parts",
+            f"the corpus has {plural(len(speakers), 'training speaker')}, too few for {count} parts",
             key="learning.parts",
         )
     sizes = np.array([int(corpus.samples[members].sum()) for _, members in speakers])
@@ -102,7 +103,8 @@ def _dirichlet(classes: list[tuple[str, Ints]], task: SpeechTask, seed: int) -> 
     count = len(classes) if task.parts is None else task.parts
     if count > total:
         raise CorpusError(
-            f"the corpus has {total} training utterances, too few for {count} parts", key="learning.parts"
+            f"the corpus has {plural(total, 'training utterance')}, too few for {count} parts",
+            key="learning.parts",
         )
     pieces: list[list[Ints]] = [[] for _ in range(count)]
     for name, members in classes:

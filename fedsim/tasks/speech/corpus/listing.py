@@ -20,7 +20,7 @@ from fedsim.tasks.speech.corpus import store
 from fedsim.tasks.speech.corpus.decode import MISSING, decode_all, doubt
 from fedsim.tasks.speech.corpus.options import Listed
 from fedsim.units import SAMPLES_PER_S
-from fedsim.words import slashes
+from fedsim.words import plural, slashes
 
 DECODER_VERSION = 2
 HELD_OUT_SHARE = 0.1
@@ -109,7 +109,8 @@ def hold_out(
     open_speakers = sorted({r.speaker for r in recordings} - set(split), key=lambda s: (_rank(seed, s), s))
     if 0 < len(open_speakers) < 3:
         raise CorpusError(
-            f"has {len(open_speakers)} speaker(s) and no splits; give a split column, or at least 3 speakers",
+            f"has {plural(len(open_speakers), 'speaker')} and no splits; "
+            "give a split column, or at least 3 speakers",
             file=source,
         )
     count = max(1, round(HELD_OUT_SHARE * len(open_speakers)))
@@ -187,7 +188,7 @@ def _decode(
             room[recording.split] -= len(decoded)
     if not any(recording.split == "train" for recording in kept):
         train = sum(recording.split == "train" for recording in listed)
-        held = f"has no usable training speech: 0 of {train} training recordings can be used"
+        held = f"has no usable training speech: 0 of {plural(train, 'training recording')} can be used"
         if not train:
             held = f"has no training speech: all {len(listed)} recordings are for validation or test"
         named = f"; the first skipped, {skipped[0][0]}, {skipped[0][1]}" if skipped else ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedsim.options import Choice, kind, option
+from fedsim.words import plural
 
 DEFAULT_MINUTES = 30.0
 _LANGUAGE = r"^[A-Za-z0-9-]{1,35}$"
@@ -33,7 +34,7 @@ class Espeak(Corpus):
         minutes = DEFAULT_MINUTES if self.minutes is None else self.minutes
         if 60.0 * minutes / self.speakers < 1.0:
             raise ValueError(
-                f"{minutes:g} minutes for {self.speakers} speakers: each needs at least a second"
+                f"{minutes:g} minutes for {plural(self.speakers, 'speaker')}: each needs at least a second"
             )
 
 

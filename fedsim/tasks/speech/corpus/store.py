@@ -25,6 +25,7 @@ from fedsim import locks
 from fedsim.errors import CorpusError
 from fedsim.tasks.speech.text import about_figures, has_figures, normalise
 from fedsim.units import SAMPLES_PER_S
+from fedsim.words import plural
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("speaker", "text", "offset", "samples", "split", "client", "language")
@@ -97,18 +98,18 @@ class Corpus:
         held = {name: self.of_split(name) for name in SPLITS}
         parts = [
             f"{self.samples[held[name]].sum() / SAMPLES_PER_S / 60:.1f} min {name} "
-            f"({len({self.speaker[i] for i in held[name]})} speakers)"
+            f"({plural(len({self.speaker[i] for i in held[name]}), 'speaker')})"
             for name in SPLITS
         ]
-        lines = [f"{len(self)} utterances: {', '.join(parts)}"]
+        lines = [f"{plural(len(self), 'utterance')}: {', '.join(parts)}"]
         for what, found in (("skipped", self.skipped), ("used, doubtful", self.doubtful)):
             if found:
                 named = "; ".join(f"{file} {why}" for file, why in found[:NAMED])
                 more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-                lines.append(f"{len(found)} recording{'s' * (len(found) > 1)} {what}: {named}{more}")
+                lines.append(f"{plural(len(found), 'recording')} {what}: {named}{more}")
         lines += [
             f"error rates on {name} are too low: training hears the speaker or the sound of "
-            f"{self.heard(name)} of its {len(held[name])} utterances"
+            f"{self.heard(name)} of its {plural(len(held[name]), 'utterance')}"
             for name in SPLITS
             if self.heard(name)
         ]
