@@ -7,7 +7,6 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from numbers import Integral
 
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 _SHOWN = 60
@@ -21,7 +20,7 @@ def shown(value: object) -> str:
 
 def count(value: float) -> str:
     """``12345`` as ``12,345``, ``1.5`` as it is."""
-    return f"{value:,}" if isinstance(value, Integral) else f"{value:,g}"
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:,g}"
 
 
 def plural(value: float, noun: str) -> str:

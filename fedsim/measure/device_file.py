@@ -21,6 +21,7 @@ from fedsim.hardware.rates import KINDS, PEAK_OF
 from fedsim.measure.host import Host
 from fedsim.measure.rates import HostRates, Probes
 from fedsim.measure.timing import Timed
+from fedsim.words import plural
 
 COLUMNS = (
     "precision",
@@ -58,7 +59,7 @@ class Circumstances:
     @property
     def source(self) -> str:
         """The sentence that stands as the source of what was measured."""
-        where = "CUDA" if self.device == "cuda" else f"{self.threads} thread{'s' * (self.threads != 1)}"
+        where = "CUDA" if self.device == "cuda" else plural(self.threads, "thread")
         return f"measured by fedsim calibrate on {self.date}, torch {self.torch}, {where}, {self.clock}"
 
 

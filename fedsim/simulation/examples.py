@@ -15,6 +15,7 @@ from fedsim.learning.options import Learning
 from fedsim.simulation.compose import Composition
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.outlook import SAMPLE
+from fedsim.words import plural
 
 
 def on_the_clock(composition: Composition) -> NDArray[np.float64]:
@@ -50,6 +51,5 @@ def in_words(found: dict[str, float]) -> str:
 def rule(learning: Learning) -> str:
     """What the learner has a client train on in a round, as far as the scenario says it."""
     if learning.local_epochs is None:
-        steps = "1 step" if learning.local_steps == 1 else f"{learning.local_steps:,} steps"
-        return f"{steps} of {learning.batch_size:,}"
-    return f"{learning.local_epochs:g} epoch{'' if learning.local_epochs == 1 else 's'}"
+        return f"{plural(learning.local_steps, 'step')} of {learning.batch_size:,}"
+    return plural(learning.local_epochs, "epoch")

@@ -44,7 +44,7 @@ def test_what_is_frozen_stays_and_the_rest_learns(name):
     with make_learner(Federation(learning=learning, clients=4, rounds=1, freeze_cnn=True), 3) as learner:
         learner.initial_metrics()
         before = learner.weights()
-        learner.train(0, np.array([0, 1]), np.zeros(2), np.ones(2))
+        learner.train(0, np.array([0, 1]), np.zeros(2))
         after = learner.weights()
     model = fresh_model(task, 3)
     task.freeze_cnn(model)
