@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from numbers import Integral
 
 _SHOWN = 60
 
@@ -17,7 +16,7 @@ def shown(value: object) -> str:
 
 def count(value: float) -> str:
     """``12345`` as ``12,345``, ``1.5`` as it is."""
-    return f"{value:,}" if isinstance(value, Integral) else f"{value:,g}"
+    return f"{value:,g}" if isinstance(value, float) else f"{value:,}"
 
 
 def plural(value: float, noun: str) -> str:
