@@ -3,9 +3,10 @@
     python tests/digests/compare.py [NAME ...]         # all, or quickstart, paper/fl10-real, years, ...
     python tests/digests/compare.py --write [NAME ...] # take the digests of the code as it is
 
-``before.sha256`` was taken from version 0.1 before its rooms were rebuilt (Python 3.11, numpy 2.4, torch
-2.13 on a CPU with AVX-512): a refactoring changes nothing in it. Since then ``clients.parquet`` of
-``quickstart`` and ``bad-clients`` is newer: its examples are those really trained on. Real training rounds as the processor
+``before.sha256`` goes back to version 0.1, before its rooms were rebuilt (Python 3.11, numpy 2.4, torch 2.13
+on a CPU with AVX-512): a refactoring changes nothing in it. It was taken again, with every value held against
+the one before, when what is not there became null in place of NaN, and when the examples of ``quickstart``
+and ``bad-clients`` became those really trained on. Real training rounds as the processor
 does, so on another kind of processor the digests of ``quickstart`` and ``bad-clients`` may differ; take
 them there from the older code first.
 """

@@ -127,7 +127,8 @@ def test_a_client_that_raises_or_is_silent_has_failed(tmp_path, scenario, local_
     by_client = run.clients[run.clients["round"] == 0].set_index("client")
     assert list(by_client.outcome.sort_index()) == ["failed"] * 2 + ["completed"] * 4
     assert list(run.rounds.failed) == [2, 2]
-    assert run.clients.loss.isna().all()  # an app that reports no loss has none
+    (batch,) = run.batches("clients", ("loss",))
+    assert batch.column("loss").null_count == len(run.clients)  # an app that reports no loss has none
     assert result.arrays["w"].numpy() == pytest.approx([1.0, 1.0])
 
 
@@ -227,3 +228,18 @@ def test_a_report_is_written(tmp_path, scenario, local_grid, initial):
     assert strategy.run_dir == tmp_path / "a"
     assert (tmp_path / "a" / "report.html").is_file()
     assert (tmp_path / "a" / "timeline.json").is_file()
+
+
+def test_a_loss_of_nan_is_told_in_every_table(tmp_path, scenario, local_grid, initial):
+    def answer(client, message):
+        return np.ones(2, np.float32), {"num-examples": 1, "train_loss": math.nan if client == 0 else 2.0}
+
+    strategy = FedAvg(fraction_evaluate=0.0)
+    _, run = ride(scenario(), tmp_path / "a", strategy, local_grid(answer=answer), initial, rounds=1)
+    rows = [row for batch in run.batches("clients", ("client", "loss")) for row in batch.to_pylist()]
+    told = {row["client"]: row["loss"] for row in rows}
+    assert math.isnan(told.pop(0))
+    assert set(told.values()) == {2.0}
+    (mean,) = [v for batch in run.batches("rounds", ("loss",)) for v in batch.column("loss").to_pylist()]
+    assert math.isnan(mean)
+    assert run.summary["not_finite"]["losses"] == 1
