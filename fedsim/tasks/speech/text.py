@@ -11,6 +11,8 @@ import unicodedata
 
 import regex
 
+from fedsim.words import plural, verb
+
 SYMBOLS = r"\p{Sc}%‰٪％&＆@＠#＃+＋=×÷±−°№§"  # that are read aloud
 _SPOKEN = regex.compile(rf"[\p{{L}}\p{{N}}{SYMBOLS}']")  # an apostrophe that is left is one within a word
 _FIGURES = regex.compile(rf"[\p{{N}}{SYMBOLS}]")
@@ -49,6 +51,5 @@ def has_figures(text: str) -> bool:
 
 def about_figures(figures: int, transcripts: int) -> str:
     """The sentence that says how many of the transcripts hold figures or symbols."""
-    noun, verb = "transcript" if transcripts == 1 else "transcripts", "holds" if figures == 1 else "hold"
-    held = f"{figures:,} of {transcripts:,} {noun} {verb} figures or symbols"
+    held = f"{figures:,} of {plural(transcripts, 'transcript')} {verb(figures, 'hold')} figures or symbols"
     return f"{held}, which are scored as they are written"

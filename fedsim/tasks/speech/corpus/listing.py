@@ -190,7 +190,7 @@ def _decode(
         train = sum(recording.split == "train" for recording in listed)
         held = f"has no usable training speech: 0 of {plural(train, 'training recording')} can be used"
         if not train:
-            held = f"has no training speech: all {len(listed)} recordings are for validation or test"
+            held = f"has no training speech: of {plural(len(listed), 'recording')}, none is for training"
         named = f"; the first skipped, {skipped[0][0]}, {skipped[0][1]}" if skipped else ""
         raise CorpusError(f"{held}{named}", file=source)
     learnt = {sound for sound, r in zip(sounds, kept, strict=True) if r.split == "train"}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fedsim.errors import CorpusError
 from fedsim.tasks.speech.corpus.listing import Listing, Recording
+from fedsim.words import plural
 
 MOST_SKIPPED = 0.1  # of the rows
 
@@ -57,7 +58,8 @@ def read(
             recordings.append(found)
     if len(faults) > MOST_SKIPPED * total:
         line, why = faults[0]
-        said = f"{why}; {len(faults)} of {total} rows cannot be used, at most {MOST_SKIPPED:.0%} may be so"
+        unused = f"{len(faults)} of {plural(total, 'row')} cannot be used"
+        said = f"{why}; {unused}, at most {MOST_SKIPPED:.0%} may be so"
         raise CorpusError(said, file=file, key=f"line {line}")
     return Listing(recordings, [(f"line {line} of {file.name}", why) for line, why in faults])
 
