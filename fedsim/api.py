@@ -180,7 +180,7 @@ def trace(model: str | Path | Task, out: str | Path, *, name: str | None = None,
     from fedsim.tracing import trace as tracing
 
     if isinstance(model, Task):
-        thing, called = model, name or model.name
+        thing, called = model, name or model.model_name
     elif str(model) in presets():
         thing, called = configs.preset(str(model)), name or str(model)
     else:

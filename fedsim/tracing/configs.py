@@ -11,7 +11,7 @@ from typing import Any
 from fedsim import files, plugins
 from fedsim.errors import TraceError
 from fedsim.options import name_of
-from fedsim.tasks import Task
+from fedsim.tasks import TASKS, Task
 from fedsim.tasks.speech.models import CONFIGS, presets
 
 _NEEDED = ("conv_kernel", "conv_stride", "num_hidden_layers")
@@ -29,12 +29,12 @@ def preset(name: str) -> Any:
 
 
 def named(name: str) -> Any:
-    """What a name stands for: a task of a plug-in, with its options' defaults, or a preset.
+    """What a name stands for: a task, with its options' defaults, or a preset.
 
     Raises:
         TraceError: there is no such model.
     """
-    for task in plugins.of(Task):
+    for task in (*TASKS, *plugins.of(Task)):
         if name_of(task) == name:
             return task()
     return preset(name)
