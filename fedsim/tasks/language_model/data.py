@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.errors import CorpusError
 from fedsim.fleet.workload import equal_parts
+from fedsim.tasks.language_model.options import EXAMPLES_AT_ONCE
 from fedsim.tasks.language_model.reading import documents
 from fedsim.words import plural
 
@@ -33,7 +34,6 @@ VOCABULARY = 256
 """Tokens are the bytes of UTF-8 text: nothing to download, nothing that depends on the corpus."""
 SPLITS = ("train", "validation", "test")
 HELD_OUT_SHARE = 0.1
-EVALUATION_BATCH = 32
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
@@ -165,7 +165,7 @@ class TextData:
         found = np.flatnonzero(self.split == SPLITS.index(split))
         count = min(found.size, max(1, self._most // self._context))
         chosen = found[np.arange(count) * found.size // count]
-        return [chosen[k : k + EVALUATION_BATCH] for k in range(0, count, EVALUATION_BATCH)]
+        return [chosen[k : k + EXAMPLES_AT_ONCE] for k in range(0, count, EXAMPLES_AT_ONCE)]
 
     def tokens(self, examples: Ints) -> tuple[Ints, Ints]:
         """A batch of examples.

@@ -7,6 +7,10 @@ from typing import Literal
 
 from fedsim.options import Choice, kind, option
 
+PATTERN = "*.txt"
+EXAMPLES_AT_ONCE = 32
+"""Examples that are evaluated in one batch."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextCorpus(Choice):
@@ -28,7 +32,7 @@ class TextFiles(TextCorpus):
     """Text files in UTF-8, each a document."""
 
     path: str = option(description="a text file, or a folder of them", min_length=1)
-    pattern: str = option("*.txt", "in a folder and those below it: the names to take", min_length=1)
+    pattern: str = option(PATTERN, "in a folder and those below it: the names to take", min_length=1)
     outside: bool = option(False, "links may lead out of its folder; only --set can say so")
     kind: Literal["files"] = kind("files")
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from fedsim import files
 from fedsim.errors import CorpusError
-from fedsim.tasks.language_model.options import PythonTopics, TextCorpus, TextFiles
+from fedsim.tasks.language_model.options import PATTERN, PythonTopics, TextCorpus, TextFiles
+
+__all__ = ["PATTERN", "documents", "listed"]
 
 MOST_BYTES = 200 * files.MB
 """Of all documents together: as much again several times is needed to work with them."""
