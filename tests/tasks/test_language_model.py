@@ -20,6 +20,7 @@ from fedsim.learning import Federation, Learning, make_learner
 from fedsim.pricing.trace import load_trace
 from fedsim.results import load
 from fedsim.scenario.file_access import ALLOWED, FileAccess, files_of
+from fedsim.simulation.baseline import on_server
 from fedsim.simulation.progress import Silent
 from fedsim.tasks import LanguageModel
 from fedsim.tasks.language_model.data import SPLITS, TextData, divided, passages, unigram_loss
@@ -459,6 +460,18 @@ def test_the_scenario_that_ships_is_valid_and_priced_by_what_it_trains():
     assert found.training.model == task.model_name
     assert found.workload.sizes == {"tokens": task.context}
     assert "Real training of language_model" in done.output
+
+
+@pytest.mark.parametrize(("cohort", "examples", "work"), [(4, 40, 160), (1, 40, 40), (100, 7, 42)])
+def test_in_one_place_a_round_is_the_work_of_a_cohort(poems, cohort, examples, work):
+    changes = [
+        "learning.baseline=centralised",
+        "server.device=nvidia-a40",
+        f"rounds.cohort={cohort}",
+        f"workload.examples={examples}",
+    ]
+    whole = on_server(scenario.load(str(poems), changes).scenario)  # of six clients
+    assert (whole.workload.examples, whole.workload.sizes) == (work, {"tokens": 16})
 
 
 def test_a_scenario_reaches_no_text_elsewhere(poems, folder, tmp_path):
