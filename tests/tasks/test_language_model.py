@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fedsim import paths, scenario, simulation
 from fedsim.cli import fedsim
-from fedsim.errors import CorpusError, InputError, ScenarioError
+from fedsim.errors import CorpusError, InputError, ScenarioError, TraceError
 from fedsim.files import sha256
 from fedsim.learning import Federation, Learning, make_learner
 from fedsim.pricing.trace import load_trace
@@ -26,6 +26,7 @@ from fedsim.tasks import LanguageModel
 from fedsim.tasks.language_model.data import SPLITS, TextData, divided, passages, unigram_loss
 from fedsim.tasks.language_model.options import PythonTopics, TextFiles
 from fedsim.tasks.language_model.reading import documents
+from fedsim.tracing import configs
 from fedsim.tracing.step import Step, Variant
 from fedsim.tracing.trace import verify
 
@@ -92,6 +93,16 @@ def test_the_shipped_trace_is_that_of_the_default_model():
 def test_the_trace_is_exact_at_lengths_that_nobody_fitted(variant, batch, tokens):
     fitted = Variant(*variant.split("/"))
     verify(load_trace("language_model"), fitted, Step(LanguageModel(), fitted), batch, tokens)
+
+
+def test_it_is_traced_by_its_name_as_it_is_shipped():
+    assert {"language_model", "wav2vec2-tiny"} < set(configs.known())
+    assert configs.named("language_model") == LanguageModel()
+    for name in ("ctc", "wav2vec2", "language-model"):  # speech is traced by its presets
+        with pytest.raises(
+            TraceError, match=f"no model '{name}'; fedsim knows .*wav2vec2-tiny.*language_model"
+        ):
+            configs.named(name)
 
 
 @pytest.mark.parametrize(("batch", "tokens"), [(1, 64), (3, 100), (8, 257)])
