@@ -206,13 +206,12 @@ def trace(
     """
     from fedsim.errors import TraceError
     from fedsim.tasks import Task
-    from fedsim.tasks.speech.models import presets
     from fedsim.tracing import configs, module
     from fedsim.tracing import trace as tracing
 
     thing: Any
     if isinstance(model, Task):
-        thing, called = model, name or model.name
+        thing, called = model, name or model.model_name
     elif not isinstance(model, str | Path):
         if batch is None or loss is None:
             raise TraceError(
@@ -220,8 +219,8 @@ def trace(
             )
         called = name or str(getattr(model, "__name__", type(model).__name__))
         thing = module.Module(called, model, batch, loss, size)
-    elif str(model) in presets():
-        thing, called = configs.preset(str(model)), name or str(model)
+    elif str(model) in configs.known():
+        thing, called = configs.named(str(model)), name or str(model)
     else:
         thing, called = configs.read(Path(model)), name or Path(model).stem
     tracing.check_writable(Path(out), called)

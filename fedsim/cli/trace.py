@@ -35,7 +35,7 @@ def command(
 ) -> None:
     """Trace MODELs (all that fedsim knows by default): no weights are allocated.
 
-    A task of a plug-in is traced by its name, with its options' defaults.
+    A task is traced by its name, with its options' defaults.
 
     Each trace is verified against the model before it is written.
     """
@@ -50,14 +50,13 @@ def command(
     with going_on(way_on, folder):  # Ctrl-C may come while PyTorch is loaded
         from rich.console import Console
 
-        from fedsim.tasks.speech.models import presets
         from fedsim.tracing import configs
         from fedsim.tracing.trace import check_writable, trace, write
 
     if config is not None:
         wanted = {name or config.stem: configs.read(config)}
     else:
-        wanted = {model: configs.named(model) for model in models or presets()}
+        wanted = {model: configs.named(model) for model in models or configs.known()}
     console = Console()
     for model, model_config in wanted.items():
         start = time.monotonic()

@@ -11,13 +11,14 @@ working directory, too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedsim import files, paths
-from fedsim.errors import InputError, ScenarioError
+from fedsim.errors import CorpusError, InputError, ScenarioError
+from fedsim.tasks.language_model import reading as texts
 
 CORPUS = ("learning", "corpus", "path")
 #: Keys whose text may name a file; a ``*`` stands for each entry of a list.
@@ -34,7 +35,7 @@ FILE_KEYS = (
 )
 OUTSIDE = "learning.corpus.outside"
 LISTS = ("validated.tsv", "train.tsv", "dev.tsv", "test.tsv")
-"""Files by which a corpus that is a folder is known."""
+"""Files by which a corpus of speech that is a folder is known."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
             found = own if is_there(own) else here
             if not is_there(found):
                 continue  # a name of the catalogue, or none at all
-            if not (access.outside or said or _is_inside(found, file, access)):
+            if not (access.outside or said or _is_inside(found, file, access, block)):
                 raise ScenarioError(
                     f"{block[key]!r} lies outside of the folder that the scenario is in; if you trust it, "
                     f"add --allow-outside, or name the file yourself: --set {where}=PATH",
@@ -126,9 +127,7 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
                     key=where,
                 )
             block[key] = str(found)
-    for block, _, _ in places(data, ("learning", "corpus", "kind")):
-        if block["kind"] == "espeak":
-            continue
+    for block, _, _ in places(data, CORPUS):
         if access.opens:
             block["outside"] = True
         elif block.get("outside") is True and not (access.outside or access.covers(OUTSIDE)):
@@ -141,12 +140,12 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
 
 
 def files_of(data: dict[str, Any]) -> list[Path]:
-    """Every file that resolved scenario data names; of a corpus that is a folder, its lists."""
+    """Every file that resolved scenario data names; of a corpus that is a folder, its lists or texts."""
     found: dict[Path, None] = {}
     for keys in FILE_KEYS:
         for block, key, _ in places(data, keys):
             path = Path(block[key])
-            for one in _lists_of(path) if path.is_dir() else [path]:
+            for one in _read_of(path, block) if path.is_dir() else [path]:
                 if one.is_file():
                     found[one] = None
     return list(found)
@@ -159,23 +158,28 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _is_inside(found: Path, file: Path, access: FileAccess) -> bool:
+def _is_inside(found: Path, file: Path, access: FileAccess, block: dict[str, Any]) -> bool:
     """Whether a file or folder is the catalogue's, the scenario's own, or known by content."""
     roots = [paths.data_dir(name).resolve() for name in ("hardware", "traces")]
     if access.own:
         shipped = file.resolve().is_relative_to(paths.data_dir("scenarios").resolve())
         roots += [file.parent.resolve(), *([Path.cwd().resolve()] if shipped else [])]
     real = found.resolve()
-    return any(real.is_relative_to(root) for root in roots) or _is_known(real, access.known)
+    return any(real.is_relative_to(root) for root in roots) or _is_known(real, access.known, block)
 
 
-def _is_known(real: Path, known: frozenset[str]) -> bool:
-    found = files_of({"learning": {"corpus": {"path": str(real)}}}) if known else []
+def _is_known(real: Path, known: frozenset[str], block: dict[str, Any]) -> bool:
+    found = files_of({"learning": {"corpus": {**block, "path": str(real)}}}) if known else []
     try:
         return bool(found) and all(files.sha256(path) in known for path in found)
     except InputError:
         return False
 
 
-def _lists_of(folder: Path) -> list[Path]:
+def _read_of(folder: Path, block: dict[str, Any]) -> list[Path]:
+    """The files by which a corpus that is a folder is known."""
+    if block.get("kind") == "files":
+        with suppress(CorpusError):  # whoever reads it says what is wrong
+            return texts.listed(folder, str(block.get("pattern", texts.PATTERN)))
+        return []
     return [path for name in LISTS for path in (folder / name, *sorted(folder.glob(f"*/{name}")))]

@@ -1,7 +1,7 @@
 """The time plane of the baselines: what federated training is held against, on a clock of its own.
 
-- ``centralised``: one machine, ``server.device``, has all the speech. It is always on, shares its
-  memory with nobody and sends nothing; a round is as many utterances as a whole cohort trains on,
+- ``centralised``: one machine, ``server.device``, has all the data. It is always on, shares its
+  memory with nobody and sends nothing; a round is as many examples as a whole cohort trains on,
   so that it makes as many updates as the federation. It becomes a scenario of one client.
 - ``local-only``: one client with its own device, hours of availability and background programs,
   asked in every round, with nothing to download and nothing to send.
@@ -37,8 +37,8 @@ def kind_of(scenario: Scenario) -> str | None:
 def on_server(scenario: Scenario) -> Scenario:
     """The scenario of one client, ``server.device``, that does a cohort's work in every round.
 
-    Its work is the cohort's size times what a client holds on average, in utterances; batch size,
-    passes and techniques stay; :class:`Alone` leaves its transfers out.
+    Its work is the cohort's size times what a client holds on average, in utterances or examples;
+    batch size, passes and techniques stay; :class:`Alone` leaves its transfers out.
     """
     assert scenario.server.device is not None
     utterances = scenario.workload.utterances
@@ -51,6 +51,11 @@ def on_server(scenario: Scenario) -> Scenario:
     else:
         held = float(utterances)
     cohort = min(scenario.rounds.cohort, scenario.fleet.clients)
+    work = max(1, round(cohort * held))
+    if scenario.workload.examples is None:
+        workload = replace(scenario.workload, utterances=work)
+    else:
+        workload = replace(scenario.workload, examples=work)
     machine = MixEntry(device=scenario.server.device, share=1.0, link="instant")
     rounds = replace(
         scenario.rounds,
@@ -63,7 +68,7 @@ def on_server(scenario: Scenario) -> Scenario:
     return replace(
         scenario,
         fleet=FleetSpec(clients=1, mix=(machine,)),
-        workload=replace(scenario.workload, utterances=max(1, round(cohort * held))),
+        workload=workload,
         rounds=rounds,
     )
 

@@ -11,10 +11,21 @@ from typing import Any
 from fedsim import files, plugins
 from fedsim.errors import TraceError
 from fedsim.options import name_of
-from fedsim.tasks import Task
+from fedsim.tasks import TASKS, Task
 from fedsim.tasks.speech.models import CONFIGS, presets
+from fedsim.tasks.speech.task import SpeechTask
 
 _NEEDED = ("conv_kernel", "conv_stride", "num_hidden_layers")
+
+
+def known() -> list[str]:
+    """The models of fedsim's own: presets, and the tasks with a model of their own."""
+    return [*presets(), *map(name_of, _tasks())]
+
+
+def _tasks() -> list[type[Task]]:
+    """Tasks on speech are traced by their presets."""
+    return [task for task in TASKS if not issubclass(task, SpeechTask)]
 
 
 def preset(name: str) -> Any:
@@ -24,20 +35,18 @@ def preset(name: str) -> Any:
         TraceError: there is no such preset.
     """
     if name not in presets():
-        raise TraceError(f"there is no model {name!r}; fedsim knows {', '.join(presets())}, or give --config")
+        raise TraceError(f"there is no model {name!r}; fedsim knows {', '.join(known())}, or give --config")
     return read(CONFIGS / f"{name}.json")
 
 
 def named(name: str) -> Any:
-    """What a name stands for: a task of a plug-in, with its options' defaults, or a preset.
+    """What a name stands for: a task, with its options' defaults, or a preset.
 
     Raises:
         TraceError: there is no such model.
     """
-    for task in plugins.of(Task):
-        if name_of(task) == name:
-            return task()
-    return preset(name)
+    task = next((task for task in (*_tasks(), *plugins.of(Task)) if name_of(task) == name), None)
+    return preset(name) if task is None else task()
 
 
 def read(path: Path) -> Any:

@@ -223,7 +223,7 @@ def _energy_title(compared: Compared) -> str:
 
 
 def _splits(compared: Compared) -> str:
-    """Whose speech the curves are of, for a caption."""
+    """Of which splits the curves are, for a caption."""
     return listed(list(dict.fromkeys(curve.partition(".")[0] for curve, _ in learnt(compared))))
 
 
@@ -241,7 +241,7 @@ CHARTS: tuple[Chart[Compared], ...] = (
         ready=lambda compared: bool(learnt(compared)),
         title=_learning_title,
         caption=lambda compared: (
-            f"Each point is a global model on {_splits(compared)} speakers, at the simulated time at which "
+            f"Each point is a global model on {_splits(compared)} data, at the simulated time at which "
             "it existed. Dashed across: the target of the tables." + _without(compared)
         ),
         draw=lambda compared, theme: _draw(compared, theme, _learning_title(compared), learnt(compared)),

@@ -75,7 +75,7 @@ def _called(digest: Digest, split: str) -> str:
 
 def _caption(digest: Digest) -> str:
     known = any(heard(digest.summary, split) for split in _SPLITS)
-    who = "speakers of whom clients train on some" if known else "speakers that no client trains on"
+    who = "speakers of whom clients train on some" if known else "what no client trains on"
     return (
         f"Each point is the global model after a round, evaluated on {who}, "
         "at the simulated time at which that model existed."
