@@ -175,14 +175,13 @@ def trace(model: str | Path | Task, out: str | Path, *, name: str | None = None,
         FedsimError: the folder cannot be written to.
     """
     from fedsim.tasks import Task
-    from fedsim.tasks.speech.models import presets
     from fedsim.tracing import configs
     from fedsim.tracing import trace as tracing
 
     if isinstance(model, Task):
         thing, called = model, name or model.name
-    elif str(model) in presets():
-        thing, called = configs.preset(str(model)), name or str(model)
+    elif str(model) in configs.names():
+        thing, called = configs.named(str(model)), name or str(model)
     else:
         thing, called = configs.read(Path(model)), name or Path(model).stem
     tracing.check_writable(Path(out), called)

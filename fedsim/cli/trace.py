@@ -50,14 +50,13 @@ def command(
     with going_on(way_on, folder):  # Ctrl-C may come while PyTorch is loaded
         from rich.console import Console
 
-        from fedsim.tasks.speech.models import presets
         from fedsim.tracing import configs
         from fedsim.tracing.trace import check_writable, trace, write
 
     if config is not None:
         wanted = {name or config.stem: configs.read(config)}
     else:
-        wanted = {model: configs.named(model) for model in models or presets()}
+        wanted = {model: configs.named(model) for model in models or configs.names()}
     console = Console()
     for model, model_config in wanted.items():
         start = time.monotonic()

@@ -11,10 +11,21 @@ from typing import Any
 from fedsim import files, plugins
 from fedsim.errors import TraceError
 from fedsim.options import name_of
-from fedsim.tasks import Task
+from fedsim.tasks import TASKS, Task
 from fedsim.tasks.speech.models import CONFIGS, presets
+from fedsim.tasks.speech.task import SpeechTask
 
 _NEEDED = ("conv_kernel", "conv_stride", "num_hidden_layers")
+
+
+def own() -> dict[str, Task]:
+    """Tasks of fedsim's own whose models are no transformers configurations, by the names of their models."""
+    return {task.model_name: task for task in (cls() for cls in TASKS) if not isinstance(task, SpeechTask)}
+
+
+def names() -> list[str]:
+    """The models that fedsim knows how to build, sorted."""
+    return sorted([*presets(), *own()])
 
 
 def preset(name: str) -> Any:
@@ -24,12 +35,12 @@ def preset(name: str) -> Any:
         TraceError: there is no such preset.
     """
     if name not in presets():
-        raise TraceError(f"there is no model {name!r}; fedsim knows {', '.join(presets())}, or give --config")
+        raise TraceError(f"there is no model {name!r}; fedsim knows {', '.join(names())}, or give --config")
     return read(CONFIGS / f"{name}.json")
 
 
 def named(name: str) -> Any:
-    """What a name stands for: a task of a plug-in, with its options' defaults, or a preset.
+    """What a name stands for: a task of a plug-in or of fedsim's own, with its options' defaults, or a preset.
 
     Raises:
         TraceError: there is no such model.
@@ -37,7 +48,7 @@ def named(name: str) -> Any:
     for task in plugins.of(Task):
         if name_of(task) == name:
             return task()
-    return preset(name)
+    return own().get(name) or preset(name)
 
 
 def read(path: Path) -> Any:
