@@ -76,7 +76,7 @@ def _who(scenario: Scenario) -> str:
     return (
         f"{plural(clients, 'client')} {verb(clients, 'train')} {training.model} ({training.precision}, "
         f"batches of {training.batch_size}) in {plural(rounds.count, 'round')} of {rounds.cohort:,}, "
-        f"chosen by {rounds.select.name}; {close}; {rounds.aggregate}."
+        f"chosen by {rounds.select.name}; {close}; aggregated by {rounds.aggregate.name}."
     )
 
 

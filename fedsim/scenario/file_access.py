@@ -18,15 +18,17 @@ from typing import Any
 
 from fedsim import files, paths
 from fedsim.errors import InputError, ScenarioError
+from fedsim.tasks.images import is_image
 
-CORPUS = ("learning", "corpus", "path")
+FOLDERS = (("learning", "corpus", "path"), ("learning", "images", "path"))
+"""Keys whose text may name a folder, too."""
 #: Keys whose text may name a file; a ``*`` stands for each entry of a list.
 FILE_KEYS = (
     ("hardware", "trend"),
     ("workload", "corpus"),
     ("training", "model"),
     ("server", "device"),
-    CORPUS,
+    *FOLDERS,
     ("fleet", "mix", "*", "device"),
     ("fleet", "mix", "*", "link"),
     ("fleet", "mix", "*", "availability", "file"),
@@ -34,7 +36,7 @@ FILE_KEYS = (
 )
 OUTSIDE = "learning.corpus.outside"
 LISTS = ("validated.tsv", "train.tsv", "dev.tsv", "test.tsv")
-"""Files by which a corpus that is a folder is known."""
+"""Files by which a corpus that is a folder is known; a folder without them by the images in its folders."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
         ScenarioError: it names a file that it may not use.
     """
     for keys in FILE_KEYS:
-        is_there = _exists if keys == CORPUS else paths.is_file
+        is_there = _exists if keys in FOLDERS else paths.is_file
         for block, key, where in places(data, keys):
             own, here = file.parent / block[key], Path(block[key])
             said = access.covers(where)
@@ -141,14 +143,12 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
 
 
 def files_of(data: dict[str, Any]) -> list[Path]:
-    """Every file that resolved scenario data names; of a corpus that is a folder, its lists."""
+    """Every file that resolved scenario data names; of a folder, its lists, or its images by class."""
     found: dict[Path, None] = {}
     for keys in FILE_KEYS:
         for block, key, _ in places(data, keys):
             path = Path(block[key])
-            for one in _lists_of(path) if path.is_dir() else [path]:
-                if one.is_file():
-                    found[one] = None
+            found |= dict.fromkeys(_files_at(path))
     return list(found)
 
 
@@ -170,12 +170,18 @@ def _is_inside(found: Path, file: Path, access: FileAccess) -> bool:
 
 
 def _is_known(real: Path, known: frozenset[str]) -> bool:
-    found = files_of({"learning": {"corpus": {"path": str(real)}}}) if known else []
+    found = _files_at(real) if known else []
     try:
         return bool(found) and all(files.sha256(path) in known for path in found)
     except InputError:
         return False
 
 
-def _lists_of(folder: Path) -> list[Path]:
-    return [path for name in LISTS for path in (folder / name, *sorted(folder.glob(f"*/{name}")))]
+def _files_at(path: Path) -> list[Path]:
+    """A file; or the files by which a folder is known."""
+    found = [path]
+    if path.is_dir():
+        found = [one for name in LISTS for one in (path / name, *sorted(path.glob(f"*/{name}")))]
+        if not any(one.is_file() for one in found):
+            found = [one for one in sorted(path.glob("*/*")) if is_image(one)]
+    return [one for one in found if one.is_file()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from fedsim.simulation import examples, state
 from fedsim.simulation.compose import Composition, compose
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.progress import Progress, Silent
-from fedsim.words import plural, slashes
+from fedsim.words import slashes
 
 STATE_INTERVAL_S = 2.0  # of real time, between engine states of a timing-only run
 DEFAULT_ROOT = Path("runs")
@@ -157,7 +157,7 @@ def _finish(
     with going_on(results.go_on(writer.path), writer.path):
         try:
             if composition.learner is not None:
-                progress.note("preparing the speech corpus and the workers")
+                progress.note("preparing the data and the workers")
                 with about(file):
                     learner = composition.learner(workers, checkpoints)
                     _say_corpus(learner, writer, at, progress)
@@ -172,7 +172,7 @@ def _finish(
 
 
 def _say_corpus(learner: RunLearner, writer: results.RunWriter, at: int, progress: Progress) -> None:
-    """Tell what the speech corpus holds and what of it was skipped, and keep it with the run."""
+    """Tell what the data hold and what of them was skipped, and keep it with the run."""
     for sentence in learner.notes:
         progress.note(sentence)
     if (account := learner.account) is None:
@@ -180,12 +180,16 @@ def _say_corpus(learner: RunLearner, writer: results.RunWriter, at: int, progres
     before = results.Run(writer.path, finished=False).manifest.get("corpus")
     if at and isinstance(before, dict) and before.get("sha256") != account["sha256"]:
         raise RunError(
-            "the speech corpus is not what this run began with: "
-            f"{plural(account['utterances'], 'utterance')} and {account['skipped']} skipped, then "
-            f"{before.get('utterances')} and {before.get('skipped')}; put it back, or begin a new run",
+            f"the data are not what this run began with: {_counted(account)}, then {_counted(before)};"
+            " put them back, or begin a new run",
             file=writer.path,
         )
     writer.note("corpus", account)
+
+
+def _counted(account: Mapping[str, Any]) -> str:
+    """The whole numbers of an account in words: ``412 utterances, 40 speakers, 3 skipped``."""
+    return ", ".join(f"{value:,} {key}" for key, value in account.items() if isinstance(value, int))
 
 
 def _say_examples(

@@ -31,6 +31,11 @@ MOST_BYTES = 1000 * files.MB
 """Of all images in memory, at a byte a pixel and colour."""
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file counts as an image, by its name."""
+    return path.suffix.lower() in SUFFIXES
+
+
 @dataclass(frozen=True, kw_only=True)
 class Images(Choice):
     """The images that are learned from."""
@@ -155,7 +160,7 @@ class Folder(Images):
         files.refuse_links(root, CorpusError)  # reads both levels of folders
         found: dict[str, list[Path]] = {}
         for folder in sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] != "."):
-            found[folder.name] = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+            found[folder.name] = sorted(path for path in folder.iterdir() if is_image(path))
             if not found[folder.name]:
                 raise CorpusError(f"holds no images; they end in {', '.join(SUFFIXES)}", file=folder)
         if len(found) < 2:

@@ -40,7 +40,7 @@ def preset(name: str) -> Any:
 
 
 def named(name: str) -> Any:
-    """What a name stands for: a task of a plug-in or of fedsim's own, with its options' defaults, or a preset.
+    """What a name stands for: a task of a plug-in or of fedsim's own, with its defaults, or a preset.
 
     Raises:
         TraceError: there is no such model.
