@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
+import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fedsim import scenario
-from fedsim.errors import CorpusError
+from fedsim import files, scenario, yamlfile
+from fedsim.cli import fedsim
+from fedsim.errors import CorpusError, RunError, ScenarioError
 from fedsim.hardware import load_device
 from fedsim.learning import Federation, Learning, make_learner
 from fedsim.pricing import Pricer, Technique, load_trace
-from fedsim.scenario.file_access import ANYWHERE
+from fedsim.report.digest import digest
+from fedsim.report.text import share
+from fedsim.report.words import cards, learning_sentence
+from fedsim.results import load
+from fedsim.scenario.file_access import ANYWHERE, NOWHERE, FileAccess
+from fedsim.simulation import execute
+from fedsim.simulation.baseline import on_server
+from fedsim.simulation.progress import Silent
 from fedsim.tasks import images, partition
 from fedsim.tasks.classification import Classification
 from fedsim.tasks.images import Digits, Folder
@@ -271,8 +283,6 @@ def test_what_was_read_is_read_again_when_a_file_changes(painted):
 
 
 def test_its_keys_are_checked_like_any_others(tmp_path):
-    from fedsim.errors import ScenarioError
-
     def built(learning):
         data = {"name": "x", "fleet": {"clients": 8, "mix": [{"device": "raspberry-pi-4", "share": 1.0}]}}
         data |= {"rounds": {"count": 1, "cohort": 2}, "learning": {"task": "classification", **learning}}
@@ -290,3 +300,110 @@ def test_its_keys_are_checked_like_any_others(tmp_path):
     ):
         with pytest.raises(ScenarioError, match=said):
             built(wrong)
+
+
+SMALL = """
+fleet: {{clients: 6, mix: [{{device: raspberry-pi-4, share: 1.0}}]}}
+workload: {{examples: 16}}
+training: {{model: digits-cnn, batch_size: 8}}
+rounds: {{count: {rounds}, cohort: 3}}
+learning:
+  task: classification
+  images: {{kind: folder, path: {path}, pixels: 8}}
+  parts: 5
+  channels: 4
+  hidden: 8
+  batch_size: 8
+  clients_per_round: 3
+  evaluate_every: 1
+"""
+SPEECH = re.compile("speech|speaker|utterance|wav2vec|recording|transcript|word error", re.IGNORECASE)
+
+
+def told(*arguments):
+    done = CliRunner().invoke(fedsim, list(arguments), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output + done.stderr
+
+
+def test_from_the_command_line_to_reports_nothing_speaks_of_speech(painted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, rounds in (("a", 2), ("b", 3)):
+        (tmp_path / f"{name}.yaml").write_text(SMALL.format(rounds=rounds, path=painted.name))
+    said = told("validate", "a.yaml") + told("describe", "a.yaml")
+    said += told("run", "a.yaml", "--out", "a") + told("run", "b.yaml", "--out", "b")
+    compared = told("compare", "a", "b", "--out", "both")
+    assert "80 images of 2 classes to train on, 10 images for validation and 10 images for test" in said
+    assert "accuracy at the end" in compared
+    assert re.search(r"Validation accuracy .*% or more", compared)
+    page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8").partition("<dt>Command")[0]
+    assert "evaluated on examples that no client trains on" in page
+    both = (tmp_path / "both" / "compare.html").read_text(encoding="utf-8")
+    assert "a global model on the validation split" in re.sub(r"\s+", " ", both)
+    for text in (said, compared, page, both):
+        assert not SPEECH.findall(re.sub("<script.*?</script>|<style.*?</style>", "", text, flags=re.DOTALL))
+    run = load(tmp_path / "a")
+    assert run.summary["corpus"]["images"] == 100
+    assert run.summary["corpus"]["classes"] == 2
+    assert "images/low/000.png" in run.manifest["inputs"]
+    found = digest(run)
+    first, last = (found.series["test", "accuracy"].value[at] for at in (0, -1))
+    assert "accuracy on the test split" in learning_sentence(found)
+    (card,) = [card for card in cards(found) if card.label == "Accuracy, test"]
+    assert (card.value, card.note) == (share(last), f"from {share(first)}")
+
+
+def test_a_folder_elsewhere_is_used_only_if_its_images_are_known(painted, tmp_path):
+    place = tmp_path / "scenario"
+    place.mkdir()
+    text = SMALL.format(rounds=1, path=painted)
+
+    def built(access):
+        return scenario.build(yamlfile.parse(text, "x.yaml"), place / "x.yaml", access)
+
+    with pytest.raises(ScenarioError, match=r"learning.images.path: .*lies outside of the folder"):
+        built(NOWHERE)
+    known = frozenset(files.sha256(path) for path in painted.glob("*/*.png"))
+    assert len(known) == 100
+    assert built(FileAccess(known=known)).learning.task.images.path == str(painted)
+    Image.new("RGB", (8, 8)).save(painted / "low" / "secret.png")
+    with pytest.raises(ScenarioError, match="lies outside of the folder"):
+        built(FileAccess(known=known))
+
+
+@pytest.mark.parametrize(
+    ("account", "said"),
+    [
+        ({"images": 101, "classes": 2, "sha256": "x"}, "101 images, 2 classes, then 100 images, 2 classes"),
+        (
+            {"utterances": 1200, "speakers": 3, "seconds": {"train": 1.5}, "skipped": 0, "sha256": "x"},
+            "1,200 utterances, 3 speakers, 0 skipped, then 100 images",
+        ),
+        ({"sha256": "x", "lines": 7, "skipped_files": ["a"]}, "7 lines, then 100 images"),
+    ],
+)
+def test_data_that_changed_stop_a_run_that_is_gone_on_with(tmp_path, account, said):
+    before = {"images": 100, "classes": 2, "sha256": "y"}
+    (tmp_path / "manifest.json").write_text(json.dumps({"corpus": before}))
+    writer = SimpleNamespace(path=tmp_path, note=lambda *_: None)
+    execute._say_corpus(SimpleNamespace(notes=[], account={**account, "sha256": "y"}), writer, 1, Silent())
+    with pytest.raises(RunError, match=f"the data are not what this run began with: {said}.*put them back"):
+        execute._say_corpus(SimpleNamespace(notes=[], account=account), writer, 1, Silent())
+
+
+@pytest.mark.parametrize(
+    ("work", "counted"), [("examples: 16", "examples"), ("utterances: 16", "utterances")]
+)
+def test_the_central_baseline_does_a_cohorts_work_of_any_examples(tmp_path, work, counted):
+    text = SMALL.format(rounds=1, path="x").replace("examples: 16", work)
+    text += "  baseline: centralised\nserver: {device: nvidia-a40}\n"
+    built = scenario.build(yamlfile.parse(text, "x.yaml"), tmp_path / "x.yaml", ANYWHERE)
+    assert getattr(on_server(built).workload, counted) == 3 * 16  # a cohort of 3
+
+
+def test_the_scenario_that_ships_is_priced_by_the_model_that_it_trains():
+    shipped = scenario.load("digits").scenario
+    assert shipped.training.model == shipped.learning.task.model_name == "digits-cnn"
+    assert load_trace("digits-cnn").parameters == sum(
+        p.numel() for p in shipped.learning.task.build().parameters()
+    )
