@@ -219,7 +219,7 @@ def trace(
             )
         called = name or str(getattr(model, "__name__", type(model).__name__))
         thing = module.Module(called, model, batch, loss, size)
-    elif str(model) in configs.known():
+    elif str(model) in configs.names():
         thing, called = configs.named(str(model)), name or str(model)
     else:
         thing, called = configs.read(Path(model)), name or Path(model).stem
