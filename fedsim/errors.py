@@ -5,7 +5,7 @@
         ├── ScenarioError  a scenario or sweep file, or an override on the command line
         ├── HardwareError  a device, link, trend or measurement file
         ├── TraceError     a layer trace, an availability trace, a length profile
-        ├── CorpusError    a speech corpus or its manifest
+        ├── CorpusError    data to learn from: a speech corpus, its manifest, text
         └── RunError       a run directory
 
 An ``InputError`` names the file, the key path inside it, what was found and what would be
@@ -88,7 +88,7 @@ class TraceError(InputError):
 
 
 class CorpusError(InputError):
-    """A speech corpus or its manifest cannot be used."""
+    """Data to learn from cannot be used: a speech corpus, its manifest, text files."""
 
 
 class RunError(InputError):

@@ -35,7 +35,7 @@ def command(
 ) -> None:
     """Trace MODELs (all that fedsim knows by default): no weights are allocated.
 
-    A task of a plug-in is traced by its name, with its options' defaults.
+    A task is traced by its name, with its options' defaults.
 
     Each trace is verified against the model before it is written.
     """

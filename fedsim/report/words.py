@@ -192,7 +192,7 @@ def learning_sentence(digest: Digest) -> str:
 
 
 def corpus_sentence(digest: Digest) -> str:
-    """What could not be used, what is doubtful and what is not spelled out; empty if there is nothing."""
+    """What could not be used, is doubtful or not spelled out, and what guessing gives; perhaps empty."""
     said = []
     for key, what in (("skipped", "skipped"), ("doubtful", "used although doubtful")):
         found, files = (dig(digest.summary, "corpus", name) for name in (key, f"{key}_files"))
@@ -202,6 +202,9 @@ def corpus_sentence(digest: Digest) -> str:
     figures, all_of_it = (dig(digest.summary, "corpus", key) for key in ("figures", "utterances"))
     if isinstance(figures, int) and isinstance(all_of_it, int) and figures > 0:
         said.append(f"{about_figures(figures, all_of_it)}.")
+    guessed = dig(digest.summary, "corpus", "unigram_loss", "validation")
+    if is_number(guessed):
+        said.append(f"Guessing bytes by how often they occur has a validation loss of {figure(guessed)}.")
     return " ".join(said)
 
 

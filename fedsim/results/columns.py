@@ -128,8 +128,8 @@ CONVERGENCE = (
         "metric",
         "string",
         "",
-        "Of speech: loss, contrastive_accuracy, codebook_perplexity, wer or cer; of images: loss or "
-        "accuracy; others may join. The manifest's metrics say what each means.",
+        "Of speech: loss, contrastive_accuracy, codebook_perplexity, wer or cer; of images: loss, accuracy; "
+        "of text: loss, perplexity; others may join. The manifest's metrics say what each means.",
     ),
     Column("split", "string", "", "train, validation or test; see corpus.heard in the summary."),
     Column(
@@ -196,14 +196,19 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "corpus.heard.*": "Utterances of a held-out split of which training hears the speaker or the very "
         "recording; absent where there are none.",
         "corpus.figures": "Transcripts that hold figures or symbols; they are scored as they are written.",
-        "corpus.sha256": "SHA-256 of the list of utterances: speaker, text, length, split, client; or of "
-        "images, as they are learned from, and their classes.",
+        "corpus.documents": "language_model: documents of text; the keys above are those of speech.",
+        "corpus.repeated": "Passages left out because another document holds them, too.",
+        "corpus.tokens.*": "Tokens (bytes) that are predicted, by split: train, validation, test.",
+        "corpus.unigram_loss.*": "Loss, in nats a token, of guessing by how often each token occurs in "
+        "training, on the held-out text that is evaluated.",
+        "corpus.sha256": "SHA-256 of the list of utterances (speaker, text, length, split, client); of the "
+        "passages by document and split; or of images, as they are learned from, and their classes.",
         "examples.clock.*": "Examples of a client's round as the clock has them: least, mean, most over "
         "clients; only there if real training has others.",
         "examples.learner.*": "The same as the learner has them; updates weigh by these.",
         "metrics.*.*.first": "First value of that metric on that split (metrics.<split>.<metric>).",
         "metrics.*.*.last": "Last value.",
-        "metrics.*.*.best": "Best value: largest accuracy or perplexity, otherwise the smallest.",
+        "metrics.*.*.best": "Best value: largest accuracy or codebook perplexity, otherwise the smallest.",
         "metrics.*.*.first_s": "Simulated time of the first value.",
         "metrics.*.*.last_s": "Simulated time of the last value.",
         "metrics.*.*.best_s": "Simulated time at which the best value was first reached.",

@@ -11,14 +11,15 @@ working directory, too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedsim import files, paths
-from fedsim.errors import InputError, ScenarioError
+from fedsim.errors import CorpusError, InputError, ScenarioError
 from fedsim.tasks.images import is_image
+from fedsim.tasks.language_model import reading as texts
 
 FOLDERS = (("learning", "corpus", "path"), ("learning", "images", "path"))
 """Keys whose text may name a folder, too."""
@@ -36,7 +37,7 @@ FILE_KEYS = (
 )
 OUTSIDE = "learning.corpus.outside"
 LISTS = ("validated.tsv", "train.tsv", "dev.tsv", "test.tsv")
-"""Files by which a corpus that is a folder is known; a folder without them by the images in its folders."""
+"""Files by which a corpus of speech that is a folder is known."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
             found = own if is_there(own) else here
             if not is_there(found):
                 continue  # a name of the catalogue, or none at all
-            if not (access.outside or said or _is_inside(found, file, access)):
+            if not (access.outside or said or _is_inside(found, file, access, block)):
                 raise ScenarioError(
                     f"{block[key]!r} lies outside of the folder that the scenario is in; if you trust it, "
                     f"add --allow-outside, or name the file yourself: --set {where}=PATH",
@@ -128,9 +129,7 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
                     key=where,
                 )
             block[key] = str(found)
-    for block, _, _ in places(data, ("learning", "corpus", "kind")):
-        if block["kind"] == "espeak":
-            continue
+    for block, _, _ in places(data, FOLDERS[0]):
         if access.opens:
             block["outside"] = True
         elif block.get("outside") is True and not (access.outside or access.covers(OUTSIDE)):
@@ -143,12 +142,12 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
 
 
 def files_of(data: dict[str, Any]) -> list[Path]:
-    """Every file that resolved scenario data names; of a folder, its lists, or its images by class."""
+    """Every file that resolved scenario data names; of a folder, its lists, texts, or images by class."""
     found: dict[Path, None] = {}
     for keys in FILE_KEYS:
         for block, key, _ in places(data, keys):
             path = Path(block[key])
-            found |= dict.fromkeys(_files_at(path))
+            found |= dict.fromkeys(_files_at(path, block))
     return list(found)
 
 
@@ -159,27 +158,31 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _is_inside(found: Path, file: Path, access: FileAccess) -> bool:
+def _is_inside(found: Path, file: Path, access: FileAccess, block: dict[str, Any]) -> bool:
     """Whether a file or folder is the catalogue's, the scenario's own, or known by content."""
     roots = [paths.data_dir(name).resolve() for name in ("hardware", "traces")]
     if access.own:
         shipped = file.resolve().is_relative_to(paths.data_dir("scenarios").resolve())
         roots += [file.parent.resolve(), *([Path.cwd().resolve()] if shipped else [])]
     real = found.resolve()
-    return any(real.is_relative_to(root) for root in roots) or _is_known(real, access.known)
+    return any(real.is_relative_to(root) for root in roots) or _is_known(real, access.known, block)
 
 
-def _is_known(real: Path, known: frozenset[str]) -> bool:
-    found = _files_at(real) if known else []
+def _is_known(real: Path, known: frozenset[str], block: dict[str, Any]) -> bool:
+    found = _files_at(real, block) if known else []
     try:
         return bool(found) and all(files.sha256(path) in known for path in found)
     except InputError:
         return False
 
 
-def _files_at(path: Path) -> list[Path]:
-    """A file; or the files by which a folder is known."""
+def _files_at(path: Path, block: dict[str, Any]) -> list[Path]:
+    """A file; or the files by which a folder that a block names is known."""
     found = [path]
+    if path.is_dir() and block.get("kind") == "files":
+        with suppress(CorpusError):  # whoever reads it says what is wrong
+            return texts.listed(path, str(block.get("pattern", texts.PATTERN)))
+        return []
     if path.is_dir():
         found = [one for name in LISTS for one in (path / name, *sorted(path.glob(f"*/{name}")))]
         if not any(one.is_file() for one in found):

@@ -82,7 +82,7 @@ class Training(Options):
     precision: Precision = option(
         "fp32", "mixed precision falls back to fp32 on devices that do not support it"
     )
-    batch_size: int = option(4, "utterances a batch", ge=1, le=4096)
+    batch_size: int = option(4, "examples a batch", ge=1, le=4096)
     local_epochs: int = option(1, "passes over the client's workload a round", ge=1, le=1000)
     optimizer: OptimizerName = option("adam", "decides the optimizer's memory and traffic")
     attention: Attention = option("eager", "eager stores attention maps; sdpa is fused")

@@ -1,7 +1,7 @@
 """The time plane of the baselines: what federated training is held against, on a clock of its own.
 
-- ``centralised``: one machine, ``server.device``, has all the speech. It is always on, shares its
-  memory with nobody and sends nothing; a round is as many utterances as a whole cohort trains on,
+- ``centralised``: one machine, ``server.device``, has all the data. It is always on, shares its
+  memory with nobody and sends nothing; a round is as many examples as a whole cohort trains on,
   so that it makes as many updates as the federation. It becomes a scenario of one client.
 - ``local-only``: one client with its own device, hours of availability and background programs,
   asked in every round, with nothing to download and nothing to send.

@@ -24,6 +24,8 @@ from fedsim.scenario import Scenario
 from fedsim.simulation.compose import federation_of
 from fedsim.simulation.world import make_workloads
 from fedsim.tasks import Wav2Vec2
+from fedsim.tasks.language_model import LanguageModel
+from fedsim.tasks.language_model.options import EXAMPLES_AT_ONCE, TextFiles
 from fedsim.tasks.speech.batches import EVALUATION_BATCH, evaluated_at_once
 from fedsim.tasks.speech.corpus import CommonVoice, Espeak, Listed
 from fedsim.tasks.speech.task import SpeechTask
@@ -153,6 +155,9 @@ def _outlook(
         at_once = evaluated_at_once(task.crop_seconds)
         evaluated = np.ceil(spoken / whole / at_once) * len(task.splits)
         after = task.downstream if isinstance(task, Wav2Vec2) else None
+    elif isinstance(task, LanguageModel):
+        size, whole, at_once = np.array([task.context]), float(task.context), EXAMPLES_AT_ONCE
+        evaluated = -(-task.evaluation_tokens // task.context // at_once) * len(task.splits)
     step_s = float(pricer.step_s(how.batch_size, size).mean())
     worker = float(pricer.footprint_bytes(how.batch_size, whole))
     share = float(pricer.forward_flops(how.batch_size, whole) / pricer.training_flops(how.batch_size, whole))
@@ -216,6 +221,6 @@ def _disk_bytes(federation: Federation, scenario: Scenario, parameters: int) -> 
 
 
 def _missing(federation: Federation) -> str | None:
-    corpus = federation.task.corpus if isinstance(federation.task, SpeechTask) else None
-    path = corpus.path if isinstance(corpus, Listed) else None
+    corpus = federation.task.corpus if isinstance(federation.task, SpeechTask | LanguageModel) else None
+    path = corpus.path if isinstance(corpus, Listed | TextFiles) else None
     return None if path is None or Path(path).exists() else path

@@ -8,8 +8,9 @@ from __future__ import annotations
 from fedsim.options import choices_in
 from fedsim.tasks.base import Data, Metric, Outcome, Size, Task
 from fedsim.tasks.ctc import Ctc
+from fedsim.tasks.language_model import LanguageModel
 from fedsim.tasks.wav2vec2 import Wav2Vec2
 
 TASKS = choices_in(__name__, Task)
 
-__all__ = ["TASKS", "Ctc", "Data", "Metric", "Outcome", "Size", "Task", "Wav2Vec2"]
+__all__ = ["TASKS", "Ctc", "Data", "LanguageModel", "Metric", "Outcome", "Size", "Task", "Wav2Vec2"]

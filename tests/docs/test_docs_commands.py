@@ -13,7 +13,7 @@ from fedsim.cli import fedsim
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SLOW = re.compile(r"calibrate|my-machine|my-traces|quickstart$|finetune|trained|reproduce|sweep years")
+SLOW = re.compile(r"calibrate|my-machine|my-traces|quickstart$|text$|finetune|trained|reproduce|sweep years")
 
 
 def blocks(page):
