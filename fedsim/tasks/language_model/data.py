@@ -110,19 +110,21 @@ class TextData:
     def __init__(self, task: LanguageModel, seed: int) -> None:
         self._context, self._most = task.context, task.evaluation_tokens
         found, repeated = divided(documents(task.corpus), task.corpus.seed)
-        rows: list[tuple[int, int, int, int]] = []
+        tables: list[Ints] = []
         streams: list[bytes] = []
         at = 0
         for s, split in enumerate(SPLITS):
             for d, name in enumerate(found):
                 stream = "\n\n".join(found[name][split]).encode("utf-8", "replace")
-                starts = range(0, len(stream) - 1, task.context)
-                rows += [(at + b, min(task.context + 1, len(stream) - b), s, d) for b in starts]
+                begin = np.arange(0, len(stream) - 1, task.context)
+                length = np.minimum(task.context + 1, len(stream) - begin)
+                tables.append(np.stack([at + begin, length, np.full_like(begin, s), np.full_like(begin, d)]))
                 streams.append(stream)
                 at += len(stream)
         self.text: Bytes = np.frombuffer(b"".join(streams), np.uint8)
-        table = np.array(rows, np.int64).reshape(-1, 4)
-        self.start, self.length, self.split, self.document = table.T.copy()
+        self._train = self.text[: sum(map(len, streams[: len(found)]))]  # the first split of each document
+        table = np.concatenate([np.zeros((4, 0), np.int64), *tables], axis=1)
+        self.start, self.length, self.split, self.document = table
         for s, split in enumerate(SPLITS):
             if not (self.split == s).any():
                 raise CorpusError(
@@ -183,8 +185,9 @@ class TextData:
         self, found: Mapping[str, Mapping[str, list[str]]], repeated: int
     ) -> tuple[list[str], dict[str, Any]]:
         size = {s: int((self.length - 1)[self.split == k].sum()) for k, s in enumerate(SPLITS)}
-        train = self.targets(np.flatnonzero(self.split == 0))
-        unigram = {s: unigram_loss(train, self.targets(np.concatenate(self.held_out(s)))) for s in SPLITS[1:]}
+        unigram = {
+            s: unigram_loss(self._train, self.targets(np.concatenate(self.held_out(s)))) for s in SPLITS[1:]
+        }
         count = sum(any(held.values()) for held in found.values())
         notes = [
             f"{plural(count, 'document')} of text: {size['train']:,} bytes to learn, {size['validation']:,} "
