@@ -403,7 +403,8 @@ def test_every_summary_key_is_defined(tmp_path):
     }
     with start(tmp_path / "run") as run:
         lists = {"skipped_files": ["a.wav is missing"], "doubtful_files": ["b.wav is faint"]}
-        run.note("corpus", {**account, **lists, "doubtful": 1, "heard": {"test": 2}})
+        text = {"documents": 2, "repeated": 1, "tokens": {"train": 9}, "unigram_loss": {"test": 3.0}}
+        run.note("corpus", {**account, **text, **lists, "doubtful": 1, "heard": {"test": 2}})
         some = {"least": 1.0, "mean": 2.0, "most": 3.0}
         run.note("examples", {"clock": some, "learner": some})
         write_rounds(run, 0, 3)
