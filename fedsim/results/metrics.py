@@ -13,8 +13,10 @@ KNOWN: Mapping[str, Metric] = {metric.name: metric for task in TASKS for metric 
 
 PANELS = ("loss", "contrastive_accuracy", "wer", "cer")
 """Metrics of speech that are worth a panel, in order; those of other tasks come after them."""
-_MEANS = ("codebook_perplexity", "contrastive_accuracy", "cer", "loss")
-"""Of fedsim's own metrics those that a model is not judged by; they show how its training goes."""
+_UNSEEN = frozenset({"codebook_perplexity"})
+"""Metrics that are no picture's subject."""
+_BESIDE = frozenset({"loss", "contrastive_accuracy", "cer"})
+"""Metrics that show how training goes, or that go with another: nobody judges a model by them alone."""
 
 HEARD = " (heard in training)"
 """Marks an error rate on a held-out split that :func:`heard` is true of."""
@@ -35,14 +37,13 @@ def shown(manifest: Mapping[str, Any]) -> list[Metric]:
     """The metrics of a run that are worth a panel, in order."""
     known, said = definitions(manifest), manifest.get("metrics")
     own = said if isinstance(said, dict) else {}
-    return [
-        known[name] for name in dict.fromkeys((*PANELS, *own)) if name in known and name not in _MEANS[:1]
-    ]
+    worth = [name for name in dict.fromkeys((*PANELS, *own)) if name not in _UNSEEN]
+    return [known[name] for name in worth if name in known]
 
 
 def goals(manifest: Mapping[str, Any]) -> list[Metric]:
     """The metrics by which a run's model is judged beside its loss: word error rate, accuracy, ..."""
-    return [metric for metric in shown(manifest) if metric.name not in _MEANS]
+    return [metric for metric in shown(manifest) if metric.name not in _BESIDE]
 
 
 def better(metric: Metric | None, value: float, best: float) -> bool:
