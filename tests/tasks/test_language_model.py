@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -425,9 +426,34 @@ def test_a_run_from_the_command_line_speaks_of_text(poems, tmp_path):
     assert f"Guessing bytes by how often they occur has a validation loss of {guessed}" in done.output
     for word in ("speech", "utterance", "speaker", "recording"):
         assert word not in done.output.lower()
-    page = (out / "report.html").read_text(encoding="utf-8").partition("What went in")[0]
+    page = (out / "report.html").read_text(encoding="utf-8").partition('id="inputs"')[0]
     for word in ("utterance", "speakers that", "speech corpus"):
         assert word not in page
+    assert "evaluated on what no client trains on" in page
+    shutil.copytree(out, tmp_path / "other")
+    both = ["compare", str(out), str(tmp_path / "other"), "--out", str(tmp_path / "both")]
+    done = CliRunner().invoke(fedsim, both, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "both" / "compare.html").read_text(encoding="utf-8")
+    assert "a global model on validation data" in page
+    assert "WER" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["learning.baseline=centralised", "server.device=nvidia-a40"], "on nvidia-a40, with all the data."),
+        (["learning.baseline=local-only", "learning.alone=3"], "client 3 trains alone, with its own data."),
+    ],
+)
+def test_a_baseline_is_told_in_words_of_any_task(poems, tmp_path, changes, said):
+    changes = [*changes, "rounds.count=1", "learning.local_steps=1"]
+    given = [word for change in changes for word in ("--set", change)]
+    done = CliRunner().invoke(
+        fedsim, ["run", str(poems), "--out", str(tmp_path / "run"), *given], catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    assert said in done.output
 
 
 class Interrupted(Exception):
