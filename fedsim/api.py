@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch.nn import Module
 
     from fedsim.results import Run
     from fedsim.scenario import Loaded
@@ -81,15 +82,23 @@ def load(run_dir: str | Path) -> Run:
 
 
 def cost(
-    device: str, model: str, *, batch: int = 1, seconds: float = 5.5, **technique: Any
+    device: str,
+    model: str,
+    *,
+    batch: int = 1,
+    seconds: float | None = None,
+    sizes: Mapping[str, int] | None = None,
+    **technique: Any,
 ) -> dict[str, Any]:
     """Price one training step: what ``fedsim cost --json`` prints.
 
     Args:
         device: a name from ``hardware/`` or a device file.
         model: a name from ``traces/`` or a trace file.
-        batch: sentences a step.
-        seconds: of the longest sentence, to which the others are padded.
+        batch: examples a step.
+        seconds: of the longest sentence, to which the others are padded; 5.5 by default. For models on
+            waveforms.
+        sizes: for others, the size of the largest example by its name: ``{"tokens": 128}``.
         technique: ``precision``, ``optimizer``, ``attention``, ``checkpointing``, ``freeze_cnn``,
             ``accumulate``: fields of :class:`fedsim.pricing.Technique`.
 
@@ -98,14 +107,14 @@ def cost(
         are known.
 
     Raises:
-        InputError: an unknown name or technique, or a sentence too short for the model.
+        InputError: an unknown name or technique, or a size that the model does not have.
     """
     from fedsim.errors import InputError
     from fedsim.pricing.answer import answer, pricer_of
 
     if batch < 1:
-        raise InputError(f"a batch of {batch} sentences is none; give at least 1")
-    pricer, samples = pricer_of(device, model, seconds, **technique)
+        raise InputError(f"a batch of {batch} examples is none; give at least 1")
+    pricer, samples = pricer_of(device, model, seconds, sizes, **technique)
     return answer(pricer, batch, samples)
 
 
@@ -158,13 +167,34 @@ def sweep(
     return frame
 
 
-def trace(model: str | Path | Task, out: str | Path, *, name: str | None = None, workers: int = 2) -> Path:
+def trace(
+    model: str | Path | Task | Module | Callable[[], Module],
+    out: str | Path,
+    *,
+    name: str | None = None,
+    batch: Callable[..., Any] | None = None,
+    loss: Callable[[Any, Any], Any] | None = None,
+    size: str | None = None,
+    workers: int = 2,
+) -> Path:
     """Trace a model on fake tensors, verify the trace against it, and write it; no weights are allocated.
 
+    Any module of torch can be traced, with a function that makes its batches and one that gives its loss:
+
+        fedsim.trace(
+            net, "traces", name="net", size="tokens",
+            batch=lambda n, tokens: torch.zeros(n, tokens, dtype=torch.int64),
+            loss=lambda net, ids: net(input_ids=ids, labels=ids).loss,
+        )
+
     Args:
-        model: a name that fedsim knows, a transformers configuration (a JSON file), or a task.
+        model: a name that fedsim knows, a transformers configuration (a JSON file), a task; or, with
+            ``batch`` and ``loss``, a module of torch or a function that builds one.
         out: the folder to write to.
-        name: what to call it; by default as it is called already.
+        name: what to call it; by default as it is called already (a module: as its class).
+        batch: ``batch(n)`` gives a batch of n examples, ``batch(n, size)`` if they have a size.
+        loss: ``loss(model, batch)`` gives the loss, a scalar tensor.
+        size: what the size of examples is called, if it is not the same for all: ``tokens``, say.
         workers: processes that share the variants; the result does not depend on it.
 
     Returns:
@@ -174,13 +204,22 @@ def trace(model: str | Path | Task, out: str | Path, *, name: str | None = None,
         TraceError: there is no such model, or it cannot be traced.
         FedsimError: the folder cannot be written to.
     """
+    from fedsim.errors import TraceError
     from fedsim.tasks import Task
-    from fedsim.tracing import configs
+    from fedsim.tracing import configs, module
     from fedsim.tracing import trace as tracing
 
+    thing: Any
     if isinstance(model, Task):
         thing, called = model, name or model.model_name
-    elif str(model) in configs.known():
+    elif not isinstance(model, str | Path):
+        if batch is None or loss is None:
+            raise TraceError(
+                "a module is traced with batch=, which makes batches, and loss=, which gives its loss"
+            )
+        called = name or str(getattr(model, "__name__", type(model).__name__))
+        thing = module.Module(called, model, batch, loss, size)
+    elif str(model) in configs.names():
         thing, called = configs.named(str(model)), name or str(model)
     else:
         thing, called = configs.read(Path(model)), name or Path(model).stem

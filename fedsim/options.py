@@ -229,10 +229,12 @@ def choices_in(room: str, base: type[C]) -> tuple[type[C], ...]:
     """
     found: list[type[C]] = []
     for module in sorted(pkgutil.iter_modules(sys.modules[room].__path__), key=lambda module: module.name):
-        name = f"{room}.{module.name}"
-        for cls in vars(importlib.import_module(name)).values():
-            own = isinstance(cls, type) and issubclass(cls, base) and cls.__module__.startswith(name)
-            if own and base.key in getattr(cls, "__dataclass_fields__", ()):
+        for cls in vars(importlib.import_module(f"{room}.{module.name}")).values():
+            if (
+                isinstance(cls, type)
+                and issubclass(cls, base)
+                and base.key in getattr(cls, "__dataclass_fields__", ())
+            ):
                 found.append(cls)
     return tuple(dict.fromkeys(found))
 

@@ -27,8 +27,11 @@ _BAR = 20
     shell_complete=MODEL,
     help="A layer trace of the catalogue, or a JSON file.",
 )
-@click.option("--batch", "-b", type=click.IntRange(1), default=1, show_default=True, help="Sentences a step.")
-@click.option("--seconds", "-s", type=float, default=5.5, show_default=True, help="Of the longest sentence.")
+@click.option("--batch", "-b", type=click.IntRange(1), default=1, show_default=True, help="Examples a step.")
+@click.option(
+    "--seconds", "-s", type=float, help="Of the longest sentence, for a speech model.  [default: 5.5]"
+)
+@click.option("--size", metavar="NAME=N", multiple=True, help="Of the largest example, such as tokens=128.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32, mixed (fp16 autocast) or bf16.")
 @click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum, adam, adamw, ...")
 @click.option("--attention", default="eager", show_default=True, help="eager (stored maps) or sdpa (fused).")
@@ -44,7 +47,8 @@ def command(
     device: str,
     model: str,
     batch: int,
-    seconds: float,
+    seconds: float | None,
+    size: tuple[str, ...],
     year: int | None,
     trend: str,
     as_json: bool,
@@ -55,8 +59,9 @@ def command(
 
     from fedsim.pricing.answer import answer as price
     from fedsim.pricing.answer import pricer_of
+    from fedsim.pricing.sizes import in_words
 
-    pricer, samples = pricer_of(device, model, seconds, **technique)
+    pricer, samples = pricer_of(device, model, seconds, _sizes(size), **technique)
     if year is not None:
         from fedsim.hardware import load_trend, project
         from fedsim.pricing import Pricer
@@ -66,15 +71,33 @@ def command(
     if as_json:
         click.echo(json.dumps(answer, indent=1))
     else:
-        _show(pricer, answer, batch, seconds)
+        _show(pricer, answer, batch, in_words(pricer.trace, samples))
 
 
-def _show(pricer: Pricer, answer: dict[str, Any], batch: int, seconds: float) -> None:
+def _sizes(given: tuple[str, ...]) -> dict[str, int]:
+    """Sizes by name.
+
+    Raises:
+        InputError: one is not written as ``name=number``.
+    """
+    from fedsim.errors import InputError
+
+    found = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        if not name or not number.isascii() or not number.isdigit():
+            raise InputError(f"{text!r} is not a size; write its name and a whole number, as in tokens=128")
+        found[name] = int(number)
+    return found
+
+
+def _show(pricer: Pricer, answer: dict[str, Any], batch: int, size: str) -> None:
     from rich.columns import Columns
     from rich.text import Text
 
     from fedsim.printing import Column, Table, put
     from fedsim.units import format_bytes, format_duration, format_flops
+    from fedsim.words import plural
 
     device = pricer.device
     grown = f" of {device.growth.year} by {device.growth.trend}" if device.growth.year else ""
@@ -100,7 +123,12 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, seconds: float) ->
     relative = answer["calibration"]["relative"]
     rates = f"rates: {answer['calibration']['status']}" + (f" from {relative}" if relative else "")
     put(
-        Text.assemble(what, " on ", where, f"{grown}, {batch} x {seconds:g} s"),
+        Text.assemble(
+            what,
+            " on ",
+            where,
+            f"{grown}, {batch} x {size}" if size else f"{grown}, {plural(batch, 'example')}",
+        ),
         Text(f"{pricer.technique.in_words()}\n", style="dim"),
         facts,
         "",

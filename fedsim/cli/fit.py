@@ -43,12 +43,14 @@ def command(device: str, model: str, seconds: float, batch: int, everything: boo
     from fedsim.hardware import load_device
     from fedsim.pricing import load_trace
     from fedsim.pricing.advice import LONGEST_SAMPLES, Fit
+    from fedsim.pricing.sizes import needs_speech
     from fedsim.units import SAMPLES_PER_S
 
     if not 0 < seconds <= LONGEST_SAMPLES / SAMPLES_PER_S:
         raise InputError(f"--seconds {seconds:g} is not a length between 0 and an hour (3600)")
     samples = round(seconds * SAMPLES_PER_S)
     hardware, trace = load_device(device), load_trace(model)
+    needs_speech(trace, "fit")
     if trace.frames(samples) < 1:
         raise InputError(f"--seconds {seconds:g} leaves {trace.name} no frame; give a longer sentence")
     fit = Fit(hardware, trace, batch, samples)

@@ -56,7 +56,7 @@ def command(
     if config is not None:
         wanted = {name or config.stem: configs.read(config)}
     else:
-        wanted = {model: configs.named(model) for model in models or configs.known()}
+        wanted = {model: configs.named(model) for model in models or configs.names()}
     console = Console()
     for model, model_config in wanted.items():
         start = time.monotonic()

@@ -13,6 +13,7 @@ from fedsim.feasible.question import Limits, Procedure, Question
 from fedsim.hardware import Device
 from fedsim.pricing import LayerTrace, Pricer, Technique
 from fedsim.pricing.advice import EFFECTS, LEARNING, LONGEST_SAMPLES, techniques
+from fedsim.pricing.sizes import needs_speech
 from fedsim.units import SAMPLES_PER_S
 
 
@@ -90,6 +91,7 @@ class Grid:
         )
 
     def _check(self, trace: LayerTrace) -> None:
+        needs_speech(trace, "feasible")
         for key, seconds in [
             *(("--seconds", s) for s in self.lengths_s),
             *([] if self.longest_s is None else [("--longest", self.longest_s)]),

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from fedsim.errors import InputError
 from fedsim.hardware import load_device
 from fedsim.pricing.pricer import Pricer
+from fedsim.pricing.sizes import size_of
 from fedsim.pricing.technique import Technique
 from fedsim.pricing.trace import load_trace
-from fedsim.units import SAMPLES_PER_S
 
 
-def pricer_of(device: str, model: str, seconds: float, **technique: Any) -> tuple[Pricer, int]:
-    """The pricer of a model on a device, and the samples of a sentence.
+def pricer_of(
+    device: str, model: str, seconds: float | None, sizes: Mapping[str, int] | None = None, **technique: Any
+) -> tuple[Pricer, int]:
+    """The pricer of a model on a device, and the size of an example.
 
     Args:
         device: a name from ``hardware/`` or a device file.
         model: a name from ``traces/`` or a trace file.
-        seconds: the longest sentence of a batch.
+        seconds: the longest sentence of a batch, for a model on waveforms.
+        sizes: the largest size in a batch by its name, such as ``{"tokens": 128}``.
         technique: fields of :class:`~fedsim.pricing.Technique`.
 
     Raises:
-        InputError: for an unknown name, a damaged file, a technique that does not exist, or a
-            sentence too short for the model's convolutions.
+        InputError: for an unknown name, a damaged file, a technique that does not exist, or a size that
+            the model does not have or can do nothing with.
     """
-    samples = round(seconds * SAMPLES_PER_S) if abs(seconds) < 1e9 else 0
     trace = load_trace(model)
-    if samples < 1 or trace.frames(samples) < 1:
-        raise InputError(f"{seconds:g} seconds leave {trace.name} no frame; give a longer sentence")
-    return Pricer(load_device(device), trace, Technique(**technique)), samples
+    size = size_of(trace, seconds, sizes)
+    return Pricer(load_device(device), trace, Technique(**technique)), size
 
 
 def answer(pricer: Pricer, batch: int, samples: int) -> dict[str, Any]:

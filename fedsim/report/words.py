@@ -12,7 +12,7 @@ from typing import Any
 from fedsim.outcomes import OUTCOMES
 from fedsim.report.digest import Digest, share_of
 from fedsim.report.text import dig, duration, energy, figure, is_number, listed, name, share, size
-from fedsim.results.metrics import HEARD, heard
+from fedsim.results.metrics import HEARD, goals, heard, shown
 from fedsim.tasks.speech.text import about_figures
 from fedsim.words import count, plural, verb
 
@@ -169,22 +169,24 @@ def device_sentence(digest: Digest) -> str:
 
 def learning_sentence(digest: Digest) -> str:
     """What was learnt; empty for a timing-only run."""
-    parts = []
-    for split, metric, words, shown in (
-        ("validation", "loss", "validation loss", figure),
-        ("validation", "contrastive_accuracy", "contrastive accuracy", share),
-        ("validation", "wer", "word error rate", share),
-        ("test", "wer", "word error rate on test speakers", share),
-    ):
-        words += HEARD if metric == "wer" and heard(digest.summary, split) else ""
-        entry = dig(digest.summary, "metrics", split, metric)
-        if entry and entry["values"] == 1 and metric == "wer":
-            parts.append(f"{words} is {shown(entry['last'])}")
+    parts, judged = [], [metric.name for metric in goals(digest.run.manifest)]
+    told = [metric for metric in shown(digest.run.manifest) if metric.name != "cer"]
+    for metric, split in [(metric, split) for metric in told for split in ("validation", "test")]:
+        if split == "test" and metric.name not in judged:
+            continue
+        words = "validation loss" if metric.name == "loss" else metric.meaning
+        if split == "test":
+            words += " on test speakers" if metric.name == "wer" else " on the test split"
+        words += HEARD if metric.name == "wer" and heard(digest.summary, split) else ""
+        written = share if metric.unit == "share" else figure
+        entry = dig(digest.summary, "metrics", split, metric.name)
+        if entry and entry["values"] == 1 and metric.name in judged:
+            parts.append(f"{words} is {written(entry['last'])}")
         if not entry or entry["values"] < 2:
             continue
         first, last = entry["first"], entry["last"]
         verb = "stays at" if first == last else "falls from" if last < first else "rises from"
-        parts.append(f"{words} {verb} {shown(first)}" + ("" if first == last else f" to {shown(last)}"))
+        parts.append(f"{words} {verb} {written(first)}" + ("" if first == last else f" to {written(last)}"))
     said = listed(parts, most=4)
     return said[:1].upper() + said[1:] + "." if said else ""
 
@@ -263,17 +265,17 @@ class Card:
     note: str
 
 
-def _quality(summary: dict[str, Any]) -> list[Card]:
+def _quality(digest: Digest) -> list[Card]:
     """The metric that says best how good the model is: word error rate, else accuracy, else none."""
-    for split, metric, label in (
-        ("test", "wer", "Word error rate, test"),
-        ("validation", "wer", "Word error rate"),
-        ("validation", "contrastive_accuracy", "Contrastive accuracy"),
-    ):
-        entry = dig(summary, "metrics", split, metric)
+    judged = goals(digest.run.manifest)
+    others = [m for m in shown(digest.run.manifest) if m not in judged and m.name not in ("loss", "cer")]
+    for metric, split in [(metric, split) for metric in judged + others for split in ("test", "validation")]:
+        entry = dig(digest.summary, "metrics", split, metric.name)
         if entry:
-            mark = HEARD if metric == "wer" and heard(summary, split) else ""
-            return [Card(label + mark, share(entry["last"]), f"from {share(entry['first'])}")]
+            label = metric.meaning[:1].upper() + metric.meaning[1:] + (", test" if split == "test" else "")
+            mark = HEARD if metric.name == "wer" and heard(digest.summary, split) else ""
+            written = share if metric.unit == "share" else figure
+            return [Card(label + mark, written(entry["last"]), f"from {written(entry['first'])}")]
     return []
 
 
@@ -291,7 +293,7 @@ def cards(digest: Digest) -> list[Card]:
     entry = dig(summary, "metrics", "validation", "loss")
     if entry:
         made.append(Card("Validation loss", figure(entry["last"]), f"from {figure(entry['first'])}"))
-    made += _quality(summary)
+    made += _quality(digest)
     made += [
         Card("Energy", energy(summary["energy_j"]), f"{share(summary['wasted_j_share'])} wasted"),
         Card(

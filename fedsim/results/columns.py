@@ -128,14 +128,15 @@ CONVERGENCE = (
         "metric",
         "string",
         "",
-        "loss, contrastive_accuracy, codebook_perplexity, perplexity, wer or cer; others may join.",
+        "Of speech: loss, contrastive_accuracy, codebook_perplexity, wer or cer; of images: loss, accuracy; "
+        "of text: loss, perplexity; others may join. The manifest's metrics say what each means.",
     ),
     Column("split", "string", "", "train, validation or test; see corpus.heard in the summary."),
     Column(
         "value",
         "float64",
         "",
-        "The metric's value: loss in nats, shares as they are (0.25 is 25%); NaN if that is what came out.",
+        "The metric's value: loss in nats, rates and accuracies as shares (0.25 is 25%); NaN if it is none.",
     ),
 )
 
@@ -184,6 +185,8 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "devices.*.footprint_bytes": "Largest footprint of a client-round; null if unknown.",
         "devices.*.available_bytes": "Least memory available at a dispatch; null if unknown.",
         "corpus.utterances": "Utterances of the speech corpus; there is no corpus without learning.",
+        "corpus.images": "Images in all splits, of a task that learns from them; keys of speech are absent.",
+        "corpus.classes": "Classes of the images.",
         "corpus.speakers": "Speakers in all splits.",
         "corpus.seconds.*": "Seconds of speech by split: train, validation, test.",
         "corpus.skipped": "Recordings that could not be used.",
@@ -198,8 +201,8 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "corpus.tokens.*": "Tokens (bytes) that are predicted, by split: train, validation, test.",
         "corpus.unigram_loss.*": "Loss, in nats a token, of guessing by how often each token occurs in "
         "training, on the held-out text that is evaluated.",
-        "corpus.sha256": "SHA-256 of the list of utterances (speaker, text, length, split, client), or of "
-        "the passages by document and split.",
+        "corpus.sha256": "SHA-256 of the list of utterances (speaker, text, length, split, client); of the "
+        "passages by document and split; or of images, as they are learned from, and their classes.",
         "examples.clock.*": "Examples of a client's round as the clock has them: least, mean, most over "
         "clients; only there if real training has others.",
         "examples.learner.*": "The same as the learner has them; updates weigh by these.",

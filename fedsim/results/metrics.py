@@ -11,6 +11,11 @@ from fedsim.tasks.base import Metric
 KNOWN: Mapping[str, Metric] = {metric.name: metric for task in TASKS for metric in task.metrics}
 """Those of fedsim's own tasks."""
 
+PANELS = ("loss", "contrastive_accuracy", "wer", "cer")
+"""Metrics of speech that are worth a panel, in order; those of other tasks come after them."""
+_MEANS = ("codebook_perplexity", "contrastive_accuracy", "cer", "loss")
+"""Of fedsim's own metrics those that a model is not judged by; they show how its training goes."""
+
 HEARD = " (heard in training)"
 """Marks an error rate on a held-out split that :func:`heard` is true of."""
 
@@ -24,6 +29,20 @@ def definitions(manifest: Mapping[str, Any]) -> dict[str, Metric]:
             better: Literal["lower", "higher"] = "higher" if entry.get("better") == "higher" else "lower"
             found[str(name)] = Metric(str(name), entry["meaning"], str(entry.get("unit", "")), better)
     return found
+
+
+def shown(manifest: Mapping[str, Any]) -> list[Metric]:
+    """The metrics of a run that are worth a panel, in order."""
+    known, said = definitions(manifest), manifest.get("metrics")
+    own = said if isinstance(said, dict) else {}
+    return [
+        known[name] for name in dict.fromkeys((*PANELS, *own)) if name in known and name not in _MEANS[:1]
+    ]
+
+
+def goals(manifest: Mapping[str, Any]) -> list[Metric]:
+    """The metrics by which a run's model is judged beside its loss: word error rate, accuracy, ..."""
+    return [metric for metric in shown(manifest) if metric.name not in _MEANS]
 
 
 def better(metric: Metric | None, value: float, best: float) -> bool:

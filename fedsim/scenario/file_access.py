@@ -18,16 +18,18 @@ from typing import Any
 
 from fedsim import files, paths
 from fedsim.errors import CorpusError, InputError, ScenarioError
+from fedsim.tasks.images import is_image
 from fedsim.tasks.language_model import reading as texts
 
-CORPUS = ("learning", "corpus", "path")
+FOLDERS = (("learning", "corpus", "path"), ("learning", "images", "path"))
+"""Keys whose text may name a folder, too."""
 #: Keys whose text may name a file; a ``*`` stands for each entry of a list.
 FILE_KEYS = (
     ("hardware", "trend"),
     ("workload", "corpus"),
     ("training", "model"),
     ("server", "device"),
-    CORPUS,
+    *FOLDERS,
     ("fleet", "mix", "*", "device"),
     ("fleet", "mix", "*", "link"),
     ("fleet", "mix", "*", "availability", "file"),
@@ -110,7 +112,7 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
         ScenarioError: it names a file that it may not use.
     """
     for keys in FILE_KEYS:
-        is_there = _exists if keys == CORPUS else paths.is_file
+        is_there = _exists if keys in FOLDERS else paths.is_file
         for block, key, where in places(data, keys):
             own, here = file.parent / block[key], Path(block[key])
             said = access.covers(where)
@@ -127,7 +129,7 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
                     key=where,
                 )
             block[key] = str(found)
-    for block, _, _ in places(data, CORPUS):
+    for block, _, _ in places(data, FOLDERS[0]):
         if access.opens:
             block["outside"] = True
         elif block.get("outside") is True and not (access.outside or access.covers(OUTSIDE)):
@@ -140,14 +142,12 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
 
 
 def files_of(data: dict[str, Any]) -> list[Path]:
-    """Every file that resolved scenario data names; of a corpus that is a folder, its lists or texts."""
+    """Every file that resolved scenario data names; of a folder, its lists, texts, or images by class."""
     found: dict[Path, None] = {}
     for keys in FILE_KEYS:
         for block, key, _ in places(data, keys):
             path = Path(block[key])
-            for one in _read_of(path, block) if path.is_dir() else [path]:
-                if one.is_file():
-                    found[one] = None
+            found |= dict.fromkeys(_files_at(path, block))
     return list(found)
 
 
@@ -169,17 +169,22 @@ def _is_inside(found: Path, file: Path, access: FileAccess, block: dict[str, Any
 
 
 def _is_known(real: Path, known: frozenset[str], block: dict[str, Any]) -> bool:
-    found = files_of({"learning": {"corpus": {**block, "path": str(real)}}}) if known else []
+    found = _files_at(real, block) if known else []
     try:
         return bool(found) and all(files.sha256(path) in known for path in found)
     except InputError:
         return False
 
 
-def _read_of(folder: Path, block: dict[str, Any]) -> list[Path]:
-    """The files by which a corpus that is a folder is known."""
-    if block.get("kind") == "files":
+def _files_at(path: Path, block: dict[str, Any]) -> list[Path]:
+    """A file; or the files by which a folder that a block names is known."""
+    found = [path]
+    if path.is_dir() and block.get("kind") == "files":
         with suppress(CorpusError):  # whoever reads it says what is wrong
-            return texts.listed(folder, str(block.get("pattern", texts.PATTERN)))
+            return texts.listed(path, str(block.get("pattern", texts.PATTERN)))
         return []
-    return [path for name in LISTS for path in (folder / name, *sorted(folder.glob(f"*/{name}")))]
+    if path.is_dir():
+        found = [one for name in LISTS for one in (path / name, *sorted(path.glob(f"*/{name}")))]
+        if not any(one.is_file() for one in found):
+            found = [one for one in sorted(path.glob("*/*")) if is_image(one)]
+    return [one for one in found if one.is_file()]

@@ -37,25 +37,21 @@ def kind_of(scenario: Scenario) -> str | None:
 def on_server(scenario: Scenario) -> Scenario:
     """The scenario of one client, ``server.device``, that does a cohort's work in every round.
 
-    Its work is the cohort's size times what a client holds on average, in utterances or examples;
-    batch size, passes and techniques stay; :class:`Alone` leaves its transfers out.
+    Its work is the cohort's size times what a client holds on average, in examples; batch size,
+    passes and techniques stay; :class:`Alone` leaves its transfers out.
     """
     assert scenario.server.device is not None
-    utterances = scenario.workload.utterances
-    if utterances is None:
-        loads, _ = make_workloads(
-            scenario.workload, scenario.training.batch_size, scenario.fleet.clients, scenario.seed
-        )
+    work = scenario.workload
+    given = work.utterances if work.examples is None else work.examples
+    if given is None:
+        loads, _ = make_workloads(work, scenario.training.batch_size, scenario.fleet.clients, scenario.seed)
         clients = np.arange(scenario.fleet.clients, dtype=np.int64)
         held = float(loads.utterances[loads.of(clients)].mean())
     else:
-        held = float(utterances)
+        held = float(given)
     cohort = min(scenario.rounds.cohort, scenario.fleet.clients)
-    work = max(1, round(cohort * held))
-    if scenario.workload.examples is None:
-        workload = replace(scenario.workload, utterances=work)
-    else:
-        workload = replace(scenario.workload, examples=work)
+    all_of_it = max(1, round(cohort * held))
+    work = replace(work, utterances=all_of_it) if work.examples is None else replace(work, examples=all_of_it)
     machine = MixEntry(device=scenario.server.device, share=1.0, link="instant")
     rounds = replace(
         scenario.rounds,
@@ -68,7 +64,7 @@ def on_server(scenario: Scenario) -> Scenario:
     return replace(
         scenario,
         fleet=FleetSpec(clients=1, mix=(machine,)),
-        workload=workload,
+        workload=work,
         rounds=rounds,
     )
 

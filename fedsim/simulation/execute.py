@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -180,10 +180,16 @@ def _say_corpus(learner: RunLearner, writer: results.RunWriter, at: int, progres
     before = results.Run(writer.path, finished=False).manifest.get("corpus")
     if at and isinstance(before, dict) and before.get("sha256") != account["sha256"]:
         raise RunError(
-            "the learner's data is not what this run began with; put it back, or begin a new run",
+            f"the data are not what this run began with: {_counted(account)}, then {_counted(before)};"
+            " put them back, or begin a new run",
             file=writer.path,
         )
     writer.note("corpus", account)
+
+
+def _counted(account: Mapping[str, Any]) -> str:
+    """The whole numbers of an account in words: ``412 utterances, 40 speakers, 3 skipped``."""
+    return ", ".join(f"{value:,} {key}" for key, value in account.items() if isinstance(value, int))
 
 
 def _say_examples(

@@ -18,14 +18,14 @@ from fedsim.tasks.speech.task import SpeechTask
 _NEEDED = ("conv_kernel", "conv_stride", "num_hidden_layers")
 
 
-def known() -> list[str]:
-    """The models of fedsim's own: presets, and the tasks with a model of their own."""
-    return [*presets(), *map(name_of, _tasks())]
+def own() -> dict[str, Task]:
+    """Tasks of fedsim's own whose models are no transformers configurations, by the names of their models."""
+    return {task.model_name: task for task in (cls() for cls in TASKS) if not isinstance(task, SpeechTask)}
 
 
-def _tasks() -> list[type[Task]]:
-    """Tasks on speech are traced by their presets."""
-    return [task for task in TASKS if not issubclass(task, SpeechTask)]
+def names() -> list[str]:
+    """The models that fedsim knows how to build, sorted."""
+    return sorted([*presets(), *own()])
 
 
 def preset(name: str) -> Any:
@@ -35,18 +35,20 @@ def preset(name: str) -> Any:
         TraceError: there is no such preset.
     """
     if name not in presets():
-        raise TraceError(f"there is no model {name!r}; fedsim knows {', '.join(known())}, or give --config")
+        raise TraceError(f"there is no model {name!r}; fedsim knows {', '.join(names())}, or give --config")
     return read(CONFIGS / f"{name}.json")
 
 
 def named(name: str) -> Any:
-    """What a name stands for: a task, with its options' defaults, or a preset.
+    """What a name stands for: a task of a plug-in or of fedsim's own, with its defaults, or a preset.
 
     Raises:
         TraceError: there is no such model.
     """
-    task = next((task for task in (*_tasks(), *plugins.of(Task)) if name_of(task) == name), None)
-    return preset(name) if task is None else task()
+    for task in plugins.of(Task):
+        if name_of(task) == name:
+            return task()
+    return own().get(name) or preset(name)
 
 
 def read(path: Path) -> Any:

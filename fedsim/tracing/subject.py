@@ -22,6 +22,7 @@ from fedsim.pricing.polynomial import Axis, Monomial, lengths
 from fedsim.tasks import Ctc, Task, Wav2Vec2
 from fedsim.tasks.speech.models import configuration, convolutions
 from fedsim.tracing.interpolation import monomials, spans
+from fedsim.tracing.module import Module
 from fedsim.tracing.objective import Objective, fuses, objective_of
 
 ALIGNMENT = 32
@@ -71,13 +72,13 @@ class Subject(Protocol):
 
 
 def subject_of(thing: Any) -> Subject:
-    """The subject for a task, or for a configuration of transformers."""
+    """The subject for a task, a module, or a configuration of transformers."""
     if isinstance(thing, Wav2Vec2):
         return Speech(configuration(thing.model))
     if isinstance(thing, Ctc):
         config = configuration(thing.model)
         return Speech(config, recognition=(thing.head_size, len(thing.vocabulary())))
-    return TaskSubject(thing) if isinstance(thing, Task) else Speech(thing)
+    return TaskSubject(thing) if isinstance(thing, Task | Module) else Speech(thing)
 
 
 class _WithLoss(nn.Module):
@@ -85,25 +86,31 @@ class _WithLoss(nn.Module):
 
     base_model_prefix = "model"
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task | Module) -> None:
         super().__init__()
         self.model = task.build()
         self._task = task
 
     def forward(self, batch: Any) -> torch.Tensor:
         """The loss of a batch."""
-        loss: torch.Tensor = self._task.traced_loss(self.model, batch)
+        loss = self._task.traced_loss(self.model, batch)
+        if not isinstance(loss, torch.Tensor) or loss.ndim:
+            found = f"a tensor {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+            raise TypeError(f"its loss is {found}; give a scalar tensor")
         return loss
 
 
 class TaskSubject:
-    """Any task; what its layers cost are polynomials in the batch and at most one size."""
+    """Any task or module; what its layers cost are polynomials in the batch and at most one size.
+
+    Beside the size there is an axis with the size rounded up, as fused attention on CUDA needs it.
+    """
 
     depth = 1
     last = 0
     quick = False
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task | Module) -> None:
         if len(task.sizes) > 1:
             names = ", ".join(size.name for size in task.sizes)
             raise FedsimError(f"a trace holds one size axis, and the task {task.name!r} has {names}")
@@ -111,6 +118,8 @@ class TaskSubject:
         self._size = task.sizes[0].name if task.sizes else None
         self.objective = task.name
         self.axes: tuple[Axis, ...] = (Axis(self._size or NO_SIZE),)
+        if self._size is not None:
+            self.axes += (Axis(f"{self._size}_by_{ALIGNMENT}", of=0, multiple=ALIGNMENT),)
         self.config: dict[str, Any] = {"task": task.name}
 
     def build(self, attention: str, layers: int | None) -> nn.Module:
@@ -120,13 +129,13 @@ class TaskSubject:
         return {"batch": self._task.fake_batch(batch, {self._size: size} if self._size else {})}
 
     def sizes(self) -> list[int]:
-        return [7, 12, 19, 33] if self._size else [1, 1, 1, 1]
+        return [37, 50, 75, 106] if self._size else [1, 1, 1, 1]
 
     def unseen(self, fitted: Sequence[int]) -> tuple[int, int]:
-        return (23, 57) if self._size else (1, 1)
+        return (61, 131) if self._size else (1, 1)
 
     def candidates(self, module: str, batched: bool) -> list[Basis]:
-        powers: list[dict[int, int]] = [{0: 1}, {0: 2}] if self._size else [{}]
+        powers: list[dict[int, int]] = [{0: 1}, {0: 2}, {0: 1, 1: 1}] if self._size else [{}]
         return [monomials(power, batched) for power in powers]
 
 

@@ -24,54 +24,66 @@ from fedsim.tracing.measure import Measurement, measure, merge, table
 from fedsim.tracing.step import VARIANTS, Step, Variant
 from fedsim.tracing.subject import Subject, subject_of
 
+_traced: dict[str, Any] = {}
+"""What is traced now, by name: forked workers inherit it, since functions of a stranger's do not pickle."""
+
 
 class VerificationError(FedsimError):
     """A trace does not equal the model it was taken from."""
 
 
 def trace(thing: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers: int = 1) -> dict[str, Any]:
-    """The verified content of a trace file for a task, or for a transformers configuration.
+    """The verified content of a trace file for a task, a module, or a transformers configuration.
 
     Args:
-        thing: a task, or a configuration of a speech model.
+        thing: a task, a module, or a configuration of a speech model.
         name: what the trace is called.
         variants: those to trace; all by default.
         workers: processes that share the variants; they are forked.
 
     Raises:
-        TraceError: the model cannot be built.
+        TraceError: the model cannot be built, or not run without numbers.
         FitError: a count is not polynomial in batch and sizes.
         VerificationError: the finished trace differs from a direct one.
     """
     subject = subject_of(thing)
-    _try_to_build(subject, name)
+    _try(subject, name)
     details = {"objective": subject.objective, "config": subject.config}
-    one = partial(_one, thing, name, details)
-    if workers > 1:
-        with children.pool(workers, "fork") as pool:
-            with children.deaf():
-                jobs = [pool.submit(one, variant) for variant in variants]
-            parts = [job.result() for job in jobs]
-    else:
-        parts = [one(variant) for variant in variants]
-        forget()
+    _traced[name] = thing
+    one = partial(_one, name, details)
+    try:
+        if workers > 1:
+            with children.pool(workers, "fork") as pool:
+                with children.deaf():
+                    jobs = [pool.submit(one, variant) for variant in variants]
+                parts = [job.result() for job in jobs]
+        else:
+            parts = [one(variant) for variant in variants]
+            forget()
+    finally:
+        del _traced[name]
     return assemble(merge(parts), subject.depth, name, details)
 
 
-def _try_to_build(subject: Subject, name: str) -> None:
+def _try(subject: Subject, name: str) -> None:
+    """Build a subject and, unless it is a speech model of ours, run a step, to say at once what is wrong."""
+    done = "built"
     try:
-        Step(subject, Variant("cpu", "eager", "fp32"), layers=1)
-    except Exception as error:  # whatever transformers raises
-        why = " ".join(str(error).split())
-        raise TraceError(f"{name} cannot be built: {why}") from error
+        step = Step(subject, Variant("cpu", "eager", "fp32"), layers=1)
+        done = "run without numbers"
+        if not subject.quick:
+            step.trace(2, subject.sizes()[0])
+    except Exception as error:  # whatever transformers, or a stranger's module, raises
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise TraceError(f"{name} cannot be {done}: {why}") from error
 
 
-def _one(thing: Any, name: str, details: dict[str, Any], variant: Variant) -> Measurement:
+def _one(name: str, details: dict[str, Any], variant: Variant) -> Measurement:
     """One variant, measured and verified; without garbage collection, which would take most of it."""
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _measured_and_verified(subject_of(thing), name, details, variant)
+        return _measured_and_verified(subject_of(_traced[name]), name, details, variant)
     finally:
         if collecting:
             gc.enable()

@@ -43,7 +43,7 @@ def test_the_project_is_called_as_the_command_says():
     assert PROJECT["name"] == fedsim_devices.DISTRIBUTION != fedsim_devices.STRANGER
     assert PROJECT["scripts"] == {"fedsim": "fedsim_devices:main"}
     own = [need for need in PROJECT["optional-dependencies"]["dev"] if need.startswith("fedsim")]
-    assert own == ["fedsim-devices[flower,ray]"]
+    assert own == ["fedsim-devices[flower,ray,vision]"]
 
 
 @pytest.mark.parametrize("extra", ["flower", "ray"])

@@ -51,7 +51,7 @@ def test_a_file_in_the_room_is_a_choice(room, base, file, word, tmp_path, monkey
             Aggregation,
             "fedadam fedavg fedprox fedyogi loss-weighted trimmed-mean uniform",
         ),
-        ("fedsim.tasks", Task, "ctc language_model wav2vec2"),
+        ("fedsim.tasks", Task, "classification ctc language_model wav2vec2"),
     ],
 )
 def test_the_rooms_hold_what_scenarios_name(room, base, words):

@@ -182,8 +182,8 @@ def beside(folder: Path) -> None:
     (folder / "online.csv").write_bytes(as_table([row[:3] for row in SPANS], ","))
     (folder / "speech.csv").write_bytes(as_table(SPEECH, ","))
     (folder / "clips").mkdir(exist_ok=True)
-    noise = np.random.default_rng(0).normal(0.0, 0.1, 16_000)
     for number in range(8):
+        noise = np.random.default_rng(number).normal(0.0, 0.1, 16_000)
         soundfile.write(folder / "clips" / f"{number}.wav", noise, 16_000)
 
 

@@ -228,6 +228,7 @@ def test_measured_rates_are_read(tmp_path):
     [
         ("700GFLOP/s", "900GFLOP/s", "rates.fp32.matmul: is 900 GFLOP/s, above the peak of 845 GFLOP/s"),
         ("40GB/s", "60GB/s", "rates.bandwidth: is 60 GB/s, above the peak of 59.7 GB/s in memory.bandwidth"),
+        ("40GB/s", "40GB/s\n  optimizer: 60GB/s", "rates.optimizer: is 60 GB/s, above the peak of 59.7 GB/s"),
         ("8us", "-8us", "rates.launch: is '-8us'; give a duration"),
         (", attention: 200GFLOP/s", "", "rates.fp32.attention: is missing; give a rate"),
         ("mixed: {conv", "bf16: {conv", "rates.bf16: has no peak to stay below; give compute.bf16"),

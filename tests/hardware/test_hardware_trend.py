@@ -168,7 +168,8 @@ sources: {year: a, down: a, up: a, latency: a, spread: a, radio: a}
     ("old", "new", "expected"),
     [
         ("down: 10Mbps", "down: 0", "down: is 0; give a rate from 1kbps to 1000Gbps, or unlimited"),
-        ("down: 10Mbps", "down: 1bps", "down: is '1bps'; give a rate from 1kbps"),
+        ("down: 10Mbps", "down: 999bps", "down: is '999bps'; give a rate from 1kbps"),
+        ("down: 10Mbps", "down: 1001Gbps", "down: is '1001Gbps'; give a rate from 1kbps to 1000Gbps"),
         ("down: 10Mbps", "down: .nan", "down: is nan; give a rate from 1kbps"),
         ("up: 1Mbps\n", "", "up: is missing; give a rate"),
         ("spread: 0.5", "spread: -1", "spread: is -1; give the sigma of a log-normal factor, from 0 to 3"),
@@ -181,6 +182,9 @@ def test_a_faulty_link_is_one_sentence(tmp_path, old, new, expected):
     path.write_text(LINK)
     link = load_link(str(path))
     assert (link.down_bytes_per_s, link.up_bytes_per_s) == (1.25e6, 1.25e5)
+    path.write_text(LINK.replace("10Mbps", "1kbps").replace("1Mbps", "unlimited"))
+    link = load_link(str(path))
+    assert (link.down_bytes_per_s, link.up_bytes_per_s) == (125.0, math.inf)
     path.write_text(LINK.replace(old, new))
     with pytest.raises(HardwareError) as caught:
         load_link(str(path))

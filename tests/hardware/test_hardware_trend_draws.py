@@ -94,6 +94,13 @@ def test_the_catalogues_ranges_hold_their_figures_and_are_sourced():
     [
         ("compute: [1, 4]", "compute: [3, 4]", "range.compute: is [3, 4]; give two numbers of years"),
         ("compute: [1, 4]", "compute: 4", "range.compute: is 4; give two numbers"),
+        ("compute: [1, 4]", "compute: [1, 1001]", "range.compute: is [1, 1001]; give two numbers of years"),
+        ("compute: [1, 4]", "compute: [0.05, 4]", "range.compute: is [0.05, 4]; give two numbers of years"),
+        (
+            "range: {",
+            "together: [compute, memory, memory]\nrange: {",
+            "together: is ['compute', 'memory', 'memory']; give a list of two",
+        ),
         ("compute: [1, 4]", "compute: [soon, late]", "range.compute[0]: is 'soon'; give two numbers"),
         ("compute: [1, 4]", "launch: [1, 4]", "range.launch: has a range, but doubling_years says"),
         (

@@ -106,6 +106,24 @@ def put(value, *path):
     return change
 
 
+def twice(content):
+    entries = next(e for e in content["graph"]["profiles"].values() if len(e) > 1)
+    entries[1]["variants"] = entries[0]["variants"][:1]
+
+
+def block(content):
+    return next(iter(content["graph"]["blocks"].values()))["checkpointed"]
+
+
+def unsaid(content):
+    for entry in block(content):
+        entry["variants"] = [name for name in entry["variants"] if name != "cpu/eager/fp32"]
+
+
+def nobody(content):
+    block(content)[0]["last"] = "nobody"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -114,6 +132,19 @@ def put(value, *path):
         (put(99, "graph", "format"), "graph.format: 99 is not a format"),
         (put([], "graph", "axes"), r"graph.axes: is \[\]; give a list of axes"),
         (put({"name": "frames", "of": 7}, "graph", "axes", 1), "does not follow from an axis before it"),
+        (
+            put({"name": "frames", "of": 1}, "graph", "axes", 1),
+            r"axes\[1\]: does not follow from an axis before",
+        ),
+        (put({"name": "samples", "of": 0}, "graph", "axes", 0), r"axes\[0\]: does not follow from an axis"),
+        (put(9, "graph", "frames_axis"), "graph.frames_axis: 9 is not the index of one of 9 axes"),
+        (
+            put([[1, 1, 9, 1]], "graph", "input_bytes"),
+            "graph.input_bytes: axis 9 does not exist; there are 9",
+        ),
+        (twice, r"\[1\].variants: '.*' is not a variant of this trace, or stands twice"),
+        (unsaid, r"graph.blocks..*checkpointed: says nothing of cpu/eager/fp32"),
+        (nobody, r"checkpointed\[0\].last: 'nobody' is not a layer"),
         (put(-1, "graph", "axes", 1, "kernel"), r"graph.axes\[1\].kernel: is -1; give a whole number from 0"),
         (put([3], "graph", "variants"), r"graph.variants\[0\]: is 3; give a list of names"),
         (put(77, "graph", "frames_axis"), "graph.frames_axis: 77"),

@@ -393,6 +393,8 @@ def flatten(value, prefix=""):
 def test_every_summary_key_is_defined(tmp_path):
     account = {
         "utterances": 3,
+        "images": 5,
+        "classes": 2,
         "speakers": 1,
         "seconds": {"train": 9.0},
         "skipped": 1,

@@ -65,8 +65,10 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(scenario, tmp_p
 def test_learning_changes_no_timestamp(scenario, tmp_path):
     learnt = results.load(run.run(scenario(TIMING + LEARNING), tmp_path / "learnt"))
     timed = results.load(run.run(scenario(TIMING), tmp_path / "timed"))
-    same = [name for name in learnt.clients.columns if name not in ("weight", "loss")]
+    same = [name for name in learnt.clients.columns if name not in ("weight", "loss", "examples")]
     pd.testing.assert_frame_equal(learnt.clients[same], timed.clients[same], check_exact=True)
+    other = learnt.clients["examples"] != timed.clients["examples"]
+    assert set(learnt.clients.loc[other, "outcome"]) == {"completed"}  # the examples really trained on
     assert timed.clients["loss"].isna().all()
     assert learnt.clients["loss"].notna().sum() == 2 * len(learnt.rounds)
     assert timed.convergence.empty
@@ -121,9 +123,7 @@ def test_a_damaged_scenario_is_refused_on_resume_by_its_file_and_key(scenario, t
     file.write_text(text.replace("mean_online: 1h", "mean_online: 20000d"))
     with pytest.raises(ScenarioError) as caught:
         run.resume(tmp_path / "cut")
-    said = (
-        f"{file}: fleet.mix[1].availability.mean_online: is 1728000000.0; give a mean time from 1s to 10000d"
-    )
+    said = f"{file}: fleet.mix[1].availability.mean_online: is '20000d'; give a mean time from 1s to 10000d"
     assert str(caught.value) == said
 
 

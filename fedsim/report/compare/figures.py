@@ -18,11 +18,12 @@ from fedsim.report.digest import Series
 from fedsim.report.figures import bars
 from fedsim.report.figures.bars import Bars, Part
 from fedsim.report.figures.chart import Chart
-from fedsim.report.figures.convergence import axis_label, shown_metrics
+from fedsim.report.figures.convergence import axis_label
 from fedsim.report.live import ROUNDS, by, by_time, chart, colours, figures
 from fedsim.report.style import SERIES, Canvas, Theme, canvas, legend, legend_in
 from fedsim.report.text import duration, energy, energy_unit, listed, name, share, time_unit
 from fedsim.report.words import OUTCOME_WORDS
+from fedsim.results.metrics import shown
 
 #: From this ratio of the longest run to the shortest on, time runs along a logarithmic axis.
 WIDE = 20.0
@@ -35,7 +36,7 @@ _TICKS_S = (
 
 def learnt(compared: Compared) -> list[tuple[str, str]]:
     """The evaluated curves that some run has, and the label of each one's axis."""
-    metrics = {m.name: m for entry in compared.entries for m in shown_metrics(entry.run.manifest)}
+    metrics = {m.name: m for entry in compared.entries for m in shown(entry.run.manifest)}
     found = [(best_split(compared.entries, name), axis_label(metric)) for name, metric in metrics.items()]
     return [(curve, label) for curve, label in found if curve]
 
@@ -224,7 +225,8 @@ def _energy_title(compared: Compared) -> str:
 
 def _splits(compared: Compared) -> str:
     """Of which splits the curves are, for a caption."""
-    return listed(list(dict.fromkeys(curve.partition(".")[0] for curve, _ in learnt(compared))))
+    splits = list(dict.fromkeys(curve.partition(".")[0] for curve, _ in learnt(compared)))
+    return f"the {listed(splits)} split{'s' if len(splits) > 1 else ''}"
 
 
 def _without(compared: Compared) -> str:
@@ -241,7 +243,7 @@ CHARTS: tuple[Chart[Compared], ...] = (
         ready=lambda compared: bool(learnt(compared)),
         title=_learning_title,
         caption=lambda compared: (
-            f"Each point is a global model on {_splits(compared)} data, at the simulated time at which "
+            f"Each point is a global model on {_splits(compared)}, at the simulated time at which "
             "it existed. Dashed across: the target of the tables." + _without(compared)
         ),
         draw=lambda compared, theme: _draw(compared, theme, _learning_title(compared), learnt(compared)),

@@ -10,7 +10,7 @@ from fedsim import yamlfile
 from fedsim.outcomes import OUTCOMES
 from fedsim.report.compare.differences import Difference
 from fedsim.report.compare.gather import Entry, best_split
-from fedsim.report.compare.targets import SHARES, Reached, Target
+from fedsim.report.compare.targets import SHARES, WORDS, Reached, Target, judged
 from fedsim.report.text import NONE, duration, energy, figure, listed, name, share, size
 from fedsim.report.words import DONE, OUTCOME_WORDS
 from fedsim.results.metrics import HEARD, heard
@@ -108,11 +108,14 @@ def note(target: Target) -> str:
 
 def overview(entries: Sequence[Entry]) -> list[Table]:
     """The runs side by side in three narrow tables: clock and learning; outcomes; energy and bytes."""
-    curves = [curve for curve in (best_split(entries, "loss"), best_split(entries, "wer")) if curve]
+    curves = [curve for metric in judged(entries) if (curve := best_split(entries, metric))]
     clock = [
         (e.label, duration(e.end_s), count(e.rounds["round"].size), duration(_mean_s(e))) for e in entries
     ]
-    ends = tuple(f"{'loss' if 'loss' in curve else 'WER'} at the end" for curve in curves)
+    metrics = [curve.rpartition(".")[2] for curve in curves]
+    ends = tuple(
+        f"{'WER' if metric == 'wer' else WORDS.get(metric, metric)} at the end" for metric in metrics
+    )
     learnt = [tuple(_last(entry, curve) for curve in curves) for entry in entries]
     seen = [word for word in OUTCOMES if word == "completed" or any(e.total(word) for e in entries)]
     outcomes = [

@@ -16,7 +16,7 @@ import numpy as np
 from fedsim.errors import InputError
 from fedsim.report.compare.gather import Entry, best_split
 from fedsim.report.text import figure, listed, share
-from fedsim.results.metrics import KNOWN, definitions
+from fedsim.results.metrics import KNOWN, definitions, goals
 from fedsim.tasks.base import Metric
 from fedsim.words import count, plural
 
@@ -131,9 +131,14 @@ def reach(entry: Entry, target: Target) -> Reached:
     )
 
 
+def judged(entries: Sequence[Entry]) -> list[str]:
+    """The metrics that runs are compared by: loss, and by what else their models are judged."""
+    return list(dict.fromkeys(["loss", *(m.name for entry in entries for m in goals(entry.run.manifest))]))
+
+
 def usual(entries: Sequence[Entry]) -> list[Target]:
     """The targets that nobody has to choose: the best value that every run reaches, of what all have."""
-    curves = [best_split(entries, "loss"), best_split(entries, "wer")]
+    curves = [best_split(entries, metric) for metric in judged(entries)]
     found = [curve for curve in curves if curve and all(curve in entry.curves for entry in entries)]
     found += ["updates"] if found else ["updates", "rounds"]
     made = []

@@ -5,7 +5,6 @@ Time runs along the bottom, rounds along the top. Train curves, where there are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,10 @@ from fedsim.report.digest import Digest, Series
 from fedsim.report.figures.chart import Chart
 from fedsim.report.live import ROUNDS, by_time, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas
-from fedsim.report.text import duration, figure, share, time_unit
-from fedsim.results.metrics import HEARD, KNOWN, definitions, heard
+from fedsim.report.text import dig, duration, figure, is_number, share, time_unit
+from fedsim.results.metrics import HEARD, heard, shown
 from fedsim.tasks.base import Metric
 
-#: Metrics of fedsim's own tasks that are worth a panel, in order; those of other tasks come after them.
-PANELS = ("loss", "contrastive_accuracy", "wer", "cer")
 _SPLITS = ("validation", "test", "train")
 _MOST_POINTS = 2000
 
@@ -31,40 +28,31 @@ def axis_label(metric: Metric) -> str:
     return f"{metric.meaning} ({unit})" if unit else metric.meaning
 
 
-def shown_metrics(manifest: Mapping[str, Any]) -> list[Metric]:
-    """The metrics of a run that are worth a panel, in order."""
-    known, said = definitions(manifest), manifest.get("metrics")
-    others = [name for name in said if name not in KNOWN] if isinstance(said, dict) else []
-    return [known[name] for name in (*PANELS, *others) if name in known]
-
-
 def panels(digest: Digest) -> list[tuple[Metric, str]]:
     """The metrics for which some split has data, with the labels of their axes."""
-    shown = shown_metrics(digest.run.manifest)
-    return [(m, axis_label(m)) for m in shown if any((s, m.name) in digest.series for s in _SPLITS)]
+    worth = shown(digest.run.manifest)
+    return [(m, axis_label(m)) for m in worth if any((s, m.name) in digest.series for s in _SPLITS)]
 
 
 def change(digest: Digest) -> str:
     """The finding: what became of the best-known metric."""
-    for metric, words in (
-        ("loss", "validation loss"),
-        ("wer", "word error rate"),
-        ("contrastive_accuracy", "contrastive accuracy"),
-    ):
+    for definition in shown(digest.run.manifest):
+        metric = definition.name
+        words = "validation loss" if metric == "loss" else definition.meaning
         for split in ("validation", "test"):
             series = digest.series.get((split, metric))
             if series is None or series.value.size < 2:
                 continue
             first, last = float(series.value[0]), float(series.value[-1])
-            shown = share if metric != "loss" else figure
+            written = share if definition.unit == "share" else figure
             took = duration(float(series.time_s[-1] - series.time_s[0]))
             subject = words[0].upper() + words[1:]
             subject += HEARD if metric == "wer" and heard(digest.summary, split) else ""
             if first == last:
-                return f"{subject} stays at {shown(first)} over {took}"
+                return f"{subject} stays at {written(first)} over {took}"
             verb = "falls" if last < first else "rises"
             by = f" by {share(abs(last / first - 1))}" if first > 0 and metric == "loss" else ""
-            return f"{subject} {verb}{by} in {took}, from {shown(first)} to {shown(last)}"
+            return f"{subject} {verb}{by} in {took}, from {written(first)} to {written(last)}"
     return "The model was evaluated once"
 
 
@@ -74,8 +62,9 @@ def _called(digest: Digest, split: str) -> str:
 
 
 def _caption(digest: Digest) -> str:
+    who = "speakers" if is_number(dig(digest.summary, "corpus", "speakers")) else "examples"
     known = any(heard(digest.summary, split) for split in _SPLITS)
-    who = "speakers of whom clients train on some" if known else "what no client trains on"
+    who += " of whom clients train on some" if known else " that no client trains on"
     return (
         f"Each point is the global model after a round, evaluated on {who}, "
         "at the simulated time at which that model existed."
@@ -88,8 +77,8 @@ def _thin(series: Series) -> Series:
     return Series(series.round[keep], series.time_s[keep], series.value[keep])
 
 
-def _panel(ax: Axes, digest: Digest, theme: Theme, shown: Metric, label: str, second: float) -> None:
-    metric, percent = shown.name, shown.unit == "share"
+def _panel(ax: Axes, digest: Digest, theme: Theme, about: Metric, label: str, second: float) -> None:
+    metric, percent = about.name, about.unit == "share"
     factor = 100.0 if percent else 1.0
     colours = {"validation": theme.blue, "test": "#D55E00", "train": theme.soft}
     present = [s for s in _SPLITS if (s, metric) in digest.series]
@@ -140,13 +129,13 @@ def round_ticks(digest: Digest, most: int = 6) -> list[tuple[float, int]]:
 
 def draw(digest: Digest, theme: Theme) -> Canvas:
     """Draw the convergence curves."""
-    shown = panels(digest)
-    height = 2.8 if len(shown) == 1 else 0.75 + 1.5 * len(shown)
+    drawn = panels(digest)
+    height = 2.8 if len(drawn) == 1 else 0.75 + 1.5 * len(drawn)
     with canvas(theme, change(digest), height) as frame:
-        axes = frame.axes(len(shown), sharex=True)
+        axes = frame.axes(len(drawn), sharex=True)
         latest = max(float(s.time_s.max()) for s in digest.series.values())
         second, unit = time_unit(latest)
-        for ax, (metric, label) in zip(axes, shown, strict=True):
+        for ax, (metric, label) in zip(axes, drawn, strict=True):
             _panel(ax, digest, theme, metric, label, second)
         axes[-1].set_xlabel(f"simulated time ({unit})")
         axes[-1].set_xlim(left=0)
@@ -166,8 +155,8 @@ def live(digest: Digest) -> dict[str, Any]:
     """The curves, by simulated time or by rounds done."""
     shades = {"validation": "blue", "test": "test", "train": "soft"}
     made = []
-    for shown, label in panels(digest):
-        metric, percent = shown.name, shown.unit == "share"
+    for about, label in panels(digest):
+        metric, percent = about.name, about.unit == "share"
         factor = 100.0 if percent else 1.0
         lines = []
         for split in (s for s in _SPLITS if (s, metric) in digest.series):

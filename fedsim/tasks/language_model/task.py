@@ -33,7 +33,7 @@ class LanguageModel(Task):
     sizes: ClassVar[tuple[Size, ...]] = (Size("tokens", "bytes of text"),)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("loss", "cross-entropy", "nats a token", chance=math.log(256)),
-        Metric("perplexity", "among how many bytes it hesitates, exp(loss)", chance=256.0),
+        Metric("perplexity", "perplexity of a byte", chance=256.0),
     )
     splits: ClassVar[tuple[str, ...]] = ("validation", "test")
 

@@ -5,8 +5,7 @@ Every training utterance is in exactly one part; validation and test speakers ar
 - ``by-speaker``: speakers whole, parts of roughly equal length (the paper's setting).
 - ``natural``: a part is what one person holds: a client that the manifest names, or a speaker.
 - ``dirichlet-speakers``: each speaker's utterances spread over parts by shares from a Dirichlet
-  distribution (Hsu et al., "Measuring the effects of non-identical data distribution", 2019, with
-  speakers in place of classes); small alpha: few parts a speaker.
+  distribution, with speakers in place of classes; small alpha: few parts a speaker.
 - ``dirichlet-quality``: the same with the classes of recording quality in place of speakers.
 
 With ``low_quality`` a share of the parts (for ``dirichlet-quality``: of the utterances) is
@@ -21,9 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim import rng
 from fedsim.errors import CorpusError
 from fedsim.fleet.workload import equal_parts
+from fedsim.tasks.partition import dirichlet
 from fedsim.tasks.speech import quality
 from fedsim.tasks.speech.corpus.store import Corpus
 from fedsim.words import plural
@@ -98,7 +97,6 @@ def _equal(corpus: Corpus, train: Ints, parts: int | None) -> list[Ints]:
 
 
 def _dirichlet(classes: list[tuple[str, Ints]], task: SpeechTask, seed: int) -> list[Ints]:
-    """Each class's utterances, shuffled, cut by shares ~ Dirichlet(alpha); no part stays empty."""
     total = sum(len(members) for _, members in classes)
     count = len(classes) if task.parts is None else task.parts
     if count > total:
@@ -106,16 +104,4 @@ def _dirichlet(classes: list[tuple[str, Ints]], task: SpeechTask, seed: int) -> 
             f"the corpus has {plural(total, 'training utterance')}, too few for {count} parts",
             key="learning.parts",
         )
-    pieces: list[list[Ints]] = [[] for _ in range(count)]
-    for name, members in classes:
-        draw = rng.generator(seed, "dirichlet", name)
-        shares = draw.dirichlet(np.full(count, task.dirichlet_alpha))
-        cuts = np.rint(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
-        for number, piece in enumerate(np.split(draw.permutation(members), cuts)):
-            pieces[number].append(piece)
-    groups = [np.concatenate(held) for held in pieces]
-    for number in range(count):  # an empty part takes one utterance of the largest
-        if not len(groups[number]):
-            largest = max(range(count), key=lambda p: (len(groups[p]), -p))
-            groups[number], groups[largest] = groups[largest][-1:], groups[largest][:-1]
-    return groups
+    return dirichlet(classes, count, task.dirichlet_alpha, seed)

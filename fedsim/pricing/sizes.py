@@ -1,0 +1,70 @@
+"""The size of an example as a trace counts it, from what people say: seconds of speech, or a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fedsim.errors import InputError
+from fedsim.pricing.layers import LayerTrace
+from fedsim.units import SAMPLES_PER_S
+
+USUAL_S = 5.5
+"""Seconds of a sentence where nobody says, the mean of the study's."""
+LARGEST = 10**8
+"""Of a size: beyond it, counts that grow with its square leave 64 bits."""
+
+WAVEFORM = "samples"
+
+
+def size_of(trace: LayerTrace, seconds: float | None = None, sizes: Mapping[str, int] | None = None) -> int:
+    """The length of a trace's first axis; 1 if all of its examples are alike.
+
+    Args:
+        trace: of the model.
+        seconds: of speech, for a model on waveforms; ``USUAL_S`` where neither is given.
+        sizes: the size by its name, such as ``{"tokens": 128}``.
+
+    Raises:
+        InputError: what is given is not what the model's examples have, or leaves it nothing to work on.
+    """
+    axis = trace.sizes[0] if trace.sizes else None
+    has = f"has {axis}" if axis else "has no size: all are alike"
+    for name, value in (sizes or {}).items():
+        if name != axis:
+            raise InputError(f"an example of {trace.name} {has}, and no {name!r}")
+        if not 1 <= value <= LARGEST:
+            raise InputError(f"{name}={value} is not a size; give a whole number from 1 to 1e8")
+    if seconds is not None and axis != WAVEFORM:
+        instead = f": give --size {axis}=NUMBER" if axis else ""
+        raise InputError(f"an example of {trace.name} {has}, and no seconds{instead}")
+    if axis is None:
+        return 1
+    if sizes:
+        if seconds is not None:
+            raise InputError(f"both seconds and {axis} are given; give one of them")
+        size, said = sizes[axis], f"{sizes[axis]:,} {axis} leave"
+    elif axis == WAVEFORM:
+        asked = USUAL_S if seconds is None else seconds
+        size, said = (round(asked * SAMPLES_PER_S) if abs(asked) < 1e9 else 0), f"{asked:g} seconds leave"
+    else:
+        raise InputError(f"an example of {trace.name} {has}: give --size {axis}=NUMBER")
+    if size < 1 or trace.frames(size) < 1:
+        raise InputError(f"{said} {trace.name} no frame; give a longer sentence")
+    return size
+
+
+def in_words(trace: LayerTrace, size: int) -> str:
+    """A size as people say it: ``5.5 s``, ``128 tokens``; empty if all examples are alike."""
+    if not trace.sizes:
+        return ""
+    return f"{size / SAMPLES_PER_S:g} s" if trace.sizes[0] == WAVEFORM else f"{size:,} {trace.sizes[0]}"
+
+
+def needs_speech(trace: LayerTrace, verb: str) -> None:
+    """Refuse a model whose examples are no waveforms.
+
+    Raises:
+        InputError: it is one.
+    """
+    if trace.sizes != (WAVEFORM,):
+        raise InputError(f"{verb} goes by seconds of speech, and {trace.name} is no model on waveforms yet")
