@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -96,11 +97,11 @@ def test_the_trace_is_exact_at_lengths_that_nobody_fitted(variant, batch, tokens
 
 
 def test_it_is_traced_by_its_name_as_it_is_shipped():
-    assert {"language_model", "wav2vec2-tiny"} < set(configs.known())
+    assert {"language_model", "wav2vec2-tiny"} < set(configs.names())
     assert configs.named("language_model") == LanguageModel()
     for name in ("ctc", "wav2vec2", "language-model"):  # speech is traced by its presets
         with pytest.raises(
-            TraceError, match=f"no model '{name}'; fedsim knows .*wav2vec2-tiny.*language_model"
+            TraceError, match=f"no model '{name}'; fedsim knows .*language_model.*wav2vec2-tiny"
         ):
             configs.named(name)
 
@@ -425,9 +426,34 @@ def test_a_run_from_the_command_line_speaks_of_text(poems, tmp_path):
     assert f"Guessing bytes by how often they occur has a validation loss of {guessed}" in done.output
     for word in ("speech", "utterance", "speaker", "recording"):
         assert word not in done.output.lower()
-    page = (out / "report.html").read_text(encoding="utf-8").partition("What went in")[0]
+    page = (out / "report.html").read_text(encoding="utf-8").partition('id="inputs"')[0]
     for word in ("utterance", "speakers that", "speech corpus"):
         assert word not in page
+    assert "evaluated on examples that no client trains on" in page
+    shutil.copytree(out, tmp_path / "other")
+    both = ["compare", str(out), str(tmp_path / "other"), "--out", str(tmp_path / "both")]
+    done = CliRunner().invoke(fedsim, both, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "both" / "compare.html").read_text(encoding="utf-8")
+    assert "a global model on the validation split" in page
+    assert "WER" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["learning.baseline=centralised", "server.device=nvidia-a40"], "on nvidia-a40, with all the data."),
+        (["learning.baseline=local-only", "learning.alone=3"], "client 3 trains alone, with its own data."),
+    ],
+)
+def test_a_baseline_is_told_in_words_of_any_task(poems, tmp_path, changes, said):
+    changes = [*changes, "rounds.count=1", "learning.local_steps=1"]
+    given = [word for change in changes for word in ("--set", change)]
+    done = CliRunner().invoke(
+        fedsim, ["run", str(poems), "--out", str(tmp_path / "run"), *given], catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    assert said in done.output
 
 
 class Interrupted(Exception):
@@ -450,7 +476,7 @@ def test_text_that_changes_while_a_run_is_stopped(poems, folder, tmp_path, name)
     (folder / name).write_text(poem(99))
     for more, said in (
         ([], "lies outside of the folder"),
-        (["--allow-outside"], "is not what this run began"),
+        (["--allow-outside"], "are not what this run began"),
     ):
         again = CliRunner().invoke(fedsim, [*resume, *more])
         assert isinstance(again.exception, InputError), again.output
