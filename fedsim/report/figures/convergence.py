@@ -5,6 +5,7 @@ Time runs along the bottom, rounds along the top. Train curves, where there are 
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def _panel(ax: Axes, digest: Digest, theme: Theme, about: Metric, label: str, se
             size=9,
             annotation_clip=False,
         )
-    ax.set_ylabel(label)
+    ax.set_ylabel(textwrap.fill(label, 18))
     if len(present) > 1 or any(heard(digest.summary, split) for split in present):
         ax.legend(frameon=False, fontsize=8.5, labelcolor=theme.ink, handlelength=1.4, loc="best")
     if percent:
