@@ -8,6 +8,7 @@ with all their marks and joiners, figures, and symbols that are read aloud. What
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 import regex
 
@@ -25,6 +26,7 @@ _APOSTROPHE = regex.compile(rf"(?V1)(?<={_BEFORE})['’‘‛＇՚′´`ʼʻꞌ]
 _DOTLESS = frozenset({"tr", "tur", "az", "aze"})  # whose small I is ı, as in Unicode's SpecialCasing
 
 
+@lru_cache(maxsize=1 << 16)  # a recording is asked about again in every step that it is part of
 def normalise(text: str, language: str = "") -> str:
     """The words of a transcript with single spaces between them; empty if nothing is spoken.
 
