@@ -8,7 +8,7 @@ may not be ours any more. What stands here still can say so, in one sentence.
 from __future__ import annotations
 
 import sys
-from importlib import metadata
+from pathlib import Path
 
 DISTRIBUTION = "fedsim-devices"
 STRANGER = "fedsim"
@@ -19,6 +19,11 @@ def stranger() -> str | None:
 
     An installation of this project from a clone under its earlier name brings no package of its own.
     """
+    folders = (Path(folder or ".") for folder in sys.path)
+    if not any(True for folder in folders for _ in folder.glob(f"{STRANGER}[-.]*info")):
+        return None  # without importlib.metadata, which takes longer to import than the rest of a start
+    from importlib import metadata
+
     try:
         found = metadata.distribution(STRANGER)
     except metadata.PackageNotFoundError:
