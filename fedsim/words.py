@@ -35,6 +35,11 @@ def verb(value: int, plain: str) -> str:
     return plain + ("s" if value == 1 else "")
 
 
+def spread(least: float, most: float, mean: str) -> str:
+    """A spread of counts: ``2 to 8 (4.67 on average)``, or the one number that there is."""
+    return f"{most:,.0f}" if least == most else f"{least:,.0f} to {most:,.0f} ({mean} on average)"
+
+
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """``did you mean 'a' or 'b'?``, the nearest first; empty if nothing that is known is near."""
     near = difflib.get_close_matches(name, list(known), n=most)

@@ -14,7 +14,7 @@ from fedsim.report.digest import Digest, share_of
 from fedsim.report.text import dig, duration, energy, figure, is_number, listed, name, share, size
 from fedsim.results.metrics import HEARD, goals, heard, shown
 from fedsim.tasks.speech.text import about_figures
-from fedsim.words import count, plural, verb
+from fedsim.words import count, plural, spread, verb
 
 #: Outcomes as labels.
 OUTCOME_WORDS = MappingProxyType(
@@ -211,15 +211,13 @@ def corpus_sentence(digest: Digest) -> str:
 def examples_sentence(digest: Digest) -> str:
     """On how much clients are trained for real, where the clock has it otherwise; empty if it has not."""
 
-    def spread(who: str) -> str:
+    def told(who: str) -> str:
         least, mean, most = (dig(digest.summary, "examples", who, key) for key in ("least", "mean", "most"))
         if not (is_number(least) and is_number(mean) and is_number(most)):
             return ""
-        if least == most:
-            return f"{most:,.0f}"
-        return f"{least:,.0f} to {most:,.0f} ({figure(mean)} on average)"
+        return spread(least, most, figure(mean))
 
-    clock, real = spread("clock"), spread("learner")
+    clock, real = told("clock"), told("learner")
     if not clock or not real:
         return ""
     return (

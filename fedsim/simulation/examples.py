@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fedsim import words
 from fedsim.learning.options import Learning
 from fedsim.simulation.compose import Composition
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.outlook import SAMPLE
-from fedsim.words import plural
 
 
 def on_the_clock(composition: Composition) -> NDArray[np.float64]:
@@ -43,13 +43,11 @@ def difference(composition: Composition, learner: RunLearner) -> dict[str, dict[
 
 def in_words(found: dict[str, float]) -> str:
     """A spread: ``2 to 8 (4.67 on average)``, or the one number that there is."""
-    if found["least"] == found["most"]:
-        return f"{found['most']:,.0f}"
-    return f"{found['least']:,.0f} to {found['most']:,.0f} ({found['mean']:,.3g} on average)"
+    return words.spread(found["least"], found["most"], f"{found['mean']:,.3g}")
 
 
 def rule(learning: Learning) -> str:
     """What the learner has a client train on in a round, as far as the scenario says it."""
     if learning.local_epochs is None:
-        return f"{plural(learning.local_steps, 'step')} of {learning.batch_size:,}"
-    return plural(learning.local_epochs, "epoch")
+        return f"{words.plural(learning.local_steps, 'step')} of {learning.batch_size:,}"
+    return words.plural(learning.local_epochs, "epoch")
