@@ -51,11 +51,19 @@ class Metric:
 
 @dataclass(frozen=True)
 class Size:
-    """An axis along which examples differ in size, such as the samples of a waveform."""
+    """An axis along which examples differ in size, such as the samples of a waveform.
+
+    Attributes:
+        name: of the axis, as scenarios and the command line call it.
+        unit: in words.
+        per_second: how many of them a second of speech has, if that can be said.
+        usual: a size at which the model certainly runs; tracing measures at this and smaller ones.
+    """
 
     name: str
     unit: str
     per_second: float | None = None
+    usual: int = 128
 
 
 @dataclass(frozen=True)
