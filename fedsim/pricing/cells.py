@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fedsim.errors import TraceError
 from fedsim.hardware import Device, Measurement
 from fedsim.pricing.optimizer import optimizer_cost
+from fedsim.pricing.polynomial import value
 from fedsim.pricing.rates import FEATURES
 from fedsim.pricing.regression import Cells
 from fedsim.pricing.step_time import variant_of
@@ -89,8 +90,8 @@ def _features(backend: str, step: Measurement) -> NDArray[np.float64]:
             if side not in ("forward", "backward"):
                 continue
             name = f"{layer.arithmetic or 'matmul'}_flops" if what == "flops" else what
-            for (i, axis, j), coefficient in polynomial.terms.items():
-                found[name] += coefficient * step.batch_size**i * axes[axis] ** j
+            for key, coefficient in polynomial.terms.items():
+                found[name] += value(key, step.batch_size, axes, coefficient)
     optimizer = optimizer_cost(
         technique.optimizer,
         backend,

@@ -3,7 +3,7 @@
 ``build`` makes a transformers model under a :class:`FakeTensorMode`; nothing is allocated and
 nothing initialised. ``quick`` runs an operator as that mode does at its core, without the
 bookkeeping it needs for compiling (caches, symbolic shapes): three times faster. Traces are fitted
-with it and verified without it. Where the two would disagree (the statistics of a layer norm whose
+with it and verified without it. Where the two would disagree (the statistics of a norm whose
 input is 16-bit), the mode itself is asked.
 """
 
@@ -34,7 +34,13 @@ _POINTWISE = {
 }
 """Operators that give, for contiguous tensors of one shape, a contiguous tensor of that shape."""
 
-_NORM = torch.ops.aten.native_layer_norm.default
+_NORMS = {
+    torch.ops.aten.native_layer_norm.default,
+    torch.ops.aten.native_group_norm.default,
+    torch.ops.aten.native_batch_norm.default,
+    torch.ops.aten._native_batch_norm_legit.default,
+    torch.ops.aten.cudnn_batch_norm.default,
+}
 
 
 def build(make: Callable[[], torch.nn.Module]) -> tuple[FakeTensorMode, torch.nn.Module]:
@@ -74,7 +80,7 @@ def quick(mode: FakeTensorMode) -> Callable[[Any, Any, Any], Any]:
         unusual = not tensors or any(type(t) is not FakeTensor for t in tensors)
         if kwargs.get("device") == _CPU:  # where it is already
             kwargs = {k: v for k, v in kwargs.items() if k != "device"}
-        if unusual or "device" in kwargs or (func is _NORM and args[0].dtype.itemsize == 2):
+        if unusual or "device" in kwargs or (func in _NORMS and args[0].dtype.itemsize == 2):
             return func(*args, **kwargs)
         key = None
         if func not in _aliasing:

@@ -21,7 +21,9 @@ Models = Literal["wav2vec2-tiny", "wav2vec2-small", "wav2vec2-base", "wav2vec2-l
 class SpeechTask(Task):
     """Learning from waveforms at 16 kHz."""
 
-    sizes: ClassVar[tuple[Size, ...]] = (Size("samples", "samples at 16 kHz", SAMPLES_PER_S),)
+    sizes: ClassVar[tuple[Size, ...]] = (
+        Size("samples", "samples at 16 kHz", SAMPLES_PER_S, usual=2 * SAMPLES_PER_S),
+    )
 
     model: Models = option("wav2vec2-tiny", "the model that is really trained")
     corpus: Annotated[Corpus, one_of(Corpus, CORPORA, "espeak")] = option(
