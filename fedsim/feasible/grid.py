@@ -13,7 +13,7 @@ from fedsim.feasible.question import Limits, Procedure, Question
 from fedsim.hardware import Device
 from fedsim.pricing import LayerTrace, Pricer, Technique
 from fedsim.pricing.advice import EFFECTS, LEARNING, LONGEST_SAMPLES, techniques
-from fedsim.pricing.sizes import needs_speech
+from fedsim.pricing.sizes import is_speech
 from fedsim.units import SAMPLES_PER_S
 
 
@@ -62,7 +62,7 @@ class Grid:
                 fastest = self._fastest_on_reference(trace, seconds)
                 yield [
                     replace(self._question(device, trace, seconds, t), reference_technique=fastest)
-                    for t in same_learning(able, self.batch)
+                    for t in same_learning(able, self.batch, trace)
                 ]
             else:
                 usable = (t if t.precision in able else replace(t, precision="fp32") for t in self.techniques)
@@ -74,7 +74,7 @@ class Grid:
         if reference is None:
             return None
         samples = round(seconds * SAMPLES_PER_S)
-        options = same_learning(reference.training_precisions, self.batch)
+        options = same_learning(reference.training_precisions, self.batch, trace)
         return min(options, key=lambda t: float(Pricer(reference, trace, t).step_s(self.batch, samples)))
 
     def _question(self, device: Device, trace: LayerTrace, seconds: float, technique: Technique) -> Question:
@@ -91,7 +91,8 @@ class Grid:
         )
 
     def _check(self, trace: LayerTrace) -> None:
-        needs_speech(trace, "feasible")
+        if not is_speech(trace):
+            raise InputError(f"feasible goes by seconds of speech, and {trace.name} is no model on waveforms")
         for key, seconds in [
             *(("--seconds", s) for s in self.lengths_s),
             *([] if self.longest_s is None else [("--longest", self.longest_s)]),
@@ -107,11 +108,11 @@ class Grid:
             )
 
 
-def same_learning(precisions: Sequence[str], batch: int) -> list[Technique]:
+def same_learning(precisions: Sequence[str], batch: int, trace: LayerTrace) -> list[Technique]:
     """Every technique that changes nothing about what is learnt but rounding; plain training first."""
     plain = Technique()
     return [
         t
-        for t in techniques(precisions, batch)
+        for t in techniques(precisions, batch, trace)
         if all(EFFECTS[name] != LEARNING for name in t.changes(plain))
     ]

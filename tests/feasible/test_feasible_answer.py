@@ -244,7 +244,7 @@ def test_the_best_technique_is_never_later_and_learns_the_same():
     chosen = best.results[0].answer
     assert chosen.moment < plain.results[0].answer.moment
     assert (chosen.question.technique.optimizer, chosen.question.technique.freeze_cnn) == ("adam", False)
-    assert all(t.optimizer == "adam" and not t.freeze_cnn for t in same_learning(("fp32", "mixed"), 4))
+    assert all(t.optimizer == "adam" and not t.freeze_cnn for t in same_learning(("fp32", "mixed"), 4, BASE))
 
 
 def test_with_the_best_technique_the_reference_uses_its_own():
