@@ -66,6 +66,11 @@ def per_unit(trace: LayerTrace) -> int:
     return SAMPLES_PER_S if is_speech(trace) else 1
 
 
+def counted(trace: LayerTrace, amount: float) -> int:
+    """A size as the trace counts it, from so many of what people say."""
+    return round(amount * per_unit(trace))
+
+
 def in_unit(trace: LayerTrace, amount: float) -> str:
     """So many of what people say: ``5.5 s``, ``128 tokens``; empty if all examples are alike."""
     if not trace.sizes:
