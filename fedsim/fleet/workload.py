@@ -60,7 +60,7 @@ class Workload(Options):
     examples: int | None = option(None, "instead of speech: this many examples a client", ge=1, le=10_000_000)
     sizes: dict[str, Annotated[Annotated[int, Bounds(ge=1, le=LARGEST)] | SizeSpread, OrBlock()]] = option(
         factory=dict,
-        description="of examples, by the size axes of the layer trace: {tokens: 128}, all alike; or spread: "
+        description="of examples, by the size axes of the layer trace: {tokens: 128}, or spread: "
         "{tokens: {mean: 128, spread: 0.5, longest: 512}}",
     )
     batching: Literal["shuffled", "sorted"] = option(
