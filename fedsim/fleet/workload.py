@@ -1,4 +1,4 @@
-"""Workloads: which clips a client trains on in a round.
+"""Workloads: which clips, or other examples, a client trains on in a round.
 
 A fleet may be far larger than a corpus, so clients share workloads: there are as many as differ,
 and a map from clients to them.
@@ -20,10 +20,10 @@ from fedsim.errors import ScenarioError
 from fedsim.fleet.speech import Speech
 from fedsim.fleet.who import Ints
 from fedsim.options import Bounds, Options, OrBlock, option
+from fedsim.pricing.sizes import LARGEST
 from fedsim.units import SAMPLES_PER_S
 from fedsim.words import plural
 
-LARGEST = 10**8  # of a size; beyond it, counts that grow with its square leave 64 bits
 _SPEECH = ("corpus", "partition", "utterances", "mean_seconds", "max_seconds")
 
 
