@@ -96,9 +96,9 @@ def cost(
         device: a name from ``hardware/`` or a device file.
         model: a name from ``traces/`` or a trace file.
         batch: examples a step.
-        seconds: of the longest sentence, to which the others are padded; 5.5 by default. For models on
-            waveforms.
-        sizes: for others, the size of the largest example by its name: ``{"tokens": 128}``.
+        seconds: of the longest sentence, to which the others are padded, for models on speech; 5.5 by
+            default.
+        sizes: for any model, the size of the largest example by its name: ``{"tokens": 128}``.
         technique: ``precision``, ``optimizer``, ``attention``, ``checkpointing``, ``freeze_cnn``,
             ``accumulate``: fields of :class:`fedsim.pricing.Technique`.
 

@@ -371,6 +371,26 @@ class Bounds:
         return {**handler(source), **bounds}
 
 
+class OrBlock:
+    """The mark of a value that is plain or a block: ``Annotated[int | Spread, OrBlock()]``.
+
+    Which of the two is meant follows from what stands there, so that a complaint is about that one.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        plain, block = typing.get_args(source)
+        return core_schema.tagged_union_schema(
+            {PLAIN: handler.generate_schema(plain), block.__name__: handler.generate_schema(block)},
+            discriminator=lambda value: block.__name__ if isinstance(value, (dict, block)) else PLAIN,
+        )
+
+
+PLAIN = "plain"
+"""The branch of a value that is not a block."""
+
+
 def _whole(value: Any) -> Any:
     """A float that is a whole number as an int; anything else as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

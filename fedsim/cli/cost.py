@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedsim.cli.complete import DEVICE, MODEL, TREND
+from fedsim.cli.size import sized
 
 if TYPE_CHECKING:
     from fedsim.pricing import Pricer
@@ -28,10 +29,7 @@ _BAR = 20
     help="A layer trace of the catalogue, or a JSON file.",
 )
 @click.option("--batch", "-b", type=click.IntRange(1), default=1, show_default=True, help="Examples a step.")
-@click.option(
-    "--seconds", "-s", type=float, help="Of the longest sentence, for a speech model.  [default: 5.5]"
-)
-@click.option("--size", metavar="NAME=N", multiple=True, help="Of the largest example, such as tokens=128.")
+@sized
 @click.option("--precision", default="fp32", show_default=True, help="fp32, mixed (fp16 autocast) or bf16.")
 @click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum, adam, adamw, ...")
 @click.option("--attention", default="eager", show_default=True, help="eager (stored maps) or sdpa (fused).")
@@ -48,7 +46,7 @@ def command(
     model: str,
     batch: int,
     seconds: float | None,
-    size: tuple[str, ...],
+    sizes: dict[str, int],
     year: int | None,
     trend: str,
     as_json: bool,
@@ -59,9 +57,9 @@ def command(
 
     from fedsim.pricing.answer import answer as price
     from fedsim.pricing.answer import pricer_of
-    from fedsim.pricing.sizes import in_words
+    from fedsim.pricing.sizes import batch_in_words, per_unit
 
-    pricer, samples = pricer_of(device, model, seconds, _sizes(size), **technique)
+    pricer, samples = pricer_of(device, model, seconds, sizes, **technique)
     if year is not None:
         from fedsim.hardware import load_trend, project
         from fedsim.pricing import Pricer
@@ -71,33 +69,15 @@ def command(
     if as_json:
         click.echo(json.dumps(answer, indent=1))
     else:
-        _show(pricer, answer, batch, in_words(pricer.trace, samples))
+        _show(pricer, answer, batch_in_words(pricer.trace, batch, samples / per_unit(pricer.trace)))
 
 
-def _sizes(given: tuple[str, ...]) -> dict[str, int]:
-    """Sizes by name.
-
-    Raises:
-        InputError: one is not written as ``name=number``.
-    """
-    from fedsim.errors import InputError
-
-    found = {}
-    for text in given:
-        name, _, number = text.partition("=")
-        if not name or not number.isascii() or not number.isdigit():
-            raise InputError(f"{text!r} is not a size; write its name and a whole number, as in tokens=128")
-        found[name] = int(number)
-    return found
-
-
-def _show(pricer: Pricer, answer: dict[str, Any], batch: int, size: str) -> None:
+def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
     from rich.columns import Columns
     from rich.text import Text
 
     from fedsim.printing import Column, Table, put
     from fedsim.units import format_bytes, format_duration, format_flops
-    from fedsim.words import plural
 
     device = pricer.device
     grown = f" of {device.growth.year} by {device.growth.trend}" if device.growth.year else ""
@@ -127,7 +107,7 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, size: str) -> None
             what,
             " on ",
             where,
-            f"{grown}, {batch} x {size}" if size else f"{grown}, {plural(batch, 'example')}",
+            f"{grown}, {step}",
         ),
         Text(f"{pricer.technique.in_words()}\n", style="dim"),
         facts,

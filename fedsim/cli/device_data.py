@@ -6,10 +6,48 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fedsim.hardware import Device
+from fedsim.pricing import LayerTrace, Pricer, Technique
 from fedsim.pricing.calibration import Calibration, Residual, status_of
+from fedsim.pricing.sizes import batch_in_words, per_unit, sizes_of
+
+
+@dataclass(frozen=True)
+class AskedStep:
+    """A training step to price on devices: ``batch`` examples of ``size``, as the trace counts it."""
+
+    trace: LayerTrace
+    batch: int
+    size: int
+
+    @property
+    def in_words(self) -> str:
+        """``language_model, 4 x 128 tokens``."""
+        size = self.size / per_unit(self.trace)
+        return f"{self.trace.name}, {batch_in_words(self.trace, self.batch, size)}"
+
+    def on(self, device: Device) -> dict[str, Any]:
+        """What the step takes and needs, trained plainly in the device's first precision (fp32 if it can)."""
+        able = device.training_precisions
+        technique = Technique(precision="fp32" if "fp32" in able else able[0])
+        pricer = Pricer(device, self.trace, technique)
+        return {
+            "model": self.trace.name,
+            "batch": self.batch,
+            "sizes": sizes_of(self.trace, self.size),
+            "precision": technique.precision,
+            "step_s": float(pricer.step_s(self.batch, self.size)),
+            "footprint_bytes": float(pricer.footprint_bytes(self.batch, self.size)),
+            "fits": bool(pricer.fits(self.batch, self.size)),
+        }
+
+    def flat(self, device: Device) -> dict[str, Any]:
+        """The same as columns of a table, each size one of them."""
+        step = self.on(device)
+        return {**step.pop("sizes"), **step}
 
 
 def as_dict(device: Device) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import click
 from rich.text import Text
 
-from fedsim.cli.device_data import as_dict, calibration_dict, flat, residual_dict, summary, to_csv
+from fedsim.cli.device_data import AskedStep, as_dict, calibration_dict, flat, residual_dict, summary, to_csv
 from fedsim.errors import InputError
 from fedsim.hardware import Device, load_device, measurements
 from fedsim.pricing.calibration import Calibration, calibrate, status_of
@@ -23,16 +24,20 @@ def _words(*headings: str) -> list[Column]:
     return [Column(heading, words=True) for heading in headings]
 
 
-def many(devices: Sequence[Device], form: str) -> None:
-    """Print devices, one a line."""
+def many(devices: Sequence[Device], form: str, asked: AskedStep | None = None) -> None:
+    """Print devices, one a line; with a step of training, if one is asked for."""
     if form == "json":
-        click.echo(json.dumps([as_dict(d) for d in devices], indent=1))
+        click.echo(json.dumps([{**as_dict(d), **_step(d, asked)} for d in devices], indent=1))
         return
     if form == "csv":
-        click.echo(to_csv(flat(d) for d in devices), nl=False)
+        rows = ({**flat(d), **({} if asked is None else asked.flat(d))} for d in devices)
+        click.echo(to_csv(rows), nl=False)
         return
     if not devices:
         raise InputError("no device of the catalogue passes these filters")
+    if asked is not None:
+        put(_steps_table(devices, asked))
+        return
     table = Table(
         *_words("device"),
         "sold",
@@ -60,14 +65,46 @@ def many(devices: Sequence[Device], form: str) -> None:
     put(table)
 
 
-def one(device: Device, form: str) -> None:
+def _step(device: Device, asked: AskedStep | None) -> dict[str, Any]:
+    return {} if asked is None else {"step": asked.on(device)}
+
+
+def _steps_table(devices: Sequence[Device], asked: AskedStep) -> Table:
+    """What a step takes and needs on each device."""
+    table = Table(
+        *_words("device"),
+        "sold",
+        Column("family", words=True, spare=1),
+        "a step",
+        "needs",
+        "has",
+        *_words("", "step times"),
+        title=asked.in_words,
+    )
+    for device in devices:
+        step = asked.on(device)
+        table.row(
+            device.name,
+            str(device.released),
+            device.family,
+            format_duration(step["step_s"]),
+            format_bytes(step["footprint_bytes"]),
+            format_bytes(device.memory_bytes - device.system_bytes),
+            Text("fits", style="green") if step["fits"] else Text("no", style="red"),
+            status_of(device),
+        )
+    return table
+
+
+def one(device: Device, form: str, asked: AskedStep | None = None) -> None:
     """Print one device: figures with their sources, rates, and how well it was calibrated."""
+    if form == "csv":
+        many([device], form, asked)
+        return
     calibration = calibrate(device)
     if form == "json":
-        click.echo(json.dumps({**as_dict(device), "calibration": calibration_dict(calibration)}, indent=1))
-        return
-    if form == "csv":
-        click.echo(to_csv([flat(device)]), nl=False)
+        known = {**as_dict(device), **_step(device, asked), "calibration": calibration_dict(calibration)}
+        click.echo(json.dumps(known, indent=1))
         return
     figures = Table(*_words("figure", "value", "source"))
     last = ""
@@ -85,6 +122,8 @@ def one(device: Device, form: str) -> None:
         "",
         _verdict(device, calibration),
     )
+    if asked is not None:
+        put("", _steps_table([device], asked))
     _print_residuals([calibration], [device])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from fedsim.errors import InputError, ScenarioError
 from fedsim.scenario.model import Scenario
@@ -17,6 +18,7 @@ def check_names(scenario: Scenario) -> None:
     import fedsim.hardware as hardware
     import fedsim.pricing as pricing
     from fedsim.fleet import speech
+    from fedsim.pricing.sizes import size_of
 
     _look_up(hardware.load_trend, scenario.hardware.trend, "hardware.trend")
     for i, entry in enumerate(scenario.fleet.mix):
@@ -28,7 +30,8 @@ def check_names(scenario: Scenario) -> None:
     if scenario.workload.examples is None:
         _look_up(speech.load, scenario.workload.corpus, "workload.corpus")
         return
-    sizes, wanted = list(scenario.workload.sizes), list(pricing.load_trace(scenario.training.model).sizes)
+    trace, block = pricing.load_trace(scenario.training.model), scenario.workload
+    sizes, wanted = list(block.sizes), list(trace.sizes)
     if sizes != wanted:
         right = f"give {{{wanted[0]}: ...}}" if wanted else "leave them out"
         raise ScenarioError(
@@ -36,6 +39,8 @@ def check_names(scenario: Scenario) -> None:
             f"{', '.join(wanted) or 'no size'}: {right}",
             key="workload.sizes",
         )
+    usual = {name: size if isinstance(size, int) else round(size.mean) for name, size in block.sizes.items()}
+    _look_up(partial(size_of, trace, None), usual, "workload.sizes")
 
 
 def _look_up(load: Callable[..., object], name: object, key: str) -> None:

@@ -92,9 +92,10 @@ def compose(scenario: Scenario) -> Composition:
     _note_file(inputs, "traces", trace.file)
     pricers = {device.name: _pricers(device, trace, scenario) for device in devices.values()}
     fleet = Fleet.build(_groups(devices, scenario, inputs), scenario.fleet.clients, scenario.seed)
-    corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
-    if corpus is not None and scenario.workload.examples is None:
-        _note_file(inputs, speech.FOLDER, str(corpus))
+    if scenario.workload.examples is None:
+        corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
+        if corpus is not None:
+            _note_file(inputs, speech.FOLDER, str(corpus))
     if asked.server.device is not None:
         _note_file(inputs, "hardware", hardware.load_device(asked.server.device).file)
     for path in file_access.files_of({"learning": checks.dump(asked).get("learning")}):
@@ -158,12 +159,12 @@ def check(scenario: Scenario) -> None:
 def _work(scenario: Scenario) -> tuple[Workloads, Batches]:
     block = scenario.workload
     asked = (block, scenario.training.batch_size, scenario.fleet.clients, scenario.seed)
-    return _made(speech.load(block.corpus), *asked)
+    return _made(speech.load(block.corpus) if block.examples is None else None, *asked)
 
 
 @lru_cache(maxsize=2)
 def _made(
-    corpus: speech.Speech, block: Workload, batch_size: int, clients: int, seed: int
+    corpus: speech.Speech | None, block: Workload, batch_size: int, clients: int, seed: int
 ) -> tuple[Workloads, Batches]:
     """The workloads and batches of the scenario before are often those of the next."""
     return make_workloads(block, batch_size, clients, seed)
