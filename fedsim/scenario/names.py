@@ -7,6 +7,9 @@ from collections.abc import Callable
 from fedsim.errors import InputError, ScenarioError
 from fedsim.scenario.model import Scenario
 
+SPEECH = ["samples"]
+"""The sizes of an example of speech: samples of a waveform, whose lengths a corpus has."""
+
 
 def check_names(scenario: Scenario) -> None:
     """Look every name of the scenario up.
@@ -25,17 +28,21 @@ def check_names(scenario: Scenario) -> None:
     if scenario.server.device is not None:
         _look_up(hardware.load_device, scenario.server.device, "server.device")
     _look_up(pricing.load_trace, scenario.training.model, "training.model")
-    if scenario.workload.examples is None:
-        _look_up(speech.load, scenario.workload.corpus, "workload.corpus")
+    trace = pricing.load_trace(scenario.training.model)
+    sizes, wanted = list(scenario.workload.sizes), list(trace.sizes)
+    kind, right = f"an example of {trace.name} has {', '.join(wanted) or 'no size'}", ", ".join(wanted)
+    if scenario.workload.examples is not None:
+        if sizes != wanted:
+            right = f"give {{{right}: ...}}" if wanted else "leave them out"
+            raise ScenarioError(f"{', '.join(sizes) or 'none'} given; {kind}: {right}", key="workload.sizes")
         return
-    sizes, wanted = list(scenario.workload.sizes), list(pricing.load_trace(scenario.training.model).sizes)
-    if sizes != wanted:
-        right = f"give {{{wanted[0]}: ...}}" if wanted else "leave them out"
+    if wanted != SPEECH:
+        right = f"{{examples: 100{f', sizes: {{{right}: 128}}' if wanted else ''}}}"
         raise ScenarioError(
-            f"{', '.join(sizes) or 'none'} given; an example of {scenario.training.model} has "
-            f"{', '.join(wanted) or 'no size'}: {right}",
-            key="workload.sizes",
+            f"is about utterances, and {kind}; say how many examples a client has, as in {right}",
+            key="workload",
         )
+    _look_up(speech.load, scenario.workload.corpus, "workload.corpus")
 
 
 def _look_up(load: Callable[..., object], name: object, key: str) -> None:
