@@ -391,11 +391,10 @@ def test_data_that_changed_stop_a_run_that_is_gone_on_with(tmp_path, account, sa
         execute._say_corpus(SimpleNamespace(notes=[], account=account), writer, 1, Silent())
 
 
-@pytest.mark.parametrize(
-    ("work", "counted"), [("examples: 16", "examples"), ("utterances: 16", "utterances")]
-)
-def test_the_central_baseline_does_a_cohorts_work_of_any_examples(tmp_path, work, counted):
-    text = SMALL.format(rounds=1, path="x").replace("examples: 16", work)
+@pytest.mark.parametrize(("counted", "model"), [("examples", "digits-cnn"), ("utterances", "wav2vec2-base")])
+def test_the_central_baseline_does_a_cohorts_work_of_any_examples(tmp_path, counted, model):
+    text = SMALL.format(rounds=1, path="x").replace("examples: 16", f"{counted}: 16")
+    text = text.replace("digits-cnn", model)
     text += "  baseline: centralised\nserver: {device: nvidia-a40}\n"
     built = scenario.build(yamlfile.parse(text, "x.yaml"), tmp_path / "x.yaml", ANYWHERE)
     assert getattr(on_server(built).workload, counted) == 3 * 16  # a cohort of 3
