@@ -1,6 +1,7 @@
-"""A scenario's fleet for any Flower app: one line in its ServerApp, none in its ClientApp.
+"""A scenario's fleet for any Flower app: two lines in its ServerApp, none in its ClientApp.
 
-    strategy = Fleet("my-fleet.yaml").wrap(FedAvg(fraction_train=0.5))
+    fleet = Fleet("my-fleet.yaml", model=make_net, batch=make_batch, loss=loss_of)
+    strategy = fleet.wrap(FedAvg(fraction_train=0.5))
     result = strategy.start(grid=grid, initial_arrays=arrays, num_rounds=10)
 
 What the fleet decides, and what it leaves alone:
