@@ -29,14 +29,17 @@ from types import (
 from typing import Any
 
 import torch
+from torch import nn
 
 from fedsim import tracing
 from fedsim.pricing.layers import FORMAT
 
 _PYTHON = (type(None), bool, int, float, complex, str, bytes, type(...))
 _TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
-_NOT_TOLD = ("__dict__", "__weakref__", "__doc__", "__annotations__", "_abc_impl")
-"""Attributes of a class that decide nothing."""
+_NOT_TOLD = frozenset(
+    {"__dict__", "__weakref__", "__doc__", "__annotations__", "_abc_impl", "_original_object_hash"}
+)
+"""Attributes that decide nothing; the last is of transformers' generation, other in each process."""
 
 
 def digest(*things: Any) -> str | None:
@@ -91,7 +94,7 @@ class _Teller:
         elif type(thing) in (tuple, list):
             parts = thing
         elif type(thing) is dict:
-            parts = [part for item in thing.items() for part in item]
+            parts = [part for item in thing.items() if item[0] not in _NOT_TOLD for part in item]
         elif type(thing) in (set, frozenset):
             parts = sorted(thing)
         elif isinstance(thing, torch.Tensor):
@@ -103,7 +106,9 @@ class _Teller:
         elif isinstance(thing, MethodType):
             parts = (thing.__func__, thing.__self__)
         elif isinstance(thing, type):
-            parts = [*thing.__mro__[1:], {k: v for k, v in vars(thing).items() if k not in _NOT_TOLD}]
+            parts = (*thing.__mro__[1:], dict(vars(thing)))
+        elif isinstance(thing, nn.Module):  # parametrized ones refuse to be pickled
+            parts = (type(thing), vars(thing))
         elif isinstance(thing, property):
             parts = (thing.fget, thing.fset)
         elif isinstance(thing, staticmethod | classmethod):

@@ -7,6 +7,7 @@ digest of all that decides them. One that cannot be read any more is made anew.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ def of_module(
         FedsimError: the cache folder cannot be written to.
     """
     try:
-        with FakeTensorMode():
+        with warnings.catch_warnings(), FakeTensorMode():
+            warnings.simplefilter("ignore")  # of whoever is not used to fake tensors
             built = model if isinstance(model, nn.Module) else model()
     except Exception:  # whoever traces it says what is wrong
         built = None
