@@ -38,7 +38,10 @@ def priced(
     named = training.get("model") if isinstance(training, dict) else None
     if model is None:
         if not (batch is None and loss is None and size is None):
-            raise InputError("batch, loss and size are of a model: give the module that they go with, model=")
+            raise InputError(
+                "batch, loss and size are of a model: give the module that they go with, model=; the name of "
+                "a metric is loss_key="
+            )
         loaded = load(scenario, changes.items())
         if named is None:
             raise ScenarioError(

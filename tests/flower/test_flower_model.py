@@ -201,6 +201,7 @@ def test_two_models_are_one_or_refused(tmp_path, written):
         ({"model": cnn, "batch": digits}, "batch=, which makes batches, and loss="),
         ({"model": cnn, "batch": digits, "loss": "train_loss"}, "the name of a metric is loss_key="),
         ({"batch": digits}, "give the module that they go with"),
+        ({"loss": "train_loss"}, "the name of a metric is loss_key="),
         ({"size": "tokens"}, "give the module that they go with"),
         ({"model": cnn, "batch": digits, "loss": squares}, "Sequential cannot be run without numbers: "),
         (
