@@ -28,7 +28,6 @@ from fedsim.simulation import habits
 from fedsim.simulation.baseline import Alone, kind_of, on_server
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.world import FleetWorld, make_workloads
-from fedsim.tasks.images import is_image
 from fedsim.units import DAY_S, HOUR_S
 
 MAX_STALENESS = 20  # rounds; an asynchronous update based on an older model is rejected
@@ -99,7 +98,7 @@ def compose(scenario: Scenario) -> Composition:
     if asked.server.device is not None:
         _note_file(inputs, "hardware", hardware.load_device(asked.server.device).file)
     for path in file_access.files_of({"learning": checks.dump(asked).get("learning")}):
-        _note_file(inputs, f"images/{path.parent.name}" if is_image(path) else "corpus", str(path))
+        _note_file(inputs, "corpus" if asked.learning is None else asked.learning.task.label(path), str(path))
     loads, work = _work(scenario)
     models = {device.name: device for device in devices.values()}
     world = FleetWorld.build(

@@ -122,6 +122,21 @@ FAULTS = [
     ("name: small", "name: ../../etc", "name: '../../etc' is not a plain name"),
     ("name: small", "training: {model: wav2vec3}", "training.model: .*wav2vec3"),
     ("name: small", "workload: {corpus: common-voice-xx}", "workload.corpus: .*common-voice-xx"),
+    (
+        "name: small",
+        "training: {model: digits-cnn}",
+        "workload: is about utterances, and an example of digits-cnn has no size; .* as in {examples: 100}$",
+    ),
+    (
+        "name: small",
+        "workload: {utterances: 40}\ntraining: {model: language_model}",
+        r"workload: is about .* has tokens; .* as in {examples: 100, sizes: {tokens: 128}}$",
+    ),
+    (
+        "name: small",
+        "workload: {examples: 9}\ntraining: {model: language_model}",
+        "workload.sizes: none given; an example of language_model has tokens: give {tokens: ...}",
+    ),
     ("name: small", "learning: {corpus: {kind: cd}}", "learning.corpus.kind: 'cd' is not one of 'espeak'"),
     ("name: small", "hardware: {year: 2027, trend: moore}", "hardware.trend: .*moore"),
 ]
