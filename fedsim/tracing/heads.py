@@ -92,3 +92,22 @@ class Recognition(Recogniser):
     ) -> torch.Tensor:
         """The loss for (batch, samples) waveforms, (batch, frames) masks and (batch, characters) of text."""
         return fake_loss(super().forward(waves, None, masked), masked, text)
+
+
+MASKED_PREDICTION = ("masked prediction of clusters", MaskedPrediction)
+ARCHITECTURES: dict[str, tuple[str, type[nn.Module]]] = {}
+"""Objectives that transformers has no class for, by the architecture's name in a configuration."""
+
+
+def targets(config: Any, inputs: torch.Tensor, batch: int, frames: int) -> dict[str, torch.Tensor]:
+    """What the objectives of speech models are given beside (or as) the model's input, without numbers."""
+    masked = torch.empty(batch, frames, dtype=torch.bool)
+    negatives = getattr(config, "num_negatives", 1)
+    return {
+        "waveforms": inputs,
+        "masked": masked,
+        "mask_time_indices": masked,
+        "sampled_negative_indices": torch.empty(batch, frames, negatives, dtype=torch.int64),
+        "clusters": torch.empty(batch, frames, dtype=torch.int64),
+        "teacher": torch.empty(batch, frames, config.hidden_size),
+    }

@@ -21,9 +21,10 @@ from fedsim.pricing.layers import NO_SIZE
 from fedsim.pricing.polynomial import Axis, Monomial, lengths
 from fedsim.tasks import Ctc, Task, Wav2Vec2
 from fedsim.tasks.speech.models import configuration, convolutions
+from fedsim.tracing.architecture import Architecture, architecture_of
 from fedsim.tracing.interpolation import monomials, spans
 from fedsim.tracing.module import Module
-from fedsim.tracing.objective import Objective, fuses, objective_of
+from fedsim.tracing.objective import Objective, fuses, objective_of, speech
 
 ALIGNMENT = 32
 """Memory-efficient attention on CUDA rounds its log-sum-exp up to 32 frames."""
@@ -78,7 +79,9 @@ def subject_of(thing: Any) -> Subject:
     if isinstance(thing, Ctc):
         config = configuration(thing.model)
         return Speech(config, recognition=(thing.head_size, len(thing.vocabulary())))
-    return TaskSubject(thing) if isinstance(thing, Task | Module) else Speech(thing)
+    if isinstance(thing, Task | Module):
+        return TaskSubject(thing)
+    return Speech(thing) if speech(thing) else ArchitectureSubject(architecture_of(thing))
 
 
 class _WithLoss(nn.Module):
@@ -86,9 +89,9 @@ class _WithLoss(nn.Module):
 
     base_model_prefix = "model"
 
-    def __init__(self, task: Task | Module) -> None:
+    def __init__(self, task: Task | Module | Architecture, model: nn.Module) -> None:
         super().__init__()
-        self.model = task.build()
+        self.model = model
         self._task = task
 
     def forward(self, batch: Any) -> torch.Tensor:
@@ -110,7 +113,7 @@ class TaskSubject:
     last = 0
     quick = False
 
-    def __init__(self, task: Task | Module) -> None:
+    def __init__(self, task: Task | Module | Architecture) -> None:
         if len(task.sizes) > 1:
             names = ", ".join(size.name for size in task.sizes)
             raise FedsimError(f"a trace holds one size axis, and the task {task.name!r} has {names}")
@@ -123,7 +126,7 @@ class TaskSubject:
         self.config: dict[str, Any] = {"task": task.name}
 
     def build(self, attention: str, layers: int | None) -> nn.Module:
-        return _WithLoss(self._task)
+        return _WithLoss(self._task, self._task.build())
 
     def inputs(self, batch: int, size: int) -> dict[str, Any]:
         return {"batch": self._task.fake_batch(batch, {self._size: size} if self._size else {})}
@@ -137,6 +140,18 @@ class TaskSubject:
     def candidates(self, module: str, batched: bool) -> list[Basis]:
         powers: list[dict[int, int]] = [{0: 1}, {0: 2}, {0: 1, 1: 1}] if self._size else [{}]
         return [monomials(power, batched) for power in powers]
+
+
+class ArchitectureSubject(TaskSubject):
+    """A configuration of transformers."""
+
+    def __init__(self, made: Architecture) -> None:
+        super().__init__(made)
+        self._made = made
+        self.objective, self.config = made.objective, made.config
+
+    def build(self, attention: str, layers: int | None) -> nn.Module:
+        return _WithLoss(self._made, self._made.build(attention))
 
 
 class Speech:

@@ -1,0 +1,288 @@
+"""Any configuration of transformers as a thing to trace: how its model is made, what a batch of it holds.
+
+The objective follows from the configuration's first architecture, through the tables in which transformers
+lists its classes by what they are for; without one, or with a bare encoder, from what the model type is
+usually trained for. What a batch holds follows from the arguments that the class takes.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from fedsim.errors import TraceError
+from fedsim.tasks.base import Size
+from fedsim.tasks.ctc.task import FAKE_CHARACTERS
+from fedsim.tasks.speech.models import frames
+from fedsim.tracing import heads
+
+MEL_BANDS, MEL_FRAMES_PER_S = 80, 100
+"""Of the log-mel spectrograms that speech models take; wider features are such frames, stacked."""
+PIXELS = 224
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way of training.
+
+    Attributes:
+        objective: in words.
+        table: which of transformers' tables lists its classes: ``MODEL_FOR_<table>_MAPPING_NAMES``.
+        needs: an argument that a class must take; the tables hold some that give no loss.
+        each_token: whether every token has a label, rather than every example.
+    """
+
+    objective: str
+    table: str
+    needs: str = "labels"
+    each_token: bool = False
+
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """The names of its classes, by model type."""
+        from transformers.models.auto import modeling_auto
+
+        found = getattr(modeling_auto, f"MODEL_FOR_{self.table}_MAPPING_NAMES")
+        return {kind: (name,) if isinstance(name, str) else tuple(name) for kind, name in found.items()}
+
+
+CTC = Kind("CTC", "CTC")
+KINDS = (
+    Kind("contrastive pretraining", "PRETRAINING", "sampled_negative_indices"),
+    Kind("speech to text, sequence to sequence", "SPEECH_SEQ_2_SEQ", each_token=True),
+    Kind("text to text, sequence to sequence", "SEQ_TO_SEQ_CAUSAL_LM", each_token=True),
+    Kind("masked language model", "MASKED_LM", each_token=True),
+    Kind("causal language model", "CAUSAL_LM", each_token=True),
+    Kind("image classification", "IMAGE_CLASSIFICATION"),
+    Kind("masked autoencoder of images", "PRETRAINING", "noise"),
+    CTC,
+    Kind("audio classification", "AUDIO_CLASSIFICATION"),
+    Kind("sequence classification", "SEQUENCE_CLASSIFICATION"),
+    Kind("token classification", "TOKEN_CLASSIFICATION", each_token=True),
+    Kind("pretraining on text", "PRETRAINING", each_token=True),
+)
+"""In the order in which they are usual for a model type that has several."""
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """A model of transformers with its loss, as it is traced.
+
+    Attributes:
+        name: of its class.
+        objective: in words.
+        sizes: along which its examples differ.
+        config: what the trace's file says of it.
+    """
+
+    name: str
+    objective: str
+    sizes: tuple[Size, ...]
+    config: dict[str, Any]
+    _build: Callable[[str], nn.Module]
+    _batch: Callable[[int, Mapping[str, int]], dict[str, Any]]
+    _loss: Callable[[Any, dict[str, Any]], torch.Tensor]
+
+    def build(self, attention: str = "eager") -> nn.Module:
+        """The model with this attention, or eager's where transformers has no other.
+
+        Layer drop is off: a trace holds every layer, as the longest step does.
+        """
+        return self._build(attention)
+
+    def fake_batch(self, batch: int, sizes: Mapping[str, int]) -> dict[str, Any]:
+        """The arguments of the model's forward pass: tensors without numbers."""
+        return self._batch(batch, sizes)
+
+    def traced_loss(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
+        """The loss of a batch."""
+        return self._loss(model, batch)
+
+
+def architecture_of(config: Any) -> Architecture:
+    """What a transformers configuration is, and how it is trained.
+
+    Raises:
+        TraceError: its architecture is none whose loss is known.
+    """
+    named = (getattr(config, "architectures", None) or [""])[0]
+    if named in heads.ARCHITECTURES:
+        return _architecture(config, named, *heads.ARCHITECTURES[named])
+    known: dict[str, Kind] = {}
+    for kind in KINDS:
+        for name in kind.classes().get(config.model_type, ()):
+            if kind.needs in _arguments(_class(name)):
+                known.setdefault(name, kind)
+    bare = _bare(config.model_type)
+    predicts = bare is not None and "mask_time_indices" in _arguments(bare)
+    if predicts and KINDS[0] not in known.values():  # transformers' own pretraining gives no loss, if it is there
+        if not named or named == bare.__name__ or named.endswith("ForPreTraining"):
+            return _architecture(config, bare.__name__, *heads.MASKED_PREDICTION)
+    if not named or (bare is not None and named == bare.__name__):
+        named = next(iter(known), named)
+    if named in known:
+        return _architecture(config, named, known[named].objective, _class(named), known[named])
+    can = ", ".join(known) or f"nothing of the model type {config.model_type}"
+    raise TraceError(f"{named or 'nothing'!r} has no loss that is known; what can be traced is {can}")
+
+
+def _class(name: str) -> Any:
+    import transformers
+
+    return getattr(transformers, name, None)
+
+
+def _bare(model_type: str) -> Any:
+    """The class of the encoder alone."""
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    name = MODEL_MAPPING_NAMES.get(model_type)
+    return _class(name if isinstance(name, str) else name[0]) if name else None
+
+
+def _arguments(made: Any) -> set[str]:
+    """What the forward pass of a class takes."""
+    return set(inspect.signature(made.forward).parameters) if made is not None else set()
+
+
+def _architecture(config: Any, name: str, objective: str, make: Any, kind: Kind | None = None) -> Architecture:
+    takes = _arguments(make)
+    main = make.main_input_name if kind is not None else _bare(config.model_type).main_input_name
+    build = partial(_built, make, config)
+    content: dict[str, Any] = config.to_diff_dict()
+
+    def batch(n: int, sizes: Mapping[str, int]) -> dict[str, Any]:
+        tensors = _tensors(config, main, kind, n, sizes)
+        if kind is not CTC:
+            tensors = {key: tensor for key, tensor in tensors.items() if key in takes}
+        return tensors | ({"use_cache": False} if "use_cache" in takes else {})
+
+    return Architecture(
+        name,
+        objective,
+        _sizes(config, main, kind, build),
+        {k: v for k, v in content.items() if k not in ("transformers_version", "dtype")},
+        build,
+        batch,
+        _ctc if kind is CTC else _own_loss,
+    )
+
+
+def _built(make: Any, config: Any, attention: str = "eager") -> nn.Module:
+    config = copy.deepcopy(config)
+    for key in vars(config):
+        if key.endswith("layerdrop"):
+            setattr(config, key, 0.0)
+    config.dtype = None
+    for key in ("pad_token_id", "decoder_start_token_id"):  # which of the tokens it is, costs nothing
+        if getattr(config, key, None) is None:
+            setattr(config, key, 0)
+    supports = getattr(make, "_supports_sdpa", None)
+    fused = _bare(config.model_type)._supports_sdpa if supports is None else supports
+    config._attn_implementation = attention if fused else "eager"
+    model: nn.Module = make(config)
+    return model
+
+
+def _own_loss(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    out = model(**batch)
+    loss: torch.Tensor = out if isinstance(out, torch.Tensor) else out.loss
+    return loss
+
+
+def _ctc(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """transformers' own asks how long each sentence is, which tensors without numbers cannot say."""
+    text = batch["labels"]
+    logits = model(**{key: value for key, value in batch.items() if key != "labels"}).logits
+    lengths = [logits.shape[1]] * len(text), [text.shape[1]] * len(text)
+    likely = nn.functional.log_softmax(logits, dim=-1, dtype=torch.float32).transpose(0, 1)
+    ctc_loss: Any = nn.functional.ctc_loss
+    loss: torch.Tensor = ctc_loss(likely, text, *lengths, reduction="sum")
+    return loss
+
+
+# -- what a batch holds ----------------------------------------------------------------------------
+
+
+def _sizes(config: Any, main: str, kind: Kind | None, build: Callable[[], nn.Module]) -> tuple[Size, ...]:
+    found = []
+    if main == "input_values" and not hasattr(config, "num_mel_bins"):
+        found.append(Size("samples", "samples at 16 kHz", 16_000, usual=32_000))
+    if main == "input_features" and not _spectrogram_fixed(config):
+        stacked = max(1, _width(config) // MEL_BANDS)
+        found.append(Size("frames", "frames of features", MEL_FRAMES_PER_S / stacked, usual=200))
+    if main == "pixel_values" and _any_side(config, build):
+        found.append(Size("pixels", "pixels a side", usual=_side(config)))
+    if main == "input_ids" or (kind is not None and kind.each_token):
+        most = getattr(config, "max_position_embeddings", None) or getattr(config, "max_target_positions", 128)
+        found.append(Size("tokens", "tokens of text", usual=min(128, most)))
+    return tuple(found)
+
+
+def _tensors(
+    config: Any, main: str, kind: Kind | None, n: int, sizes: Mapping[str, int]
+) -> dict[str, torch.Tensor]:
+    """By argument; those that a class does not take are left out later."""
+    long, tokens = torch.int64, sizes.get("tokens", 0)
+    made: dict[str, torch.Tensor] = {}
+    if main == "input_ids":
+        made[main] = torch.empty(n, tokens, dtype=long)
+    elif main == "pixel_values":
+        side = sizes.get("pixels", _side(config))
+        made[main] = torch.empty(n, getattr(config, "num_channels", 3), side, side)
+    elif "samples" in sizes:
+        made[main] = torch.empty(n, sizes["samples"])
+    elif main == "input_values":
+        made[main] = torch.empty(n, config.max_length, config.num_mel_bins)
+    elif "frames" in sizes:
+        made[main] = torch.empty(n, sizes["frames"], _width(config))
+    else:
+        made[main] = torch.empty(n, config.num_mel_bins, 2 * config.max_source_positions)
+    if kind is not None:
+        each = (n, FAKE_CHARACTERS) if kind is CTC else (n, tokens) if kind.each_token else (n,)
+        real = kind.table.endswith("SEQUENCE_CLASSIFICATION") and config.num_labels == 1
+        made["labels"] = torch.empty(each, dtype=torch.float32 if real else long)
+        made["next_sentence_label"] = made["sentence_order_label"] = torch.empty(n, dtype=long)
+    if hasattr(config, "conv_kernel") or "frames" in sizes:
+        count = frames(config, sizes["samples"]) if "samples" in sizes else sizes["frames"]
+        made |= heads.targets(config, made[main], n, count)
+    return made
+
+
+def _width(config: Any) -> int:
+    """Numbers in a frame of features."""
+    inner = getattr(config, "encoder_config", config)
+    for key in ("feature_projection_input_dim", "input_feat_per_channel", "num_mel_bins"):
+        if hasattr(inner, key):
+            return int(getattr(inner, key))
+    return MEL_BANDS
+
+
+def _spectrogram_fixed(config: Any) -> bool:
+    """Whether the encoder takes one length, as Whisper's takes 30 s."""
+    return hasattr(config, "num_mel_bins") and hasattr(config, "max_source_positions")
+
+
+def _side(config: Any) -> int:
+    side = getattr(config, "image_size", None) or PIXELS
+    return int(side if isinstance(side, int) else side[0])
+
+
+def _any_side(config: Any, build: Callable[[], nn.Module]) -> bool:
+    """Whether a network takes images of any size: one without attention that runs at another."""
+    with torch.device("meta"):
+        model = build()
+        if any("Attention" in type(module).__name__ for module in model.modules()):
+            return False
+        side = _side(config) + 32
+        try:
+            model(pixel_values=torch.empty(2, getattr(config, "num_channels", 3), side, side))
+        except Exception:  # whatever a class raises at a size that it was not made for
+            return False
+    return True
