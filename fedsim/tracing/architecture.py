@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.overrides import TorchFunctionMode
 
 from fedsim.errors import TraceError
 from fedsim.tasks.base import Size
@@ -48,9 +50,18 @@ class Kind:
         """The names of its classes, by model type."""
         from transformers.models.auto import modeling_auto
 
-        found = getattr(modeling_auto, f"MODEL_FOR_{self.table}_MAPPING_NAMES")
-        return {kind: (name,) if isinstance(name, str) else tuple(name) for kind, name in found.items()}
+        table = getattr(modeling_auto, f"MODEL_FOR_{self.table}_MAPPING_NAMES")
+        found = {model: (name,) if isinstance(name, str) else tuple(name) for model, name in table.items()}
+        if self.table != "PRETRAINING":
+            return found
+        # where there is no such class, transformers lists one that is for something else
+        return {
+            model: tuple(n for n in names if n.endswith("ForPreTraining")) for model, names in found.items()
+        }
 
+
+INPUTS = ("input_ids", "input_values", "input_features", "pixel_values")
+"""What a model is given: of these one, and not text beside images, say."""
 
 CTC = Kind("CTC", "CTC")
 KINDS = (
@@ -105,31 +116,88 @@ class Architecture:
         return self._loss(model, batch)
 
 
+@dataclass(frozen=True)
+class Training:
+    """How a configuration is trained: the class with the loss, and of which kind; None if it is our own."""
+
+    name: str
+    objective: str
+    make: Any
+    kind: Kind | None = None
+
+
+def training_of(config: Any) -> Training:
+    """How a transformers configuration is trained.
+
+    Raises:
+        TraceError: its architecture is none whose loss is known; says which are.
+    """
+    named = (getattr(config, "architectures", None) or [""])[0]
+    if named in heads.ARCHITECTURES:
+        return Training(named, *heads.ARCHITECTURES[named])
+    known = _known(config.model_type)
+    bare = _bare(config.model_type)
+    bare_name = "" if bare is None else str(bare.__name__)
+    if "mask_time_indices" in _arguments(bare) and KINDS[0] not in known.values():
+        # of speech models other than wav2vec 2.0's, transformers has no pretraining, or one without a loss
+        if named in ("", bare_name) or named.endswith("ForPreTraining"):
+            return Training(bare_name, *heads.MASKED_PREDICTION)
+    if named in ("", bare_name):
+        named = next(iter(known), named)
+    if named in known:
+        return Training(named, known[named].objective, _class(named), known[named])
+    if known:
+        can = ", ".join(known)
+        raise TraceError(
+            f"the loss of {named!r} is not known; what of {config.model_type} can be traced is {can}"
+        )
+    kinds = ", ".join(dict.fromkeys(kind.objective for kind in KINDS))
+    raise TraceError(f"{config.model_type} has none whose loss is known; what can be traced is {kinds}")
+
+
 def architecture_of(config: Any) -> Architecture:
-    """What a transformers configuration is, and how it is trained.
+    """A transformers configuration as a thing to trace.
 
     Raises:
         TraceError: its architecture is none whose loss is known.
     """
-    named = (getattr(config, "architectures", None) or [""])[0]
-    if named in heads.ARCHITECTURES:
-        return _architecture(config, named, *heads.ARCHITECTURES[named])
+    training = training_of(config)
+    kind = training.kind
+    takes = _arguments(training.make)
+    main = str((training.make if kind is not None else _bare(config.model_type)).main_input_name)
+    build = partial(_built, training.make, config)
+    content: dict[str, Any] = config.to_diff_dict()
+
+    def batch(n: int, sizes: Mapping[str, int]) -> dict[str, Any]:
+        inputs = _inputs(config, main, n, sizes)
+        made = {} if kind is None else {main: inputs, **_labels(config, kind, n, sizes.get("tokens", 0))}
+        if takes & heads.GIVEN:
+            count = frames(config, sizes["samples"]) if "samples" in sizes else sizes["frames"]
+            made |= heads.given(config, inputs, count)
+        tensors = {key: tensor for key, tensor in made.items() if key in takes}
+        return tensors | {"use_cache": False} if "use_cache" in takes else tensors
+
+    return Architecture(
+        training.name,
+        training.objective,
+        _sizes(config, main, kind, build),
+        {k: v for k, v in content.items() if k not in ("transformers_version", "dtype")},
+        build,
+        batch,
+        _ctc if kind is CTC else _own_loss,
+    )
+
+
+def _known(model_type: str) -> dict[str, Kind]:
+    """The classes of a model type that can be trained without knowing more, and how."""
     known: dict[str, Kind] = {}
     for kind in KINDS:
-        for name in kind.classes().get(config.model_type, ()):
-            if kind.needs in _arguments(_class(name)):
+        for name in kind.classes().get(model_type, ()):
+            made = _class(name)
+            takes = _arguments(made)
+            if kind.needs in takes and takes.intersection(INPUTS) == {made.main_input_name}:
                 known.setdefault(name, kind)
-    bare = _bare(config.model_type)
-    predicts = bare is not None and "mask_time_indices" in _arguments(bare)
-    if predicts and KINDS[0] not in known.values():  # transformers' own pretraining gives no loss, if it is there
-        if not named or named == bare.__name__ or named.endswith("ForPreTraining"):
-            return _architecture(config, bare.__name__, *heads.MASKED_PREDICTION)
-    if not named or (bare is not None and named == bare.__name__):
-        named = next(iter(known), named)
-    if named in known:
-        return _architecture(config, named, known[named].objective, _class(named), known[named])
-    can = ", ".join(known) or f"nothing of the model type {config.model_type}"
-    raise TraceError(f"{named or 'nothing'!r} has no loss that is known; what can be traced is {can}")
+    return known
 
 
 def _class(name: str) -> Any:
@@ -151,29 +219,6 @@ def _arguments(made: Any) -> set[str]:
     return set(inspect.signature(made.forward).parameters) if made is not None else set()
 
 
-def _architecture(config: Any, name: str, objective: str, make: Any, kind: Kind | None = None) -> Architecture:
-    takes = _arguments(make)
-    main = make.main_input_name if kind is not None else _bare(config.model_type).main_input_name
-    build = partial(_built, make, config)
-    content: dict[str, Any] = config.to_diff_dict()
-
-    def batch(n: int, sizes: Mapping[str, int]) -> dict[str, Any]:
-        tensors = _tensors(config, main, kind, n, sizes)
-        if kind is not CTC:
-            tensors = {key: tensor for key, tensor in tensors.items() if key in takes}
-        return tensors | ({"use_cache": False} if "use_cache" in takes else {})
-
-    return Architecture(
-        name,
-        objective,
-        _sizes(config, main, kind, build),
-        {k: v for k, v in content.items() if k not in ("transformers_version", "dtype")},
-        build,
-        batch,
-        _ctc if kind is CTC else _own_loss,
-    )
-
-
 def _built(make: Any, config: Any, attention: str = "eager") -> nn.Module:
     config = copy.deepcopy(config)
     for key in vars(config):
@@ -186,8 +231,25 @@ def _built(make: Any, config: Any, attention: str = "eager") -> nn.Module:
     supports = getattr(make, "_supports_sdpa", None)
     fused = _bare(config.model_type)._supports_sdpa if supports is None else supports
     config._attn_implementation = attention if fused else "eager"
-    model: nn.Module = make(config)
+    with _Numbers():
+        model: nn.Module = make(config)
+    tie: Callable[[], None] | None = getattr(model, "tie_weights", None)
+    if tie is not None:
+        tie()  # transformers itself does so when it draws numbers, of which there are none
     return model
+
+
+class _Numbers(TorchFunctionMode):
+    """Rates of stochastic depth are made with ``linspace``, and have numbers even where no other tensor has."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.linspace:
+            kwargs["device"] = "cpu"
+        elif not (args and type(args[0]) is torch.Tensor and args[0].device.type == "cpu"):
+            return func(*args, **kwargs)
+        with unset_fake_temporarily():
+            return func(*args, **kwargs)
 
 
 def _own_loss(model: Any, batch: dict[str, Any]) -> torch.Tensor:
@@ -212,7 +274,7 @@ def _ctc(model: Any, batch: dict[str, Any]) -> torch.Tensor:
 
 def _sizes(config: Any, main: str, kind: Kind | None, build: Callable[[], nn.Module]) -> tuple[Size, ...]:
     found = []
-    if main == "input_values" and not hasattr(config, "num_mel_bins"):
+    if main == "input_values" and not hasattr(config, "max_length"):
         found.append(Size("samples", "samples at 16 kHz", 16_000, usual=32_000))
     if main == "input_features" and not _spectrogram_fixed(config):
         stacked = max(1, _width(config) // MEL_BANDS)
@@ -220,45 +282,44 @@ def _sizes(config: Any, main: str, kind: Kind | None, build: Callable[[], nn.Mod
     if main == "pixel_values" and _any_side(config, build):
         found.append(Size("pixels", "pixels a side", usual=_side(config)))
     if main == "input_ids" or (kind is not None and kind.each_token):
-        most = getattr(config, "max_position_embeddings", None) or getattr(config, "max_target_positions", 128)
+        most = getattr(config, "max_position_embeddings", None) or getattr(
+            config, "max_target_positions", 128
+        )
         found.append(Size("tokens", "tokens of text", usual=min(128, most)))
     return tuple(found)
 
 
-def _tensors(
-    config: Any, main: str, kind: Kind | None, n: int, sizes: Mapping[str, int]
-) -> dict[str, torch.Tensor]:
-    """By argument; those that a class does not take are left out later."""
-    long, tokens = torch.int64, sizes.get("tokens", 0)
-    made: dict[str, torch.Tensor] = {}
+def _inputs(config: Any, main: str, n: int, sizes: Mapping[str, int]) -> torch.Tensor:
     if main == "input_ids":
-        made[main] = torch.empty(n, tokens, dtype=long)
-    elif main == "pixel_values":
+        return torch.empty(n, sizes["tokens"], dtype=torch.int64)
+    if main == "pixel_values":
         side = sizes.get("pixels", _side(config))
-        made[main] = torch.empty(n, getattr(config, "num_channels", 3), side, side)
-    elif "samples" in sizes:
-        made[main] = torch.empty(n, sizes["samples"])
-    elif main == "input_values":
-        made[main] = torch.empty(n, config.max_length, config.num_mel_bins)
-    elif "frames" in sizes:
-        made[main] = torch.empty(n, sizes["frames"], _width(config))
-    else:
-        made[main] = torch.empty(n, config.num_mel_bins, 2 * config.max_source_positions)
-    if kind is not None:
-        each = (n, FAKE_CHARACTERS) if kind is CTC else (n, tokens) if kind.each_token else (n,)
-        real = kind.table.endswith("SEQUENCE_CLASSIFICATION") and config.num_labels == 1
-        made["labels"] = torch.empty(each, dtype=torch.float32 if real else long)
-        made["next_sentence_label"] = made["sentence_order_label"] = torch.empty(n, dtype=long)
-    if hasattr(config, "conv_kernel") or "frames" in sizes:
-        count = frames(config, sizes["samples"]) if "samples" in sizes else sizes["frames"]
-        made |= heads.targets(config, made[main], n, count)
-    return made
+        return torch.empty(n, getattr(config, "num_channels", 3), side, side)
+    if "samples" in sizes:
+        return torch.empty(n, sizes["samples"])
+    if "frames" in sizes:
+        return torch.empty(n, sizes["frames"], _width(config))
+    if main == "input_values":
+        return torch.empty(n, config.max_length, config.num_mel_bins)
+    return torch.empty(n, config.num_mel_bins, 2 * config.max_source_positions)
+
+
+def _labels(config: Any, kind: Kind, n: int, tokens: int) -> dict[str, torch.Tensor]:
+    """By argument; a class takes some of them."""
+    each = (n, FAKE_CHARACTERS) if kind is CTC else (n, tokens) if kind.each_token else (n,)
+    number = kind.table == "SEQUENCE_CLASSIFICATION" and config.num_labels == 1
+    pair = torch.empty(n, dtype=torch.int64)
+    return {
+        "labels": torch.empty(each, dtype=torch.float32 if number else torch.int64),
+        "next_sentence_label": pair,
+        "sentence_order_label": pair,
+    }
 
 
 def _width(config: Any) -> int:
     """Numbers in a frame of features."""
     inner = getattr(config, "encoder_config", config)
-    for key in ("feature_projection_input_dim", "input_feat_per_channel", "num_mel_bins"):
+    for key in ("num_mel_bins", "input_feat_per_channel", "feature_projection_input_dim"):
         if hasattr(inner, key):
             return int(getattr(inner, key))
     return MEL_BANDS
@@ -266,7 +327,8 @@ def _width(config: Any) -> int:
 
 def _spectrogram_fixed(config: Any) -> bool:
     """Whether the encoder takes one length, as Whisper's takes 30 s."""
-    return hasattr(config, "num_mel_bins") and hasattr(config, "max_source_positions")
+    has = partial(hasattr, config)
+    return has("num_mel_bins") and has("max_source_positions") and not has("feature_projection_input_dim")
 
 
 def _side(config: Any) -> int:
