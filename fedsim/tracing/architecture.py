@@ -24,6 +24,7 @@ from fedsim.tasks.base import Size
 from fedsim.tasks.ctc.task import FAKE_CHARACTERS
 from fedsim.tasks.speech.models import frames
 from fedsim.tracing import heads
+from fedsim.tracing.traceable import Traceable
 
 MEL_BANDS, MEL_FRAMES_PER_S = 80, 100
 """Of the log-mel spectrograms that speech models take; wider features are such frames, stacked."""
@@ -66,8 +67,8 @@ INPUTS = ("input_ids", "input_values", "input_features", "pixel_values")
 CTC = Kind("CTC", "CTC")
 KINDS = (
     Kind("contrastive pretraining", "PRETRAINING", "sampled_negative_indices"),
-    Kind("speech to text, sequence to sequence", "SPEECH_SEQ_2_SEQ", each_token=True),
-    Kind("text to text, sequence to sequence", "SEQ_TO_SEQ_CAUSAL_LM", each_token=True),
+    Kind("speech to text", "SPEECH_SEQ_2_SEQ", each_token=True),
+    Kind("text to text", "SEQ_TO_SEQ_CAUSAL_LM", each_token=True),
     Kind("masked language model", "MASKED_LM", each_token=True),
     Kind("causal language model", "CAUSAL_LM", each_token=True),
     Kind("image classification", "IMAGE_CLASSIFICATION"),
@@ -79,41 +80,6 @@ KINDS = (
     Kind("pretraining on text", "PRETRAINING", each_token=True),
 )
 """In the order in which they are usual for a model type that has several."""
-
-
-@dataclass(frozen=True, eq=False)
-class Architecture:
-    """A model of transformers with its loss, as it is traced.
-
-    Attributes:
-        name: of its class.
-        objective: in words.
-        sizes: along which its examples differ.
-        config: what the trace's file says of it.
-    """
-
-    name: str
-    objective: str
-    sizes: tuple[Size, ...]
-    config: dict[str, Any]
-    _build: Callable[[str], nn.Module]
-    _batch: Callable[[int, Mapping[str, int]], dict[str, Any]]
-    _loss: Callable[[Any, dict[str, Any]], torch.Tensor]
-
-    def build(self, attention: str = "eager") -> nn.Module:
-        """The model with this attention, or eager's where transformers has no other.
-
-        Layer drop is off: a trace holds every layer, as the longest step does.
-        """
-        return self._build(attention)
-
-    def fake_batch(self, batch: int, sizes: Mapping[str, int]) -> dict[str, Any]:
-        """The arguments of the model's forward pass: tensors without numbers."""
-        return self._batch(batch, sizes)
-
-    def traced_loss(self, model: Any, batch: dict[str, Any]) -> torch.Tensor:
-        """The loss of a batch."""
-        return self._loss(model, batch)
 
 
 @dataclass(frozen=True)
@@ -138,10 +104,10 @@ def training_of(config: Any) -> Training:
     known = _known(config.model_type)
     bare = _bare(config.model_type)
     bare_name = "" if bare is None else str(bare.__name__)
-    if "mask_time_indices" in _arguments(bare) and KINDS[0] not in known.values():
-        # of speech models other than wav2vec 2.0's, transformers has no pretraining, or one without a loss
-        if named in ("", bare_name) or named.endswith("ForPreTraining"):
-            return Training(bare_name, *heads.MASKED_PREDICTION)
+    predicts = "mask_time_indices" in _arguments(bare) and KINDS[0] not in known.values()
+    if predicts and (named in ("", bare_name) or named.endswith("ForPreTraining")):
+        # transformers has no pretraining of such a speech model, or one without a loss
+        return Training(bare_name, *heads.MASKED_PREDICTION)
     if named in ("", bare_name):
         named = next(iter(known), named)
     if named in known:
@@ -155,7 +121,7 @@ def training_of(config: Any) -> Training:
     raise TraceError(f"{config.model_type} has none whose loss is known; what can be traced is {kinds}")
 
 
-def architecture_of(config: Any) -> Architecture:
+def architecture_of(config: Any) -> Traceable:
     """A transformers configuration as a thing to trace.
 
     Raises:
@@ -177,14 +143,14 @@ def architecture_of(config: Any) -> Architecture:
         tensors = {key: tensor for key, tensor in made.items() if key in takes}
         return tensors | {"use_cache": False} if "use_cache" in takes else tensors
 
-    return Architecture(
-        training.name,
-        training.objective,
-        _sizes(config, main, kind, build),
-        {k: v for k, v in content.items() if k not in ("transformers_version", "dtype")},
-        build,
-        batch,
-        _ctc if kind is CTC else _own_loss,
+    return Traceable(
+        name=training.name,
+        objective=training.objective,
+        sizes=_sizes(config, main, kind, build),
+        config={k: v for k, v in content.items() if k not in ("transformers_version", "dtype")},
+        make=build,
+        make_batch=batch,
+        loss_of=_ctc if kind is CTC else _own_loss,
     )
 
 
@@ -240,7 +206,7 @@ def _built(make: Any, config: Any, attention: str = "eager") -> nn.Module:
 
 
 class _Numbers(TorchFunctionMode):
-    """Rates of stochastic depth are made with ``linspace``, and have numbers even where no other tensor has."""
+    """Rates of stochastic depth, made with ``linspace``, have numbers even where no other tensor has."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -282,10 +248,8 @@ def _sizes(config: Any, main: str, kind: Kind | None, build: Callable[[], nn.Mod
     if main == "pixel_values" and _any_side(config, build):
         found.append(Size("pixels", "pixels a side", usual=_side(config)))
     if main == "input_ids" or (kind is not None and kind.each_token):
-        most = getattr(config, "max_position_embeddings", None) or getattr(
-            config, "max_target_positions", 128
-        )
-        found.append(Size("tokens", "tokens of text", usual=min(128, most)))
+        limits = (getattr(config, key, None) for key in ("max_position_embeddings", "max_target_positions"))
+        found.append(Size("tokens", "tokens of text", usual=min([128, *filter(None, limits)])))
     return tuple(found)
 
 

@@ -45,6 +45,7 @@ def build(make: Callable[[], torch.nn.Module]) -> tuple[FakeTensorMode, torch.nn
     """The model that ``make`` builds, on fake tensors and in training mode, with the mode it lives in."""
     from transformers.initialization import no_init_weights
 
+    logging.getLogger("transformers").setLevel(logging.ERROR)  # advice that is of no use here
     mode = FakeTensorMode()
     with mode, no_init_weights():
         model = make()

@@ -17,6 +17,7 @@ class there and are stated here, on transformers' encoders:
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -131,12 +132,14 @@ class BestRq(_Headed):
     """
 
     STACKED = 4
+    projection: torch.Tensor
+    codebook: torch.Tensor
 
     def __init__(self, config: Any):
         super().__init__(config)
         self.convolutions, self.norms = nn.ModuleList(), nn.ModuleList()
         channels = [1, *config.subsampling_channels]
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in pairwise(channels):
             self.convolutions.append(nn.Conv2d(before, after, 3, stride=2, padding=1))
             self.norms.append(nn.LayerNorm(after))
         self.final_proj = nn.Linear(config.hidden_size, config.codebook_size)
@@ -149,7 +152,7 @@ class BestRq(_Headed):
         missing = -features.shape[1] % self.STACKED
         features, masked = F.pad(features, (0, 0, 0, missing)), F.pad(masked, (0, missing))
         with torch.no_grad():
-            stacked = features.unflatten(1, (-1, self.STACKED)).flatten(2)
+            stacked = features.reshape(len(features), -1, len(self.projection))
             codes = (F.normalize(stacked @ self.projection, dim=-1) @ self.codebook).argmax(dim=-1)
         features = torch.where(masked.unsqueeze(-1), 0.1 * torch.randn_like(features), features).unsqueeze(1)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
@@ -170,7 +173,7 @@ GIVEN = {"mask_time_indices", "masked", "layers"}
 
 
 def given(config: Any, inputs: torch.Tensor, frames: int) -> dict[str, torch.Tensor]:
-    """What the pretraining of speech models takes, by argument, without numbers; ``inputs`` are the model's."""
+    """What pretraining on speech takes, by argument, without numbers; ``inputs`` are the model's."""
     batch, long = len(inputs), torch.int64
     masked = torch.empty(batch, frames, dtype=torch.bool)
     predicted = len(getattr(config, "predicted_layers", ()))

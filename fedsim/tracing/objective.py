@@ -34,7 +34,7 @@ def fuses(config: Any) -> bool:
 
 
 def speech(config: Any) -> bool:
-    """Whether a configuration is of a speech model whose frames are known beforehand, and of its pretraining or CTC."""
+    """Whether a configuration is of these model types, to be trained as stated here."""
     architecture = (getattr(config, "architectures", None) or ["Model"])[0]
     return config.model_type in KNOWN and architecture.endswith(("ForPreTraining", "ForCTC", "Model"))
 

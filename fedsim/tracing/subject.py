@@ -21,10 +21,11 @@ from fedsim.pricing.layers import NO_SIZE
 from fedsim.pricing.polynomial import Axis, Monomial, lengths
 from fedsim.tasks import Ctc, Task, Wav2Vec2
 from fedsim.tasks.speech.models import configuration, convolutions
-from fedsim.tracing.architecture import Architecture, architecture_of
+from fedsim.tracing.architecture import architecture_of
 from fedsim.tracing.interpolation import monomials, spans
 from fedsim.tracing.module import Module
 from fedsim.tracing.objective import Objective, fuses, objective_of, speech
+from fedsim.tracing.traceable import Traceable
 
 ALIGNMENT = 32
 """Memory-efficient attention on CUDA rounds its log-sum-exp up to 32 frames."""
@@ -81,7 +82,11 @@ def subject_of(thing: Any) -> Subject:
         return Speech(config, recognition=(thing.head_size, len(thing.vocabulary())))
     if isinstance(thing, Task | Module):
         return TaskSubject(thing)
-    return Speech(thing) if speech(thing) else ArchitectureSubject(architecture_of(thing))
+    if not isinstance(thing, Traceable):
+        if speech(thing):
+            return Speech(thing)
+        thing = architecture_of(thing)
+    return TraceableSubject(thing)
 
 
 class _WithLoss(nn.Module):
@@ -89,7 +94,7 @@ class _WithLoss(nn.Module):
 
     base_model_prefix = "model"
 
-    def __init__(self, task: Task | Module | Architecture, model: nn.Module) -> None:
+    def __init__(self, task: Task | Module | Traceable, model: nn.Module) -> None:
         super().__init__()
         self.model = model
         self._task = task
@@ -113,7 +118,7 @@ class TaskSubject:
     last = 0
     quick = False
 
-    def __init__(self, task: Task | Module | Architecture) -> None:
+    def __init__(self, task: Task | Module | Traceable) -> None:
         if len(task.sizes) > 1:
             names = ", ".join(size.name for size in task.sizes)
             raise FedsimError(f"a trace holds one size axis, and the task {task.name!r} has {names}")
@@ -142,16 +147,16 @@ class TaskSubject:
         return [monomials(power, batched) for power in powers]
 
 
-class ArchitectureSubject(TaskSubject):
-    """A configuration of transformers."""
+class TraceableSubject(TaskSubject):
+    """A configuration of transformers, or something of somebody's own."""
 
-    def __init__(self, made: Architecture) -> None:
-        super().__init__(made)
-        self._made = made
-        self.objective, self.config = made.objective, made.config
+    def __init__(self, thing: Traceable) -> None:
+        super().__init__(thing)
+        self._thing = thing
+        self.objective, self.config = thing.objective, thing.config
 
     def build(self, attention: str, layers: int | None) -> nn.Module:
-        return _WithLoss(self._made, self._made.build(attention))
+        return _WithLoss(self._thing, self._thing.build(attention))
 
 
 class Speech:
