@@ -61,8 +61,8 @@ class Kind:
         }
 
 
-INPUTS = ("input_ids", "input_values", "input_features", "pixel_values")
-"""What a model is given: of these one, and not text beside images, say."""
+INPUTS = ("input_ids", "input_values", "input_features", "pixel_values", "image", "audio")
+"""What arguments are called that hold what a model is given, whole or in part."""
 
 CTC = Kind("CTC", "CTC")
 KINDS = (
@@ -161,7 +161,9 @@ def _known(model_type: str) -> dict[str, Kind]:
         for name in kind.classes().get(model_type, ()):
             made = _class(name)
             takes = _arguments(made)
-            if kind.needs in takes and takes.intersection(INPUTS) == {made.main_input_name}:
+            given = {a for a in takes if any(part in a for part in INPUTS) and not a.startswith("decoder_")}
+            # one input, not images beside text, say, since nobody tells how much of each there is
+            if kind.needs in takes and given == {made.main_input_name}:
                 known.setdefault(name, kind)
     return known
 
@@ -199,6 +201,8 @@ def _built(make: Any, config: Any, attention: str = "eager") -> nn.Module:
     config._attn_implementation = attention if fused else "eager"
     with _Numbers():
         model: nn.Module = make(config)
+    if any(type(module).__name__.endswith("Experts") for module in model.modules()):
+        raise TraceError("which expert of a mixture a token goes to, is not known without numbers")
     tie: Callable[[], None] | None = getattr(model, "tie_weights", None)
     if tie is not None:
         tie()  # transformers itself does so when it draws numbers, of which there are none

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,31 @@ def test_it_is_trained_as_it_says_and_counted_as_torch_counts(
     if not grouped:  # of whose gradients torch counts too many
         assert traced[1] == counted[1]
     assert len(traced_flops(thing, 3, {name: size - 3 for name, size in sizes.items()}, "sdpa")) == 2
+
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "traces.md"
+TABLE = re.search(
+    r"### What was tried\n.*?\n\nWhat is refused", GUIDE.read_text(encoding="utf-8"), re.DOTALL
+)[0]
+LISTED = [
+    (objective, model_type)
+    for objective, model_types in re.findall(r"^\| ([^|]+) \| [^|]+ \| ([^|]+) \|$", TABLE, re.MULTILINE)[2:]
+    for model_type in model_types.split(", ")
+]
+
+
+def test_the_guide_lists_what_was_tried():
+    assert len(LISTED) == 200
+    assert ("masked language model", "roberta") in LISTED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("objective", "model_type"), LISTED)
+def test_what_the_guide_lists_runs_without_numbers(objective, model_type):
+    thing = architecture_of(configuration(model_type))
+    assert thing.objective == objective
+    forward, backward = traced_flops(thing, 2, {size.name: size.usual for size in thing.sizes})
+    assert backward > forward > 0
 
 
 WIDE, INNER = 1024, 4096
