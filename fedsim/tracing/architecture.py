@@ -29,6 +29,7 @@ from fedsim.tracing.traceable import Traceable
 MEL_BANDS, MEL_FRAMES_PER_S = 80, 100
 """Of the log-mel spectrograms that speech models take; wider features are such frames, stacked."""
 PIXELS = 224
+"""A side of an image, if a configuration does not say."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,12 @@ def training_of(config: Any) -> Training:
         TraceError: its architecture is none whose loss is known; says which are.
     """
     named = (getattr(config, "architectures", None) or [""])[0]
-    if named in heads.ARCHITECTURES:
-        return Training(named, *heads.ARCHITECTURES[named])
     known = _known(config.model_type)
     bare = _bare(config.model_type)
+    if named in heads.ARCHITECTURES:
+        own = Training(named, *heads.ARCHITECTURES[named])
+        if own.make.main_input_name == getattr(bare, "main_input_name", ""):
+            return own
     bare_name = "" if bare is None else str(bare.__name__)
     predicts = "mask_time_indices" in _arguments(bare) and KINDS[0] not in known.values()
     if predicts and (named in ("", bare_name) or named.endswith("ForPreTraining")):
@@ -253,7 +256,7 @@ def _sizes(config: Any, main: str, kind: Kind | None, build: Callable[[], nn.Mod
         found.append(Size("pixels", "pixels a side", usual=_side(config)))
     if main == "input_ids" or (kind is not None and kind.each_token):
         limits = (getattr(config, key, None) for key in ("max_position_embeddings", "max_target_positions"))
-        found.append(Size("tokens", "tokens of text", usual=min([128, *filter(None, limits)])))
+        found.append(Size("tokens", "tokens of text", usual=min([128, *(n for n in limits if n and n > 0)])))
     return tuple(found)
 
 
@@ -306,13 +309,13 @@ def _side(config: Any) -> int:
 
 def _any_side(config: Any, build: Callable[[], nn.Module]) -> bool:
     """Whether a network takes images of any size: one without attention that runs at another."""
-    with torch.device("meta"):
-        model = build()
-        if any("Attention" in type(module).__name__ for module in model.modules()):
-            return False
-        side = _side(config) + 32
-        try:
+    side = _side(config) + 32
+    try:
+        with torch.device("meta"):
+            model = build()
+            if any("Attention" in type(module).__name__ for module in model.modules()):
+                return False
             model(pixel_values=torch.empty(2, getattr(config, "num_channels", 3), side, side))
-        except Exception:  # whatever a class raises at a size that it was not made for
-            return False
+    except Exception:  # whatever a class raises at a size that it was not made for, or if it cannot be made
+        return False
     return True

@@ -77,6 +77,11 @@ def read(path: Path) -> Any:
 
     if kind not in CONFIG_MAPPING:
         raise TraceError(f"{kind!r} is not a model that transformers knows", file=path, key="model_type")
+    named = content.get("architectures")
+    if named is not None and not (isinstance(named, list) and all(isinstance(one, str) for one in named)):
+        raise TraceError(
+            f"is {named!r}; a list with the name of a class is needed", file=path, key="architectures"
+        )
     values = {k: v for k, v in content.items() if k not in ("model_type", "transformers_version")}
     try:
         config = CONFIG_MAPPING[kind](**values)

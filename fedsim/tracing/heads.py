@@ -110,6 +110,8 @@ class DistilHubert(_Headed):
     pass is not part of the trace.
     """
 
+    main_input_name = "input_values"
+
     def __init__(self, config: Any):
         super().__init__(config)
         width, self.heads = config.hidden_size, len(config.predicted_layers)
@@ -131,6 +133,7 @@ class BestRq(_Headed):
     quantiser is not trained; its nearest code is found by the largest product, since all have length 1.
     """
 
+    main_input_name = "input_features"
     STACKED = 4
     projection: torch.Tensor
     codebook: torch.Tensor

@@ -246,6 +246,35 @@ def test_speech_models_that_were_traced_before_are_traced_as_before():
     assert subject_of(configs.preset("hubert-base")).objective == "masked prediction of clusters"
     assert subject_of(configs.preset("wav2vec2-base")).objective == "wav2vec2 pretraining"
     assert subject_of(configs.preset("wav2vec2-base-ctc")).objective == "CTC on three linear layers"
+    spoken = configuration("wav2vec2", "Wav2Vec2ForSequenceClassification", **SPEECH)
+    assert subject_of(spoken).objective == "audio classification"  # it was taken for masked prediction
+
+
+@pytest.mark.parametrize(("model_type", "fused"), [("bert", True), ("gpt2", True), ("deberta", False)])
+def test_attention_is_fused_where_transformers_can(model_type, fused):
+    thing = architecture_of(configuration(model_type))
+    for attention, used in (("eager", "eager"), ("sdpa", "sdpa" if fused else "eager")):
+        assert (
+            build(lambda attention=attention: thing.build(attention))[1].config._attn_implementation == used
+        )
+
+
+def test_a_model_is_built_in_float32_without_cache_and_without_layer_drop():
+    llama = architecture_of(configuration("llama", dtype="bfloat16", **LLAMA))
+    assert {parameter.dtype for parameter in llama.build().parameters()} == {torch.float32}
+    assert llama.fake_batch(1, {"tokens": 4})["use_cache"] is False
+    whisper = architecture_of(
+        configuration("whisper", encoder_layerdrop=0.3, decoder_layerdrop=0.4, **WHISPER)
+    )
+    assert (whisper.build().config.encoder_layerdrop, whisper.build().config.decoder_layerdrop) == (0.0, 0.0)
+    assert whisper.config["encoder_layerdrop"] == 0.3  # the configuration stays as it is
+
+
+@pytest.mark.parametrize("model_type", ["mixtral", "qwen3_moe", "switch_transformers"])
+def test_mixtures_of_experts_are_refused(model_type):
+    thing = architecture_of(configuration(model_type))
+    with pytest.raises(TraceError, match="which expert of a mixture a token goes to"):
+        build(thing.build)
 
 
 @pytest.mark.parametrize(
@@ -261,6 +290,11 @@ def test_speech_models_that_were_traced_before_are_traced_as_before():
             {"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForXVector"]},
             "the loss of 'Wav2Vec2ForXVector' is not known",
         ),
+        (
+            {"model_type": "bert", "architectures": ["BestRq"]},
+            "the loss of 'BestRq' is not known; what of bert",
+        ),
+        ({"model_type": "bert", "architectures": 5}, "is 5; a list with the name of a class is needed"),
         ({"model_type": "bert", "hidden_size": "wide"}, "is not a configuration of bert"),
     ],
 )
