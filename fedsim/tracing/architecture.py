@@ -135,7 +135,6 @@ def architecture_of(config: Any) -> Traceable:
     takes = _arguments(training.make)
     main = str((training.make if kind is not None else _bare(config.model_type)).main_input_name)
     build = partial(_built, training.make, config)
-    content: dict[str, Any] = config.to_diff_dict()
 
     def batch(n: int, sizes: Mapping[str, int]) -> dict[str, Any]:
         inputs = _inputs(config, main, n, sizes)
@@ -150,11 +149,20 @@ def architecture_of(config: Any) -> Traceable:
         name=training.name,
         objective=training.objective,
         sizes=_sizes(config, main, kind, build),
-        config={k: v for k, v in content.items() if k not in ("transformers_version", "dtype")},
+        config=_told(config),
         make=build,
         make_batch=batch,
         loss_of=_ctc if kind is CTC else _own_loss,
     )
+
+
+def _told(config: Any) -> dict[str, Any]:
+    """What a trace's file says of a configuration: of the classes' names how many there are."""
+    content: dict[str, Any] = config.to_diff_dict()
+    if "id2label" in content:
+        content["num_labels"] = len(content["id2label"])
+    unsaid = ("transformers_version", "dtype", "id2label", "label2id")
+    return {key: value for key, value in content.items() if key not in unsaid}
 
 
 def _known(model_type: str) -> dict[str, Kind]:

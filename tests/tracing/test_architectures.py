@@ -260,6 +260,8 @@ def test_presets_have_as_many_parameters_as_was_published(name):
     _, model = build(thing.build)
     assert sum(parameter.numel() for parameter in model.parameters()) == PARAMETERS[name]
     assert name in configs.names()
+    assert len(json.dumps(thing.config)) < 2000  # and not the names of a thousand classes
+    assert thing.config.get("num_labels", 1000) == 1000
     assert f"| {name} |" in (configs.MODELS / "README.md").read_text(encoding="utf-8")
 
 
