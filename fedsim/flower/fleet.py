@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from logging import INFO
 from pathlib import Path
@@ -67,7 +67,7 @@ class Fleet:
         batch: with a model: ``batch(n)`` gives a batch of n examples, ``batch(n, size)`` if they have a
             size. It is called without numbers (on fake tensors), so it makes its tensors itself.
         loss: with a model: ``loss(model, batch)`` gives the loss, a scalar tensor.
-        size: what the size of examples is called, if they have one: ``tokens``, say.
+        sizes: what the size of examples is called, if they have one: ``tokens``, say (see ``fedsim.trace``).
         loss_key: the metric that holds a client's mean training loss; by default the first of
             ``train_loss``, ``train-loss``, ``loss`` that there is. Without one, losses are missing.
         report: whether to draw the figures and write ``report.html`` at the end.
@@ -87,7 +87,7 @@ class Fleet:
         model: nn.Module | Callable[[], nn.Module] | None = None,
         batch: Callable[..., Any] | None = None,
         loss: Callable[[Any, Any], torch.Tensor] | None = None,
-        size: str | None = None,
+        sizes: str | Sequence[str] | Mapping[str, int] = (),
         changes: Mapping[str, Any] | None = None,
         select: str = "strategy",
         loss_key: str | None = None,
@@ -97,7 +97,7 @@ class Fleet:
     ) -> None:
         if select not in ("strategy", "scenario"):
             raise InputError(f"select is {select!r}; it is 'strategy' or 'scenario'")
-        self.loaded = priced(scenario, changes or {}, model, batch, loss, size)
+        self.loaded = priced(scenario, changes or {}, model, batch, loss, sizes)
         self.out = None if out is None else Path(out)
         self.by_policy = select == "scenario"
         self.loss_names = LOSS_NAMES if loss_key is None else (loss_key,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ def priced(
     model: nn.Module | Callable[[], nn.Module] | None,
     batch: Callable[..., Any] | None,
     loss: Callable[[Any, Any], torch.Tensor] | None,
-    size: str | None,
+    sizes: str | Sequence[str] | Mapping[str, int],
 ) -> Loaded:
     """A scenario whose ``training.model`` is the trace of an app's module; arguments as of ``Fleet``.
 
@@ -37,9 +37,9 @@ def priced(
     training = data.get("training") if isinstance(data, dict) else None
     named = training.get("model") if isinstance(training, dict) else None
     if model is None:
-        if not (batch is None and loss is None and size is None):
+        if not (batch is None and loss is None and not sizes):
             raise InputError(
-                "batch, loss and size are of a model: give the module that they go with, model=; the name of "
+                "batch, loss and sizes are of a model: give the module that they go with, model=; the name of "
                 "a metric is loss_key="
             )
         loaded = load(scenario, changes.items())
@@ -63,7 +63,7 @@ def priced(
         )
     from fedsim.tracing import kept
 
-    trace = kept.of_module(model, batch, loss, size)
+    trace = kept.of_module(model, batch, loss, sizes)
     if named is not None:
         theirs = load_trace(load(scenario, changes.items()).scenario.training.model)
         if _costs(theirs) != _costs(ours := load_trace(trace)):

@@ -9,6 +9,7 @@ input is 16-bit), the mode itself is asked.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,9 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
     in_kernel_invocation_manager,
 )
+
+logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
+"""It logs a traceback before it raises what we say in a sentence."""
 
 _CPU = torch.device("cpu")
 _SHARES_ITS_STORAGE = {torch.ops.aten._unsafe_view.default}
@@ -47,6 +51,7 @@ def build(make: Callable[[], torch.nn.Module]) -> tuple[FakeTensorMode, torch.nn
     """The model that ``make`` builds, on fake tensors and in training mode, with the mode it lives in."""
     from transformers.initialization import no_init_weights
 
+    logging.getLogger("transformers").setLevel(logging.ERROR)  # advice that is of no use here
     mode = FakeTensorMode()
     with mode, no_init_weights():
         model = make()

@@ -19,13 +19,14 @@ from fedsim import paths
 from fedsim.errors import TraceError
 from fedsim.pricing import load_trace
 from fedsim.tracing import identity
+from fedsim.tracing.module import Module, Sizes, usual_sizes
 
 
 def of_module(
     model: nn.Module | Callable[[], nn.Module],
     batch: Callable[..., Any],
     loss: Callable[[Any, Any], Any],
-    size: str | None = None,
+    sizes: Sizes = (),
 ) -> Path:
     """The trace of a module, called as its class; arguments are those of :func:`fedsim.trace`.
 
@@ -40,7 +41,7 @@ def of_module(
     except Exception:  # whoever traces it says what is wrong
         built = None
     name = str(getattr(model, "__name__", "module")) if built is None else type(built).__name__
-    known = None if built is None else identity.digest(built, batch, loss, size)
+    known = None if built is None else identity.digest(built, batch, loss, usual_sizes(sizes))
     folder = paths.cache_dir() / "traces"
     if known is not None:
         place = folder / known / f"{name}.json"
@@ -50,9 +51,8 @@ def of_module(
         except TraceError:  # there is none, or it is damaged
             pass
     from fedsim.tracing import trace as tracing  # which imports transformers
-    from fedsim.tracing.module import Module
 
-    content = tracing.trace(Module(name, model, batch, loss, size), name)
+    content = tracing.trace(Module(name, model, batch, loss, usual_sizes(sizes)), name)
     if known is None:
         known = hashlib.sha256(tracing.dumps(content).encode("utf-8")).hexdigest()
     return tracing.write(content, folder / known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,17 @@ import torch
 from torch import nn
 
 from fedsim.tasks.base import Size
+
+
+Sizes = str | Sequence[str] | Mapping[str, int]
+"""How people say which sizes examples have: a name, names, or names with a usual size of each."""
+
+
+def usual_sizes(sizes: Sizes) -> dict[str, int]:
+    """Names of sizes, each with one at which a model runs: 128 where nobody says."""
+    if isinstance(sizes, Mapping):
+        return dict(sizes)
+    return {name: Size.usual for name in ([sizes] if isinstance(sizes, str) else sizes)}
 
 
 @dataclass(frozen=True, eq=False)

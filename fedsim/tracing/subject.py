@@ -1,4 +1,4 @@
-"""What is traced: a task, a module, or a speech model of transformers by its configuration.
+"""What is traced: a task, a module, or a configuration of transformers.
 
 A subject says how its model is built (with the loss, as one module), which sizes its examples have, and what a
 batch without numbers holds. What else decides a trace (lengths, repeated layers, blocks) is found by looking at
@@ -17,8 +17,10 @@ from fedsim.tasks import Ctc, Task, Wav2Vec2
 from fedsim.tasks.base import Size
 from fedsim.tasks.speech.models import configuration
 from fedsim.tasks.speech.task import SpeechTask
+from fedsim.tracing.architecture import architecture_of
 from fedsim.tracing.module import Module
-from fedsim.tracing.objective import Objective, fuses, objective_of
+from fedsim.tracing.objective import Objective, fuses, objective_of, speech
+from fedsim.tracing.traceable import Traceable
 
 
 class Subject(Protocol):
@@ -50,7 +52,13 @@ def subject_of(thing: Any) -> Subject:
     if isinstance(thing, Ctc):
         config = configuration(thing.model)
         return Speech(config, recognition=(thing.head_size, len(thing.vocabulary())))
-    return TaskSubject(thing) if isinstance(thing, Task | Module) else Speech(thing)
+    if isinstance(thing, Task | Module):
+        return TaskSubject(thing)
+    if not isinstance(thing, Traceable):
+        if speech(thing):
+            return Speech(thing)
+        thing = architecture_of(thing)
+    return TraceableSubject(thing)
 
 
 class _WithLoss(nn.Module):
@@ -58,7 +66,7 @@ class _WithLoss(nn.Module):
 
     base_model_prefix = "model"
 
-    def __init__(self, task: Task | Module, model: nn.Module) -> None:
+    def __init__(self, task: Task | Module | Traceable, model: nn.Module) -> None:
         super().__init__()
         self.model = model
         self._task = task
@@ -73,9 +81,9 @@ class _WithLoss(nn.Module):
 
 
 class TaskSubject:
-    """Any task or module."""
+    """Any task or module of somebody's own."""
 
-    def __init__(self, task: Task | Module) -> None:
+    def __init__(self, task: Task | Module | Traceable) -> None:
         self._task = task
         self.axes = task.sizes
         self.objective = task.name
@@ -90,6 +98,13 @@ class TaskSubject:
         names = [size.name for size in self.axes]
         return {"batch": self._task.fake_batch(batch, dict(zip(names, sizes, strict=True)))}
 
+
+class TraceableSubject(TaskSubject):
+    """A configuration of transformers, or something of somebody's own."""
+
+    def __init__(self, thing: Traceable) -> None:
+        super().__init__(thing)
+        self.objective, self.config = thing.objective, thing.config
 
 class Speech:
     """A speech model of transformers on waveforms.

@@ -98,7 +98,7 @@ def test_time_memory_and_transfers_are_the_modules_own(which, tmp_path, written,
     model, batch, loss, size, length, parameters = MODELS[which]
     changes = {} if size is None else {"workload.sizes": {size: length}}
     fleet = Fleet(
-        written(), tmp_path / "run", model=model, batch=batch, loss=loss, size=size, changes=changes
+        written(), tmp_path / "run", model=model, batch=batch, loss=loss, sizes=size or (), changes=changes
     )
     fleet.wrap(FedAvg()).start(grid=local_grid(4), initial_arrays=initial, num_rounds=2)
     run = fedsim.load(tmp_path / "run")
@@ -106,7 +106,7 @@ def test_time_memory_and_transfers_are_the_modules_own(which, tmp_path, written,
     assert (run.clients.outcome == "completed").all()
     assert (run.clients.downloaded_bytes == 4 * parameters).all()
     assert (run.clients.uploaded_bytes == 4 * parameters).all()
-    path = fedsim.trace(model, tmp_path, name="alone", batch=batch, loss=loss, size=size, workers=1)
+    path = fedsim.trace(model, tmp_path, name="alone", batch=batch, loss=loss, sizes=size or (), workers=1)
     sizes = None if size is None else {size: length}
     for device, rows in run.clients.groupby("device"):
         whole, rest = (fedsim.cost(device, str(path), batch=n, sizes=sizes) for n in (8, 50 % 8))
@@ -202,13 +202,13 @@ def test_two_models_are_one_or_refused(tmp_path, written):
         ({"model": cnn, "batch": digits, "loss": "train_loss"}, "the name of a metric is loss_key="),
         ({"batch": digits}, "give the module that they go with"),
         ({"loss": "train_loss"}, "the name of a metric is loss_key="),
-        ({"size": "tokens"}, "give the module that they go with"),
+        ({"sizes": "tokens"}, "give the module that they go with"),
         ({"model": cnn, "batch": digits, "loss": squares}, "Sequential cannot be run without numbers: "),
         (
             {"model": cnn, "batch": digits, "loss": lambda net, b: net(b[0])},
             r"its loss is a tensor \[2, 10\]",
         ),
-        ({"model": cnn, "batch": words, "loss": entropy, "size": "tokens"}, "Sequential cannot be run"),
+        ({"model": cnn, "batch": words, "loss": entropy, "sizes": "tokens"}, "Sequential cannot be run"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_sentence(settings, said, written):
@@ -228,5 +228,5 @@ def test_a_model_without_a_workload_of_its_own_is_refused(written):
                     model=model,
                     batch=batch,
                     loss=loss,
-                    size=size,
+                    sizes=size or (),
                 )
