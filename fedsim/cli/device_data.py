@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fedsim.hardware import Device
+from fedsim.hardware.device import PEAK_PRECISIONS
 from fedsim.pricing.calibration import Calibration, Residual, status_of
 
 
@@ -78,7 +79,7 @@ def residual_dict(residual: Residual) -> dict[str, Any]:
 def flat(device: Device) -> dict[str, Any]:
     """A device as one row of plain values, without its sources."""
     row = as_dict(device)
-    for precision in ("fp32", "fp16", "bf16"):
+    for precision in PEAK_PRECISIONS:
         row[f"peak_{precision}_flops_per_s"] = row["peak_flops_per_s"].get(precision)
     row["training_precisions"] = " ".join(device.training_precisions)
     row["estimated"] = " ".join(device.estimated)

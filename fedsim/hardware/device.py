@@ -4,7 +4,8 @@ A device file (``hardware/*.yaml``, or any path of a user) is read once, strictl
 :class:`Device`. Memory capacities are what the modules hold, so a board sold as 8 GB has 8 GiB.
 Peak rates count one multiply-add as two floating-point operations, dense, at the boost clock that
 the vendor estimates; ``fp16`` and ``bf16`` are the fastest path that training can use (tensor cores
-where there are some, with fp32 accumulation where the vendor distinguishes).
+where there are some, with fp32 accumulation where the vendor distinguishes). ``fp32`` is what
+ordinary cores reach, ``tf32`` what tensor cores reach with fp32 inputs rounded to 10 bits of mantissa.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from fedsim.words import nearest, shown
 Family = Literal["raspberry-pi", "jetson", "phone", "laptop", "gpu", "host"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 Backend = Literal["cpu", "cuda"]
-PEAK_PRECISIONS = ("fp32", "fp16", "bf16")
+PEAK_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
 Precision = Literal["fp32", "mixed", "bf16"]
 """What is trained in: fp32 throughout; autocast to fp16 (the paper's mixed); autocast to bfloat16."""
 TRAINING_PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -84,7 +85,7 @@ class Device:
         memory_bytes: capacity of the memory that training uses.
         memory_shared: whether the operating system lives in the same memory.
         memory_bandwidth_bytes_per_s: datasheet peak.
-        peak_flops_per_s: datasheet peak by precision (``fp32``, ``fp16``, ``bf16``).
+        peak_flops_per_s: datasheet peak by precision, of ``PEAK_PRECISIONS``.
         training_precisions: what it can train in: ``fp32``, ``mixed`` (fp16 autocast), ``bf16``.
         system_bytes: memory that the operating system and its services hold.
         runtime_bytes: memory of the training process before any tensor.
@@ -169,6 +170,7 @@ class _Memory(Options):
 @dataclass(frozen=True, kw_only=True)
 class _Compute(Options):
     fp32: FlopRate = option(ge=1e8, le=1e17, right=_PEAK)
+    tf32: FlopRate | None = option(None, "dense, of tensor cores", ge=1e8, le=1e17, right=_PEAK)
     fp16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
     bf16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
     trains_in: tuple[Precision, ...] = option(right=_TRAINS_IN)
