@@ -130,7 +130,7 @@ def test_cost_and_devices_take_a_mode(capsys, command):
     with pytest.raises(SystemExit) as end:
         main([*command, "jetson-agx-orin-64gb@30W"])
     assert end.value.code == 0
-    assert "jetson-agx-orin-64gb@30W" in capsys.readouterr().out
+    assert "NVIDIA Jetson AGX Orin (64 GB), 30W" in capsys.readouterr().out
 
 
 def test_a_scenarios_mix_takes_modes_beside_their_board(capsys, tmp_path: Path):
