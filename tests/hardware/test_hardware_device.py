@@ -37,6 +37,12 @@ def read(tmp_path: Path, text: str):
     [
         ("nvidia-a40", 37.4e12, 696e9, 48),  # NVIDIA A40 datasheet
         ("nvidia-v100", 15.7e12, 900e9, 16),  # NVIDIA V100 datasheet, SXM2
+        ("nvidia-v100-32gb", 5120 * 1.53e9 * 2, 900e9, 32),
+        ("nvidia-rtx-a5000", 64 * 128 * 1.695e9 * 2, 768e9, 24),
+        ("nvidia-rtx-a6000", 84 * 128 * 1.8e9 * 2, 768e9, 48),
+        ("nvidia-rtx-2080-ti", 4352 * 1.635e9 * 2, 616e9, 11),
+        ("nvidia-p100", 3584 * 1.48e9 * 2, 732e9, 16),
+        ("nvidia-l4", 58 * 128 * 2.04e9 * 2, 300e9, 24),
         ("nvidia-a100-80gb", 19.5e12, 2039e9, 80),  # NVIDIA A100 datasheet, SXM
         ("nvidia-h100", 67e12, 3.35e12, 80),  # NVIDIA H100 datasheet, SXM
         ("geforce-rtx-3090", 35.6e12, 936e9, 24),  # GA102 whitepaper
@@ -58,6 +64,16 @@ def test_published_figures(name, fp32, bandwidth, gib):
     assert device.peak_flops_per_s["fp32"] == pytest.approx(fp32, rel=0.005)
     assert device.memory_bandwidth_bytes_per_s == pytest.approx(bandwidth, rel=0.005)
     assert device.memory_bytes == gib * GIB
+
+
+def test_sixteen_bits_on_the_older_gpus():
+    # 640 tensor cores of 64 multiply-adds; 544 that accumulate 32 in fp32; none, but two halves a core.
+    for name, rate in (
+        ("nvidia-v100-32gb", 640 * 64 * 1.53e9 * 2),
+        ("nvidia-rtx-2080-ti", 544 * 32 * 1.635e9 * 2),
+        ("nvidia-p100", 3584 * 2 * 1.48e9 * 2),
+    ):
+        assert load_device(name).peak_flops_per_s["fp16"] == pytest.approx(rate, rel=0.005)
 
 
 def test_tensor_cores_of_the_measured_gpus():
