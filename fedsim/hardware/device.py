@@ -3,9 +3,11 @@
 A device file (``hardware/*.yaml``, or any path of a user) is read once, strictly, into a frozen
 :class:`Device`. Memory capacities are what the modules hold, so a board sold as 8 GB has 8 GiB.
 Peak rates count one multiply-add as two floating-point operations, dense, at the boost clock that
-the vendor estimates; ``fp16`` and ``bf16`` are the fastest path that training can use (tensor cores
-where there are some, with fp32 accumulation where the vendor distinguishes). ``fp32`` is what
-ordinary cores reach, ``tf32`` what tensor cores reach with fp32 inputs rounded to 10 bits of mantissa.
+the vendor estimates. ``fp32`` is what ordinary cores reach; ``fp32_matrix`` what a matrix coprocessor
+beside the CPU reaches (Apple's, by way of Accelerate, which PyTorch calls on macOS); ``tf32`` what
+tensor cores reach with fp32 inputs rounded to 10 bits of mantissa; ``fp16`` and ``bf16`` are the fastest
+path that training can use (tensor cores where there are some, with fp32 accumulation where the vendor
+distinguishes).
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from fedsim.words import nearest, shown
 Family = Literal["raspberry-pi", "jetson", "phone", "laptop", "gpu", "host"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 Backend = Literal["cpu", "cuda"]
-PEAK_PRECISIONS = ("fp32", "tf32", "fp16", "bf16")
+PEAK_PRECISIONS = ("fp32", "fp32_matrix", "tf32", "fp16", "bf16")
 Precision = Literal["fp32", "mixed", "bf16"]
 """What is trained in: fp32 throughout; autocast to fp16 (the paper's mixed); autocast to bfloat16."""
 TRAINING_PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -177,6 +179,7 @@ class _Memory(Options):
 @dataclass(frozen=True, kw_only=True)
 class _Compute(Options):
     fp32: FlopRate = option(ge=1e8, le=1e17, right=_PEAK)
+    fp32_matrix: FlopRate | None = option(None, "of a CPU's matrix coprocessor", ge=1e8, le=1e17, right=_PEAK)
     tf32: FlopRate | None = option(None, "dense, of tensor cores", ge=1e8, le=1e17, right=_PEAK)
     fp16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
     bf16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
