@@ -19,7 +19,11 @@ _BAR = 20
 
 @click.command(name="cost")
 @click.option(
-    "--device", "-d", required=True, shell_complete=DEVICE, help="A device of the catalogue, or a YAML file."
+    "--device",
+    "-d",
+    required=True,
+    shell_complete=DEVICE,
+    help="A device of the catalogue (NAME or NAME@MODE), or a YAML file.",
 )
 @click.option(
     "--model",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedsim.hardware import Device
+from fedsim.hardware.device import PEAK_PRECISIONS
 from fedsim.pricing import LayerTrace, Pricer, Technique
 from fedsim.pricing.calibration import Calibration, Residual, status_of
 from fedsim.pricing.sizes import batch_in_words, per_unit, sizes_of
@@ -70,6 +71,7 @@ def as_dict(device: Device) -> dict[str, Any]:
         "battery_j": device.battery_j,
         "sustained": device.sustained,
         "throttle_after_s": device.throttle_after_s,
+        "modes": list(device.modes),
         "status": status_of(device),
         "relative": device.relative,
         "estimated": list(device.estimated),
@@ -116,9 +118,10 @@ def residual_dict(residual: Residual) -> dict[str, Any]:
 def flat(device: Device) -> dict[str, Any]:
     """A device as one row of plain values, without its sources."""
     row = as_dict(device)
-    for precision in ("fp32", "fp16", "bf16"):
+    for precision in PEAK_PRECISIONS:
         row[f"peak_{precision}_flops_per_s"] = row["peak_flops_per_s"].get(precision)
     row["training_precisions"] = " ".join(device.training_precisions)
+    row["modes"] = " ".join(device.modes)
     row["estimated"] = " ".join(device.estimated)
     del row["peak_flops_per_s"], row["sources"]
     return row

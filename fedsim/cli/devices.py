@@ -57,7 +57,7 @@ def command(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """List the devices of the catalogue, or show NAME (of the catalogue, or a path to a YAML file).
+    """List the devices of the catalogue, or show NAME (or NAME@MODE, or a YAML file).
 
     Step times are calibrated (fitted to measured training steps of the device), inferred (from the
     efficiency of a measured relative), measured (by micro-benchmarks on the device) or known from

@@ -21,7 +21,11 @@ _MARKS = {"same": "", "rounding": "~", "learning": "*"}
 
 @click.command(name="fit")
 @click.option(
-    "--device", "-d", required=True, shell_complete=DEVICE, help="A device of the catalogue, or a YAML file."
+    "--device",
+    "-d",
+    required=True,
+    shell_complete=DEVICE,
+    help="A device of the catalogue (NAME or NAME@MODE), or a YAML file.",
 )
 @click.option(
     "--model", "-m", required=True, shell_complete=MODEL, help="A layer trace of the catalogue, or JSON."

@@ -151,16 +151,16 @@ def nobody(content):
         (put("many", "graph", "input_bytes"), "graph.input_bytes: is 'many'; give a list of .coefficient"),
         (
             put([[1, 2, 3]], "graph", "input_bytes"),
-            r"graph.input_bytes\[0\]\[1\]: is 2; give a list of \[coefficient up to 1e12, batch power 0 or 1",
+            r"graph.input_bytes: \[1, 2, 3\] is not \[coefficient up to 1e12, batch power 0 to 2",
         ),
-        (put([[1, 1, 3]], "graph", "input_bytes"), r"input_bytes\[0\]\[3\]: is missing; give a list of"),
+        (put([[1, 1, 3]], "graph", "input_bytes"), r"input_bytes: \[1, 1, 3\] is not \[coefficient"),
         (
             put([[1, 1, 99, 1]], "graph", "input_bytes"),
             "graph.input_bytes: axis 99 does not exist; there are 9",
         ),
         (
-            put([[1, 1, 0, 3]], "graph", "input_bytes"),
-            r"input_bytes\[0\]\[3\]: is 3; give .*axis power 0 to 2",
+            put([[1, 1, 0, 5]], "graph", "input_bytes"),
+            r"input_bytes: \[1, 1, 0, 5\] is not .*axis power 0 to 4",
         ),
         (put([[1.5, 1, 0, 0]], "graph", "input_bytes"), r"input_bytes\[0\]\[0\]: is 1.5; give a list of"),
         (put([], "nodes"), r"nodes: is \[\]; give a list of layers"),
