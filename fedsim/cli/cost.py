@@ -110,7 +110,8 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, size: str) -> None
     facts.row("training", format_flops(answer["training_flops"]))
     facts.row("kept for backward", format_bytes(answer["saved_bytes"]))
     memory = _parts("memory", answer["footprint"], answer["footprint_bytes"], format_bytes)
-    time = _parts("time", answer["step"], answer["step_s"], format_duration)
+    spent = {part: s for part, s in answer["step"].items() if s or part != "host"}
+    time = _parts("time", spent, answer["step_s"], format_duration)
     free = device.memory_bytes - answer["system_bytes"]
     if answer["fits"]:
         left = format_bytes(free - answer["footprint_bytes"])

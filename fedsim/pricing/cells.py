@@ -102,4 +102,5 @@ def _features(backend: str, step: Measurement) -> NDArray[np.float64]:
     )
     found["launches"] += optimizer.launches
     found["optimizer_bytes"] += optimizer.moved_bytes
+    found["examples"] = float(step.batch_size)
     return np.array([found[name] for name in FEATURES])

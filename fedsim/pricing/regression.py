@@ -226,7 +226,7 @@ def fit_slowdown(cells: Cells, relative: Mapping[str, Rates], limits: Limits) ->
 
 
 def scaled(rates: Rates, arithmetic: float, bandwidth: float, launch: float) -> Rates:
-    """Rates with FLOP rates, memory rates and launch time multiplied by a factor each."""
+    """Rates with FLOP rates, memory rates and the host's times multiplied by a factor each."""
     return Rates(
         launch_s=rates.launch_s * launch,
         conv_flops_per_s=rates.conv_flops_per_s * arithmetic,
@@ -236,6 +236,7 @@ def scaled(rates: Rates, arithmetic: float, bandwidth: float, launch: float) -> 
         bandwidth_bytes_per_s=rates.bandwidth_bytes_per_s * bandwidth,
         operand_bytes_per_s=rates.operand_bytes_per_s * bandwidth,
         optimizer_bytes_per_s=rates.optimizer_bytes_per_s and rates.optimizer_bytes_per_s * bandwidth,
+        host_s=rates.host_s * launch,
     )
 
 

@@ -30,7 +30,7 @@ TRUE = {
 
 def cells(seed=0, precisions=("fp32",) * 4 + ("mixed",) * 4, noise=0.0):
     generator = np.random.default_rng(seed)
-    size = np.array([1000, 3e11, 2e10, 4e11, 3e10, 5e9, 1e10, 7e9])
+    size = np.array([1000, 3e11, 2e10, 4e11, 3e10, 5e9, 1e10, 7e9, 4])
     features = size * generator.uniform(0.3, 3, (len(precisions), len(FEATURES)))
     exact = [f @ TRUE[p].seconds_per_unit() for f, p in zip(features, precisions, strict=True)]
     seconds = np.array(exact) * generator.normal(1, noise, len(precisions))
