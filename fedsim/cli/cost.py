@@ -121,8 +121,8 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, size: str) -> None
         verdict = Text.assemble(
             ("does not fit", "red"), f": {short} more than the {format_bytes(free)} that the system leaves"
         )
-    relative = answer["calibration"]["relative"]
-    rates = f"rates: {answer['calibration']['status']}" + (f" from {relative}" if relative else "")
+    known = answer["calibration"]
+    rates = f"rates: {known['status']}; the time is uncertain by a factor of {known['standard_error']:.2f}"
     put(
         Text.assemble(
             what,

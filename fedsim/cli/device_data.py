@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fedsim.hardware import Device
+from fedsim.hardware.device import PEAK_PRECISIONS
 from fedsim.pricing.calibration import Calibration, Residual, status_of
 
 
@@ -43,13 +44,14 @@ def calibration_dict(calibration: Calibration) -> dict[str, Any]:
     """A calibration as plain data."""
     return {
         "status": calibration.status,
-        "relative": calibration.relative,
+        "kind": calibration.kind,
         "plan": calibration.plan,
         "parameters": calibration.parameters,
         "measurements": len(calibration.residuals),
         "mean_error": calibration.mean_error,
         "worst_error": calibration.worst_error,
         "left_out_error": calibration.left_out_error,
+        "standard_error": dict(calibration.errors),
         "rates": {
             p: {k: (v if math.isfinite(v) else None) for k, v in vars(r).items()}
             for p, r in calibration.rates.items()
@@ -78,7 +80,7 @@ def residual_dict(residual: Residual) -> dict[str, Any]:
 def flat(device: Device) -> dict[str, Any]:
     """A device as one row of plain values, without its sources."""
     row = as_dict(device)
-    for precision in ("fp32", "fp16", "bf16"):
+    for precision in PEAK_PRECISIONS:
         row[f"peak_{precision}_flops_per_s"] = row["peak_flops_per_s"].get(precision)
     row["training_precisions"] = " ".join(device.training_precisions)
     row["estimated"] = " ".join(device.estimated)

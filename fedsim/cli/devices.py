@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 _FAMILIES = ("raspberry-pi", "jetson", "phone", "laptop", "gpu", "host")
-_STATUSES = ("calibrated", "inferred", "datasheet", "measured")
+_STATUSES = ("calibrated", "inferred", "measured")
 _SORT_KEYS = ("name", "family", "released", "memory", "fp32", "fp16", "bandwidth", "power")
 
 
@@ -22,6 +22,7 @@ _SORT_KEYS = ("name", "family", "released", "memory", "fp32", "fp16", "bandwidth
 @click.option("--sort", multiple=True, type=click.Choice(_SORT_KEYS), help="Repeatable; first counts most.")
 @click.option("--reverse", is_flag=True, help="The largest first.")
 @click.option("--calibration", is_flag=True, help="Measured steps beside their predictions.")
+@click.option("--record", is_flag=True, help="Published steps beside what their kind foretells.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 def command(
@@ -37,14 +38,14 @@ def command(
     sort: tuple[str, ...],
     reverse: bool,
     calibration: bool,
+    record: bool,
     as_json: bool,
     as_csv: bool,
 ) -> None:
     """List the devices of the catalogue, or show NAME (of the catalogue, or a path to a YAML file).
 
-    Step times are calibrated (fitted to measured training steps of the device), inferred (from the
-    efficiency of a measured relative), measured (by micro-benchmarks on the device) or known from
-    the datasheet only.
+    Step times are calibrated (fitted to measured training steps of the device), inferred (from what
+    the measured devices of its kind have in common) or measured (by micro-benchmarks on the device).
     """
     from fedsim import units
     from fedsim.cli import device_text
@@ -56,6 +57,13 @@ def command(
     if as_json and as_csv:
         raise InputError("--json and --csv exclude each other; give one")
     form = "json" if as_json else "csv" if as_csv else "text"
+    if record:
+        from fedsim.cli import record_text
+
+        if calibration:
+            raise InputError("--calibration and --record exclude each other; give one")
+        record_text.show([load_device(name)] if name is not None else None, form)
+        return
     if name is not None:
         device = load_device(name)
         device_text.residuals([device], form) if calibration else device_text.one(device, form)

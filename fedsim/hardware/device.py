@@ -36,14 +36,18 @@ from fedsim.words import nearest, shown
 Family = Literal["raspberry-pi", "jetson", "phone", "laptop", "gpu", "host"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 Backend = Literal["cpu", "cuda"]
-PEAK_PRECISIONS = ("fp32", "fp16", "bf16")
-Precision = Literal["fp32", "mixed", "bf16"]
-"""What is trained in: fp32 throughout; autocast to fp16 (the paper's mixed); autocast to bfloat16."""
+PEAK_PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "coprocessor")
+StatedPrecision = Literal["fp32", "mixed", "bf16"]
+Precision = Literal["fp32", "mixed", "bf16", "tf32", "fp32-strict"]
+"""What is trained in: fp32 as PyTorch's defaults have it, which on NVIDIA's Ampere and later run convolutions
+in TF32 and matrix products in fp32; autocast to fp16 (the paper's mixed); autocast to bfloat16; fp32 with
+matrix products in TF32 as well; fp32 with nothing in TF32."""
 TRAINING_PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 _BELOW = "a size below the capacity"
 _PEAK = "a peak from 0.1GFLOP/s to 100PFLOP/s"
-_TRAINS_IN = "a list of " + ", ".join(TRAINING_PRECISIONS) + ", fp32 among them"
+STATED_PRECISIONS: tuple[str, ...] = get_args(StatedPrecision)
+_TRAINS_IN = "a list of " + ", ".join(STATED_PRECISIONS) + ", fp32 among them"
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,10 @@ class Device:
         memory_bytes: capacity of the memory that training uses.
         memory_shared: whether the operating system lives in the same memory.
         memory_bandwidth_bytes_per_s: datasheet peak.
-        peak_flops_per_s: datasheet peak by precision (``fp32``, ``fp16``, ``bf16``).
-        training_precisions: what it can train in: ``fp32``, ``mixed`` (fp16 autocast), ``bf16``.
+        peak_flops_per_s: datasheet peak by precision (``fp32``, ``tf32``, ``fp16``, ``bf16``), and of a
+            matrix ``coprocessor`` in fp32.
+        training_precisions: what its file says that it can train in: ``fp32``, ``mixed`` (fp16 autocast),
+            ``bf16``; :func:`precisions_of` adds the settings of fp32.
         system_bytes: memory that the operating system and its services hold.
         runtime_bytes: memory of the training process before any tensor.
         idle_w: power when on and not training.
@@ -130,9 +136,27 @@ class Device:
         return source_of(self.sources, figure) or ""
 
     @property
+    def tf32_flops_per_s(self) -> float | None:
+        """Peak in TF32: as stated, else half of its peak in bfloat16; None where there is no such unit.
+
+        TF32 and bfloat16 came to NVIDIA's tensor cores together, with Ampere, and on every generation since
+        the one runs at half the rate of the other (data sheets of A100, A40, RTX 3090 and 4090, H100, Orin).
+        """
+        if self.backend != "cuda" or "bf16" not in self.peak_flops_per_s:
+            return None
+        peaks = self.peak_flops_per_s
+        return max(peaks.get("tf32", peaks["bf16"] / 2), peaks["fp32"])
+
+    @property
     def estimated(self) -> tuple[str, ...]:
         """The figures or sections whose source says that they are estimated."""
         return tuple(key for key, source in self.sources.items() if "estimated" in source.lower())
+
+
+def precisions_of(device: Device) -> tuple[str, ...]:
+    """Every precision that a device trains in: those of its file, TF32 if it can, and strict fp32."""
+    tf32 = ("tf32",) if device.tf32_flops_per_s is not None else ()
+    return (*device.training_precisions, *tf32, "fp32-strict")
 
 
 def device_names() -> list[str]:
@@ -169,9 +193,11 @@ class _Memory(Options):
 @dataclass(frozen=True, kw_only=True)
 class _Compute(Options):
     fp32: FlopRate = option(ge=1e8, le=1e17, right=_PEAK)
+    tf32: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
     fp16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
     bf16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
-    trains_in: tuple[Precision, ...] = option(right=_TRAINS_IN)
+    coprocessor: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
+    trains_in: tuple[StatedPrecision, ...] = option(right=_TRAINS_IN)
 
 
 @dataclass(frozen=True)
@@ -289,7 +315,7 @@ def _is_beside(file: Path, path: Path) -> bool:
 
 
 def _training_precisions(
-    path: Path, names: tuple[Precision, ...], peaks: Mapping[str, float]
+    path: Path, names: tuple[StatedPrecision, ...], peaks: Mapping[str, float]
 ) -> tuple[str, ...]:
     if "fp32" not in names or len(set(names)) < len(names):
         refuse(path, "compute.trains_in", f"is {shown(list(names))}; give {_TRAINS_IN}")
@@ -297,4 +323,4 @@ def _training_precisions(
         if (peak := PEAK_OF[precision]) not in peaks:
             said = f"names {precision}, but compute.{peak} is not given; give that peak"
             refuse(path, "compute.trains_in", said)
-    return tuple(p for p in TRAINING_PRECISIONS if p in names)
+    return tuple(p for p in STATED_PRECISIONS if p in names)

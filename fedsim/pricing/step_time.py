@@ -39,13 +39,14 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 EXAMPLES = FEATURES.index("examples")
 """The one feature that no trace knows: a program does it once for each example of the batch."""
 
-_TRACED = {"fp32": "fp32", "mixed": "mixed", "bf16": "mixed"}
-"""bfloat16 moves the same bytes as fp16 and runs the same kernels, so it has the same trace."""
+TRACED = {"fp32": "fp32", "mixed": "mixed", "bf16": "mixed", "tf32": "fp32", "fp32-strict": "fp32"}
+"""bfloat16 moves the same bytes as fp16 and runs the same kernels, so it has the same trace; TF32 is a way
+to multiply numbers that stay fp32 in memory."""
 
 
 def variant_of(backend: str, technique: Technique) -> str:
     """The variant of a trace that a backend executes under a technique."""
-    return f"{backend}/{technique.attention}/{_TRACED[technique.precision]}"
+    return f"{backend}/{technique.attention}/{TRACED[technique.precision]}"
 
 
 @lru_cache(maxsize=512)
