@@ -116,7 +116,7 @@ def test_work_of_measured_steps_is_that_of_the_pricer():
         for step, features in zip(timed, cells.features, strict=True):
             work = StepWork(load_trace(step.model), device.backend, Technique(precision=step.precision))
             np.testing.assert_allclose(features, work.features(step.batch_size, 88_000), rtol=1e-12)
-        assert sorted(set(cells.weights)) == [1.0, 4.0]
+        assert sorted(set(cells.weights)) == [1.0, 5.0]
 
 
 def test_a_device_that_nobody_measured_has_the_rates_of_its_kind():
