@@ -30,7 +30,7 @@ from fedsim.units import SAMPLES_PER_S
 
 REFERENCE = ("wav2vec2-base", 4, 5.5, "fp32")
 REFERENCE_WEIGHT = 5.0
-"""The setting in which the study's whole procedure runs, and how often its relative error counts."""
+"""The setting in which the study's whole procedure runs, and how often its relative error counts there."""
 
 
 def measured_cells(device: Device, timed: Sequence[Measurement]) -> Cells:
@@ -48,12 +48,13 @@ def measured_cells(device: Device, timed: Sequence[Measurement]) -> Cells:
         features=np.array([_features(device.backend, m) for m in timed]),
         seconds=np.array([m.seconds_per_batch for m in timed], float),
         weights=np.array(
-            [
-                REFERENCE_WEIGHT if (m.model, m.batch_size, m.seconds, m.precision) == REFERENCE else 1.0
-                for m in timed
-            ]
+            [REFERENCE_WEIGHT if m.whole_script and _setting(m) == REFERENCE else 1.0 for m in timed]
         ),
     )
+
+
+def _setting(step: Measurement) -> tuple[str, int, float, str]:
+    return step.model, step.batch_size, step.seconds, step.precision
 
 
 @cache
