@@ -84,15 +84,16 @@ devices of its kind have in common, as for a device that nobody measured. `pytho
 writes this page, `fedsim devices --record` prints its tables, and `hardware/measurements/public/` has the
 address of every figure.
 """
-_LEGEND = """Typical is the factor that half of the steps stay within, bias the geometric mean of predicted over
-measured. The standard error counts every chip alike, and two more that err by 1.3: few chips tell little."""
+_LEGEND = """Typical is the factor that half of the steps stay within, bias the geometric mean of predicted
+over measured. The standard error counts every chip alike, and two more that err by 1.3: few chips tell
+little."""
 _DISAGREE = """
 ## Where the record disagrees with itself
 
-The same model on the same chip in the same precision, by work done a second: between programs, or between two
+The same model on the same card in the same precision, by work done a second: between programs, or between two
 settings of one (the order of an image's channels, say). No prediction is nearer to both than half of that.
 
-| chip | model | precision | apart | fastest | slowest |
+| device | model | precision | apart | fastest | slowest |
 | --- | --- | --- | --- | --- | --- |"""
 _DEPTHWISE = """
 (*) Not fitted and not scored: convolutions of one channel a group are a kind of work that no trace tells from
@@ -143,22 +144,23 @@ def _rows(steps: list[Foretold], kind: str) -> list[str]:
 
 # %% What the record itself disagrees on
 def disagreements() -> list[str]:
-    """The same model on the same chip in one precision, as seconds for an example, over all programs."""
+    """The same model on the same device in one precision, by examples a second, over all sources."""
     groups: dict[tuple[str, str, str], list[Foretold]] = defaultdict(list)
     for kind in priors.KINDS:
         for one in pooling.left_out(kind):
             if one.step.published is not None:
-                groups[one.step.chip, one.step.model, one.step.precision].append(one)
+                groups[one.step.device.name, one.step.model, one.step.precision].append(one)
     text = []
-    for (chip, model, precision), steps in groups.items():
+    for (device, model, precision), steps in groups.items():
+        sources = {one.step.published.source for one in steps if one.step.published}
         amount = [one.step.batch * _size(one) / one.step.seconds for one in steps]
-        if len(steps) > 1 and max(amount) > 1.25 * min(amount):
+        if len(sources) > 1 and max(amount) > 1.25 * min(amount):
             fast = steps[amount.index(max(amount))].step.published
             slow = steps[amount.index(min(amount))].step.published
             assert fast is not None
             assert slow is not None
             text.append(
-                f"| {chip} | {model} | {precision} | {max(amount) / min(amount):.2f} | {fast.framework} "
+                f"| {device} | {model} | {precision} | {max(amount) / min(amount):.2f} | {fast.framework} "
                 f"| {slow.framework} |"
             )
     if not text:
