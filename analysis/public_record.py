@@ -15,9 +15,11 @@ import math
 from collections import defaultdict
 from pathlib import Path
 
-from fedsim.pricing import pooling, priors
+from fedsim.hardware import load_device
+from fedsim.pricing import Pricer, Technique, load_trace, pooling, priors
+from fedsim.pricing.calibration import calibrate
 from fedsim.pricing.pooling import Foretold
-from fedsim.units import format_duration
+from fedsim.units import GIB, SAMPLES_PER_S, format_duration
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "analysis" / "public-record.md"
@@ -72,7 +74,7 @@ def page() -> str:
     text += ["", _LEGEND, *disagreements(), "", _NUMBERS, *_prior_rows()]
     for kind, steps in found.items():
         text += ["", f"## {NAMES[kind]}", "", *_rows(steps, kind)]
-    text += ["", *_waiting()]
+    text += ["", *_waiting(), "", *_memory(), "", *_single_rates()]
     return "\n".join(text) + "\n"
 
 
@@ -189,6 +191,55 @@ def _waiting() -> list[str]:
         for w in waiting
     ]
     return text
+
+
+# %% Memory, and rates of single operations
+def bounds(name: str) -> list[dict[str, str]]:
+    """The rows of ``hardware/measurements/bounds``."""
+    lines = (ROOT / "hardware" / "measurements" / "bounds" / f"{name}.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(line for line in lines.splitlines() if not line.startswith("#")))
+
+
+def footprint_gib(row: dict[str, str]) -> float:
+    """Predicted peak memory of a row of ``memory.csv``."""
+    words = dict(part.split("=") for part in row["technique"].split(";") if part)
+    device, trace = load_device(row["device"]), load_trace(row["model"])
+    pricer = Pricer(
+        device, trace, Technique(row["precision"], checkpointing=words.get("checkpointing", "none"))
+    )
+    samples = round(float(row["seconds"]) * SAMPLES_PER_S)
+    return float(pricer.footprint_bytes(int(row["batch_size"]), samples)) / GIB
+
+
+def _memory() -> list[str]:
+    text = ["## Memory", "", "| model | step | precision | program | published, GiB | ours | note |"]
+    text.append("| --- | --- | --- | --- | --- | --- | --- |")
+    for row in bounds("memory"):
+        text.append(
+            f"| {row['model']} | {row['batch_size']} x {row['seconds']} s | {row['precision']} "
+            f"| [{row['framework']}]({row['source']}) | {_range(row['least_gib'], row['most_gib'])} "
+            f"| {footprint_gib(row):.1f} | {row['note']} |"
+        )
+    return text
+
+
+def _single_rates() -> list[str]:
+    text = ["## Rates of single operations", "", "| device | of | published | ours in a step | note |"]
+    text.append("| --- | --- | --- | --- | --- |")
+    for row in bounds("rates"):
+        rates = calibrate(load_device(row["device"])).rates["fp32"]
+        ours = rates.matmul_flops_per_s if row["what"] == "matmul" else rates.bandwidth_bytes_per_s
+        low, high = (f"{float(row[key]) / 1e9:.4g}" if row[key] else "" for key in ("least", "most"))
+        unit = "GFLOP/s" if row["what"] == "matmul" else "GB/s"
+        text.append(
+            f"| {row['device']} | {row['what']}, {unit} | [{_range(low, high)}]({row['source']}) "
+            f"| {ours / 1e9:.4g} | {row['note']} |"
+        )
+    return text
+
+
+def _range(least: str, most: str) -> str:
+    return f"{least} to {most}" if least and most else f"up to {most}" if most else f"more than {least}"
 
 
 # %% Run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from dataclasses import replace
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from fedsim import paths
 from fedsim.errors import HardwareError
 from fedsim.hardware import catalogue, load_device
-from fedsim.pricing import pooling
+from fedsim.pricing import Pricer, Technique, load_trace, pooling
 from fedsim.pricing import priors as module
 from fedsim.pricing.calibration import calibrate
 from fedsim.pricing.pooling import FREE, Foretold, Step, fit, left_out, of_kind, score, standard_error, steps
@@ -155,8 +157,6 @@ def test_what_is_written_down_is_what_the_record_says():
 
 def test_newer_and_larger_devices_are_not_slower():
     def step_s(name, precision="fp32"):
-        from fedsim.pricing import Pricer, Technique, load_trace
-
         pricer = Pricer(load_device(name), load_trace("wav2vec2-base"), Technique(precision=precision))
         return float(pricer.step_s(4, 88_000))
 
@@ -205,3 +205,33 @@ def test_the_record_on_the_command_line():
     table = CliRunner().invoke(command, ["--record", "nvidia-v100", "--csv"]).output.splitlines()
     assert len(table) == 1 + sum(s.device.name == "nvidia-v100" for s in steps()[0])
     assert CliRunner().invoke(command, ["--record", "a18-pro"]).exit_code != 0
+
+
+def bounds(name):
+    file = paths.data_dir("hardware") / "measurements" / "bounds" / f"{name}.csv"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return list(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
+@pytest.mark.parametrize("row", bounds("memory"), ids=lambda row: f"{row['model']}-{row['hardware']}")
+def test_memory_that_others_have_published(row):
+    words = dict(part.split("=") for part in row["technique"].split(";") if part)
+    pricer = Pricer(
+        load_device(row["device"]), load_trace(row["model"]), Technique(row["precision"], **words)
+    )
+    needed = (
+        float(pricer.footprint_bytes(int(row["batch_size"]), round(float(row["seconds"]) * 16_000))) / 2**30
+    )
+    if row["least_gib"]:
+        assert needed >= float(row["least_gib"]) * 0.92
+    if row["most_gib"]:
+        assert needed <= float(row["most_gib"])
+
+
+@pytest.mark.parametrize("row", bounds("rates"), ids=lambda row: f"{row['device']}-{row['what']}")
+def test_rates_that_others_have_published(row):
+    """A Mac's are between what others measured; the Pis trade streams for products, and no more."""
+    rates = calibrate(load_device(row["device"])).rates["fp32"]
+    ours = rates.matmul_flops_per_s if row["what"] == "matmul" else rates.bandwidth_bytes_per_s
+    assert row["source"].startswith("https://")
+    assert float(row["least"] or 0) <= ours <= 1.5 * float(row["most"])
