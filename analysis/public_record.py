@@ -44,10 +44,14 @@ def write_kinds() -> None:
         table.writerow(priors.COLUMNS)
         for prior in fitted.values():
             numbers = [getattr(prior, name) for name in priors.COLUMNS]
-            table.writerow(
-                ["" if v == math.inf else f"{v:.3g}" if isinstance(v, float) else v for v in numbers]
-            )
+            table.writerow([_cell(value) for value in numbers])
     priors.priors.cache_clear()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return "" if value == math.inf else f"{value:.3g}"
+    return " ".join(value) if isinstance(value, tuple) else value
 
 
 # %% The page

@@ -32,7 +32,12 @@ _BAR = 20
     "--seconds", "-s", type=float, help="Of the longest sentence, for a speech model.  [default: 5.5]"
 )
 @click.option("--size", metavar="NAME=N", multiple=True, help="Of the largest example, such as tokens=128.")
-@click.option("--precision", default="fp32", show_default=True, help="fp32, mixed (fp16 autocast) or bf16.")
+@click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    help="fp32, mixed (fp16 autocast), bf16, tf32 or fp32-strict.",
+)
 @click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum, adam, adamw, ...")
 @click.option("--attention", default="eager", show_default=True, help="eager (stored maps) or sdpa (fused).")
 @click.option("--checkpointing", default="none", show_default=True, help="none, transformer, cnn or both.")

@@ -13,7 +13,7 @@ from fedsim.errors import InputError
 from fedsim.hardware import Device, measurements
 from fedsim.pricing.calibration import Calibration, calibrate, status_of
 from fedsim.pricing.memory_check import MemoryCheck, memory_checks
-from fedsim.pricing.priors import unit_peaks
+from fedsim.pricing.priors import priors, unit_peaks
 from fedsim.printing import Column, Table, put
 from fedsim.units import GIB, format_bytes, format_duration, format_flops, format_j
 from fedsim.words import plural, verb
@@ -77,13 +77,14 @@ def one(device: Device, form: str) -> None:
         last = source
     put(
         Text.assemble((device.title, "bold"), f"  {device.name}"),
-        f"{device.family}, executes on {device.backend}, trains in {_listed(device.training_precisions)}",
+        f"{device.family}, executes on {device.backend}, trains in {_listed(device.precisions)}",
         "",
         figures,
         "",
         _rates_table(device, calibration),
         "",
         _verdict(device, calibration),
+        _evidence(calibration),
     )
     _print_residuals([calibration], [device])
 
@@ -148,6 +149,19 @@ def _verdict(device: Device, calibration: Calibration) -> str:
     if calibration.status == "measured":
         return f"measured: the rates come from micro-benchmarks on the device; {off}"
     return f"inferred: nobody measured it; it takes {calibration.plan}; {off}"
+
+
+def _evidence(calibration: Calibration) -> str:
+    """Which devices and steps the rates come from."""
+    if calibration.status == "measured":
+        return ""
+    prior = priors()[calibration.kind]
+    seen = f"{plural(prior.steps, 'step')} on {', '.join(prior.devices)}"
+    kind = f"its kind ({prior.kind}): {seen}; {prior.evidence}"
+    if calibration.status == "inferred":
+        return f"All rates are of {kind}"
+    files = ", ".join(dict.fromkeys(r.measurement.file.name for r in calibration.residuals))
+    return f"{calibration.plan} are its own, from {files}; everything else is of {kind}"
 
 
 def residuals(devices: Sequence[Device], form: str) -> None:

@@ -57,14 +57,14 @@ class Grid:
         for trace in self.traces:
             self._check(trace)
         for device, trace, seconds in product(self.devices, self.traces, self.lengths_s):
-            able = device.training_precisions
             if self.best:
                 fastest = self._fastest_on_reference(trace, seconds)
                 yield [
                     replace(self._question(device, trace, seconds, t), reference_technique=fastest)
-                    for t in same_learning(able, self.batch)
+                    for t in same_learning(device.training_precisions, self.batch)
                 ]
             else:
+                able = device.precisions
                 usable = (t if t.precision in able else replace(t, precision="fp32") for t in self.techniques)
                 for technique in dict.fromkeys(usable):
                     yield [self._question(device, trace, seconds, technique)]

@@ -91,7 +91,7 @@ class Device:
         peak_flops_per_s: datasheet peak by precision (``fp32``, ``tf32``, ``fp16``, ``bf16``), and of a
             matrix ``coprocessor`` in fp32.
         training_precisions: what its file says that it can train in: ``fp32``, ``mixed`` (fp16 autocast),
-            ``bf16``; :func:`precisions_of` adds the settings of fp32.
+            ``bf16``; :attr:`precisions` adds the settings of fp32.
         system_bytes: memory that the operating system and its services hold.
         runtime_bytes: memory of the training process before any tensor.
         idle_w: power when on and not training.
@@ -148,15 +148,15 @@ class Device:
         return max(peaks.get("tf32", peaks["bf16"] / 2), peaks["fp32"])
 
     @property
+    def precisions(self) -> tuple[str, ...]:
+        """Every precision that it trains in: those of its file, TF32 where it has it, and strict fp32."""
+        tf32 = ("tf32",) if self.tf32_flops_per_s is not None else ()
+        return (*self.training_precisions, *tf32, "fp32-strict")
+
+    @property
     def estimated(self) -> tuple[str, ...]:
         """The figures or sections whose source says that they are estimated."""
         return tuple(key for key, source in self.sources.items() if "estimated" in source.lower())
-
-
-def precisions_of(device: Device) -> tuple[str, ...]:
-    """Every precision that a device trains in: those of its file, TF32 if it can, and strict fp32."""
-    tf32 = ("tf32",) if device.tf32_flops_per_s is not None else ()
-    return (*device.training_precisions, *tf32, "fp32-strict")
 
 
 def device_names() -> list[str]:

@@ -24,7 +24,6 @@ import numpy as np
 
 from fedsim.errors import HardwareError
 from fedsim.hardware import Device, Measurement, load_device, measurements
-from fedsim.hardware.device import precisions_of
 from fedsim.pricing import regression
 from fedsim.pricing.cells import measured_cells
 from fedsim.pricing.priors import Prior, own_kind, prior_rates, priors, unit_peaks
@@ -158,7 +157,7 @@ def kind_of(device: Device, heirs: tuple[str, ...] = ()) -> str:
 
 def _timed(device: Device) -> list[Measurement]:
     """The device's timed steps in precisions that it trains in."""
-    return [m for m in measurements(device) if not m.oom and m.precision in precisions_of(device)]
+    return [m for m in measurements(device) if not m.oom and m.precision in device.precisions]
 
 
 @cache
@@ -177,10 +176,8 @@ def _calibrate(device: Device) -> Calibration:
 
 
 def _in_words(prior: Prior) -> str:
-    steps, devices = (
-        f"{n} measured {what}" for n, what in ((prior.steps, "steps"), (prior.devices, "devices"))
-    )
-    return f"what {steps} on {devices} of its kind ({prior.kind}) have in common"
+    devices = f"{len(prior.devices)} measured devices" if len(prior.devices) > 1 else "one measured device"
+    return f"what {prior.steps} measured steps on {devices} of its kind ({prior.kind}) have in common"
 
 
 def _unfitted(
@@ -250,7 +247,7 @@ def _least(device: Device, precision: str, rates: Rates) -> dict[str, float]:
 def _completed(device: Device, found: Mapping[str, Rates], inferred: Mapping[str, Rates]) -> dict[str, Rates]:
     """Rates in every precision: of those that nobody measured, as the kind differs between the two."""
     rates = {}
-    for precision in precisions_of(device):
+    for precision in device.precisions:
         if precision in found:
             rates[precision] = found[precision]
             continue

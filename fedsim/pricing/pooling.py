@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from fedsim.errors import TraceError
 from fedsim.hardware import Device, Measurement, catalogue, load_device, measurements
-from fedsim.hardware.device import precisions_of
 from fedsim.hardware.record import PublishedStep, public_record
 from fedsim.pricing.priors import Prior, own_kind, prior_rates, priors
 from fedsim.pricing.sizes import WAVEFORM
@@ -156,7 +155,7 @@ def _own(step: Measurement) -> Step:
 def _published(row: PublishedStep, trace: LayerTrace) -> Step:
     device, stated = load_device(row.device), dict(row.technique)
     precision = stated.pop("precision", row.precision)
-    if precision not in precisions_of(device):
+    if precision not in device.precisions:
         precision = "fp32"
     fields: dict[str, Any] = {
         name: int(value) if value.isdigit() else value == "true" if value in ("true", "false") else value
@@ -272,7 +271,9 @@ def refit() -> dict[str, Prior]:
         if FREE[kind] and used:
             start = fit(kind, used, start)
             error = standard_error(left_out(kind, start))
-            start = replace(start, error=error, devices=len({s.device.name for s in used}), steps=len(used))
+            start = replace(
+                start, error=error, devices=tuple(sorted({s.device.name for s in used})), steps=len(used)
+            )
         found[kind] = start
     return found
 

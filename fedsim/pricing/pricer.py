@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedsim.hardware import Device
-from fedsim.hardware.device import precisions_of
 from fedsim.pricing import step_time
 from fedsim.pricing.footprint import footprint, footprint_bytes
 from fedsim.pricing.layers import LayerTrace
@@ -45,8 +44,8 @@ class Pricer:
     """
 
     def __init__(self, device: Device, trace: LayerTrace, technique: Technique):
-        if technique.precision not in precisions_of(device):
-            able = ", ".join(precisions_of(device))
+        if technique.precision not in device.precisions:
+            able = ", ".join(device.precisions)
             raise TechniqueError(
                 f"{device.name} does not train in {technique.precision!r}; it can in {able}", key="precision"
             )

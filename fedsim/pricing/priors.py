@@ -29,7 +29,6 @@ from functools import cache
 from fedsim import files, paths
 from fedsim.errors import HardwareError
 from fedsim.hardware import Device
-from fedsim.hardware.device import precisions_of
 from fedsim.hardware.rates import PEAK_OF
 from fedsim.pricing.rates import Rates
 
@@ -53,9 +52,9 @@ class Prior:
         reach_16: the same with 2-byte numbers; infinite where the peak alone bounds them.
         host_s: seconds of an example in scripts that were timed as a whole; in no rate of a device.
         error: multiplicative standard error of a step of a device that was left out of the fit.
-        devices: how many devices it rests on.
-        steps: and how many timed steps.
-        evidence: which they are.
+        devices: the devices that it rests on.
+        steps: how many timed steps of theirs.
+        evidence: where each number comes from.
     """
 
     kind: str
@@ -67,7 +66,7 @@ class Prior:
     reach_16: float
     host_s: float
     error: float
-    devices: int
+    devices: tuple[str, ...]
     steps: int
     evidence: str
 
@@ -91,19 +90,9 @@ def priors() -> Mapping[str, Prior]:
         devices, steps, evidence = rest[len(_NUMBERS) :]
         launch, conv, matmul, stream, reach_32, reach_16, host, error = values
         found[kind] = Prior(
-            kind,
-            launch,
-            conv,
-            matmul,
-            stream,
-            reach_32,
-            reach_16,
-            host,
-            error,
-            int(devices),
-            int(steps),
-            evidence,
-        )
+            kind, launch, conv, matmul, stream, reach_32, reach_16, host, error,
+            tuple(devices.split()), int(steps), evidence,
+        )  # fmt: skip
     return found
 
 
@@ -130,7 +119,7 @@ def unit_peaks(device: Device, precision: str) -> tuple[float, float]:
 
 def prior_rates(device: Device, prior: Prior) -> dict[str, Rates]:
     """The rates of a device in every precision, if all that is known of it is its kind and datasheet."""
-    return {precision: _rates(device, prior, precision) for precision in precisions_of(device)}
+    return {precision: _rates(device, prior, precision) for precision in device.precisions}
 
 
 def _rates(device: Device, prior: Prior, precision: str) -> Rates:

@@ -9,7 +9,6 @@ import pytest
 
 from fedsim.errors import HardwareError, TraceError
 from fedsim.hardware import catalogue, load_device, load_trend, measurements, project
-from fedsim.hardware.device import precisions_of
 from fedsim.pricing.calibration import STATUSES, calibrate, kind_of, status_of
 from fedsim.pricing.cells import measured_cells
 from fedsim.pricing.memory_check import memory_checks
@@ -84,7 +83,7 @@ def test_no_effective_rate_is_above_its_peak(device):
     calibration = calibrate(device)
     assert calibration.status in STATUSES
     assert calibration.status == status_of(device)
-    assert set(calibration.rates) == set(precisions_of(device)) == set(calibration.errors)
+    assert set(calibration.rates) == set(device.precisions) == set(calibration.errors)
     for precision, rates in calibration.rates.items():
         conv, matmul = (peak * (1 + 1e-12) for peak in unit_peaks(device, precision))
         assert 0 < rates.conv_flops_per_s <= conv
@@ -135,7 +134,7 @@ def test_a_device_that_nobody_measured_has_the_rates_of_its_kind():
     assert mine.rates["bf16"] == mine.rates["mixed"]  # equal peaks
 
 
-A_KIND = Prior("gpu", 1e-5, 0.5, 0.8, 0.9, 20.0, 40.0, 0.0, 1.3, 1, 1, "made up")
+A_KIND = Prior("gpu", 1e-5, 0.5, 0.8, 0.9, 20.0, 40.0, 0.0, 1.3, ("any",), 1, "made up")
 
 
 @pytest.mark.parametrize(
@@ -161,11 +160,11 @@ def test_the_unit_that_runs_bounds_a_rate(name, precision, conv, matmul):
 
 
 def test_tf32_is_asked_for_where_it_is():
-    assert "tf32" in precisions_of(load_device("nvidia-a100-40gb"))
-    assert "tf32" in precisions_of(load_device("jetson-agx-orin-64gb"))
+    assert "tf32" in load_device("nvidia-a100-40gb").precisions
+    assert "tf32" in load_device("jetson-agx-orin-64gb").precisions
     for name in ("nvidia-v100", "nvidia-t4", "jetson-xavier-nx", "macbook-air-m1", "raspberry-pi-4"):
-        assert "tf32" not in precisions_of(load_device(name))
-        assert "fp32-strict" in precisions_of(load_device(name))
+        assert "tf32" not in load_device(name).precisions
+        assert "fp32-strict" in load_device(name).precisions
     v100, trace = load_device("nvidia-v100"), load_trace("wav2vec2-tiny")
     with pytest.raises(TechniqueError, match="nvidia-v100 does not train in 'tf32'; it can in fp32, mixed"):
         Pricer(v100, trace, Technique(precision="tf32"))

@@ -111,7 +111,7 @@ def test_every_kind_is_known_and_plausible():
         assert 0 < prior.stream <= 1
         assert 1e-6 < prior.launch_s < 1e-3
         assert 1.05 < prior.error < 4
-        assert prior.devices >= 2
+        assert prior.devices
         assert prior.evidence
     assert {own_kind(device) for device in catalogue()} == set(KINDS)
 
