@@ -127,7 +127,8 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, size: str) -> None
             ("does not fit", "red"), f": {short} more than the {format_bytes(free)} that the system leaves"
         )
     known = answer["calibration"]
-    rates = f"rates: {known['status']}; the time is uncertain by a factor of {known['standard_error']:.2f}"
+    off = f"a time is off by a factor of {known['standard_error']:.2f} (one standard error)"
+    rates = f"rates: {known['status']}; {off}"
     put(
         Text.assemble(
             what,

@@ -34,7 +34,7 @@ def show(devices: Sequence[Device] | None, form: str) -> None:
     }
     rows = [_dict(one, kind) for kind, some in chosen.items() for one in some]
     if not rows:
-        raise InputError("nobody timed a step of this device")
+        raise InputError("nobody timed a step of this device; name another, or none for all")
     if form == "csv":
         click.echo(to_csv(rows), nl=False)
         return

@@ -163,7 +163,7 @@ def _published(row: PublishedStep, trace: LayerTrace) -> Step:
     }
     work = step_work(trace, device.backend, Technique(precision=precision, **fields))
     size = 1 if not trace.sizes else round(row.size * (SAMPLES_PER_S if trace.sizes[0] == WAVEFORM else 1))
-    unit = {"seconds": "s"}.get(row.axis, row.axis)
+    unit = "s" if row.axis == "seconds" else row.axis
     return Step(
         device, row.model, row.batch_size, f"{row.size:g} {unit}", precision,
         ", ".join(f"{name} {value}" for name, value in stated.items()), row.seconds_per_batch,
