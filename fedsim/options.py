@@ -329,6 +329,8 @@ Bandwidth = Annotated[float, Quantity(units.parse_bytes_per_s, (("GB/s", 1e9),),
 """Bytes per second of a memory."""
 FlopRate = Annotated[float, Quantity(units.parse_flops_per_s, (("GFLOP/s", 1e9),), ("845GFLOP/s",))]
 """FLOP per second."""
+Clock = Annotated[float, Quantity(units.parse_hz, (("MHz", 1e6), ("GHz", 1e9)), ("612MHz", "1.3GHz"))]
+"""Cycles per second."""
 Doubling = Annotated[float, Quantity(units.parse_years, (), (), word="never")]
 """Years; ``never`` is infinite."""
 

@@ -33,6 +33,7 @@ def as_dict(device: Device) -> dict[str, Any]:
         "battery_j": device.battery_j,
         "sustained": device.sustained,
         "throttle_after_s": device.throttle_after_s,
+        "modes": list(device.modes),
         "status": status_of(device),
         "relative": device.relative,
         "estimated": list(device.estimated),
@@ -83,6 +84,7 @@ def flat(device: Device) -> dict[str, Any]:
     for precision in PEAK_PRECISIONS:
         row[f"peak_{precision}_flops_per_s"] = row["peak_flops_per_s"].get(precision)
     row["training_precisions"] = " ".join(device.training_precisions)
+    row["modes"] = " ".join(device.modes)
     row["estimated"] = " ".join(device.estimated)
     del row["peak_flops_per_s"], row["sources"]
     return row

@@ -105,6 +105,8 @@ def _figures(device: Device) -> list[tuple[str, str, str]]:
         ("idle", f"{device.idle_w:g} W", "power.idle"),
         ("training", f"{device.active_w:g} W", "power.active"),
     ]
+    if device.modes:
+        rows.append(("power modes", ", ".join(device.modes), "modes"))
     if device.battery_j is not None:
         rows.append(("battery", format_j(device.battery_j), "power.battery"))
     if device.throttle_after_s is not None:

@@ -165,6 +165,8 @@ def _calibrate(device: Device) -> Calibration:
     """The calibration of a device as sold."""
     prior, timed = priors()[kind_of(device)], _timed(device)
     inferred = prior_rates(device, prior)
+    if device.name.rpartition("@")[0] == device.relative is not None:
+        return _in_mode(device, inferred)
     if device.measured_rates is not None:
         rates = _completed(device, _measured(device), inferred)
         errors = dict.fromkeys(rates, MICRO_BENCHMARK_ERROR)
@@ -252,18 +254,36 @@ def _completed(device: Device, found: Mapping[str, Rates], inferred: Mapping[str
             rates[precision] = found[precision]
             continue
         near = next(p for p in _NEAREST[precision] if p in found)
-        mine, other, known = inferred[precision], inferred[near], found[near]
-        conv_peak, matmul_peak = unit_peaks(device, precision)
-        conv = mine.conv_flops_per_s / other.conv_flops_per_s
-        matmul = mine.matmul_flops_per_s / other.matmul_flops_per_s
-        rates[precision] = replace(
-            known,
-            conv_flops_per_s=min(known.conv_flops_per_s * conv, conv_peak),
-            grouped_conv_flops_per_s=min(known.grouped_conv_flops_per_s * conv, conv_peak),
-            matmul_flops_per_s=min(known.matmul_flops_per_s * matmul, matmul_peak),
-            attention_flops_per_s=min(known.attention_flops_per_s * matmul, matmul_peak),
-        )
+        rates[precision] = _moved(found[near], inferred[near], inferred[precision], device, precision)
     return rates
+
+
+def _moved(known: Rates, was: Rates, now: Rates, device: Device, precision: str) -> Rates:
+    """Rates that are known of one setting, changed as a kind's change between two; none above its peak."""
+    conv_peak, matmul_peak = unit_peaks(device, precision)
+    conv = now.conv_flops_per_s / was.conv_flops_per_s
+    matmul = now.matmul_flops_per_s / was.matmul_flops_per_s
+    memory = now.bandwidth_bytes_per_s / was.bandwidth_bytes_per_s
+    return replace(
+        known,
+        conv_flops_per_s=min(known.conv_flops_per_s * conv, conv_peak),
+        grouped_conv_flops_per_s=min(known.grouped_conv_flops_per_s * conv, conv_peak),
+        matmul_flops_per_s=min(known.matmul_flops_per_s * matmul, matmul_peak),
+        attention_flops_per_s=min(known.attention_flops_per_s * matmul, matmul_peak),
+        bandwidth_bytes_per_s=known.bandwidth_bytes_per_s * memory,
+        optimizer_bytes_per_s=known.optimizer_bytes_per_s and known.optimizer_bytes_per_s * memory,
+    )
+
+
+def _in_mode(device: Device, inferred: Mapping[str, Rates]) -> Calibration:
+    """A board in one of its power modes: what is known of the board, changed as its kind's rates change."""
+    board = _relative(device, ())
+    known, was = _calibrate(board), prior_rates(board, priors()[kind_of(board)])
+    rates = {p: _moved(known.rates[p], was[p], now, device, p) for p, now in inferred.items()}
+    plan = f"what {board.name} has, in another power mode"
+    return replace(
+        known, device=device.name, status="inferred", rates=rates, plan=plan, parameters=0, residuals=()
+    )
 
 
 def _relative(device: Device, heirs: tuple[str, ...]) -> Device:

@@ -100,7 +100,7 @@ def own_kind(device: Device) -> str:
     """The kind of a device by what its file states of it."""
     if device.backend == "cuda":
         return "jetson" if device.memory_shared else "gpu"
-    if "coprocessor" in device.peak_flops_per_s:
+    if "fp32_matrix" in device.peak_flops_per_s:
         return "apple"
     return "arm" if device.family in ("raspberry-pi", "phone") else "x86"
 
@@ -110,7 +110,7 @@ def unit_peaks(device: Device, precision: str) -> tuple[float, float]:
     peaks = device.peak_flops_per_s
     if precision in ("mixed", "bf16"):
         return peaks[PEAK_OF[precision]], peaks[PEAK_OF[precision]]
-    core = peaks.get("coprocessor", peaks["fp32"])
+    core = peaks.get("fp32_matrix", peaks["fp32"])
     tf32 = device.tf32_flops_per_s
     if tf32 is None or precision == "fp32-strict":
         return core, core

@@ -150,7 +150,7 @@ A_KIND = Prior("gpu", 1e-5, 0.5, 0.8, 0.9, 20.0, 40.0, 0.0, 1.3, ("any",), 1, "m
         ("nvidia-v100", "fp32-strict", 0.5 * 15.7e12, 0.8 * 15.7e12),
         ("nvidia-v100", "mixed", 40.0 * 900e9, 0.8 * 125e12),
         # a Mac's coprocessor, not its vector units
-        ("macbook-air-m1", "fp32", 0.5 * 1.475e12, 0.8 * 1.475e12),
+        ("macbook-air-m1", "fp32", 0.5 * 1.48e12, 0.8 * 1.48e12),
     ],
 )
 def test_the_unit_that_runs_bounds_a_rate(name, precision, conv, matmul):
@@ -329,3 +329,24 @@ def test_the_answer_does_not_depend_on_when_it_is_asked():
     nx = load_device("jetson-xavier-nx")
     assert calibrate(nx) is calibrate(load_device("jetson-xavier-nx"))
     assert calibrate(replace(nx, title="Another name")).rates == calibrate(nx).rates
+
+
+@pytest.mark.parametrize(
+    ("board", "mode"),
+    [("jetson-xavier-nx", "10W"), ("jetson-orin-nx", "10W"), ("jetson-agx-orin-64gb", "30W")],
+)
+def test_a_power_mode_keeps_what_is_known_of_the_board(board, mode):
+    whole, part = load_device(board), load_device(f"{board}@{mode}")
+    known, found = calibrate(whole), calibrate(part)
+    assert (found.status, found.kind, found.parameters, found.errors) == (
+        "inferred",
+        "jetson",
+        0,
+        known.errors,
+    )
+    share = part.peak_flops_per_s["fp32"] / whole.peak_flops_per_s["fp32"]
+    memory = part.memory_bandwidth_bytes_per_s / whole.memory_bandwidth_bytes_per_s
+    fp32, before = found.rates["fp32"], known.rates["fp32"]
+    assert fp32.matmul_flops_per_s == pytest.approx(before.matmul_flops_per_s * share)
+    assert fp32.bandwidth_bytes_per_s == pytest.approx(before.bandwidth_bytes_per_s * memory)
+    assert fp32.launch_s == before.launch_s
