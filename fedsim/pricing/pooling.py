@@ -123,9 +123,11 @@ def steps() -> tuple[tuple[Step, ...], tuple[Waiting, ...]]:
     for row in public_record():
         trace = _trace(row.model)
         if row.device not in names:
-            waiting.append(Waiting(row, "no such device"))
+            waiting.append(Waiting(row, "no such device" if row.device else "which device is not known"))
         elif trace is None:
             waiting.append(Waiting(row, "no trace yet"))
+        elif trace.sizes and trace.sizes[0] != {"seconds": WAVEFORM}.get(row.axis, row.axis):
+            waiting.append(Waiting(row, f"its trace goes by {trace.sizes[0]}"))
         else:
             found.append(_published(row, trace))
     return tuple(found), tuple(waiting)

@@ -130,7 +130,7 @@ def test_a_damaged_file_of_kinds(tmp_path, monkeypatch):
 
 def test_what_has_no_trace_or_no_device_waits_and_is_said():
     priced, waiting = steps()
-    assert {w.why for w in waiting} <= {"no such device", "no trace yet"}
+    assert {w.why for w in waiting} <= {"which device is not known", "no trace yet"}
     assert any(w.published.model == "ssd-mobilenet-v1" for w in waiting)
     assert len(priced) + len(waiting) == len(pooling.public_record()) + 32
 
@@ -237,3 +237,20 @@ def test_rates_that_others_have_published(row):
     ours = rates.matmul_flops_per_s if row["what"] == "matmul" else rates.bandwidth_bytes_per_s
     assert row["source"].startswith("https://")
     assert float(row["least"] or 0) <= ours <= 1.5 * float(row["most"])
+
+
+def test_a_step_whose_size_its_trace_does_not_know_waits(monkeypatch):
+    row = replace(
+        pooling.public_record()[0], device="nvidia-v100", model="wav2vec2-tiny", axis="tokens", size=128.0
+    )
+    speech = replace(row, axis="seconds", size=2.0)
+    monkeypatch.setattr(pooling, "public_record", lambda: (row, speech))
+    steps.cache_clear()
+    try:
+        priced, waiting = steps()
+    finally:
+        monkeypatch.undo()
+        steps.cache_clear()
+    assert [w.why for w in waiting] == ["its trace goes by samples"]
+    assert priced[-1].published == speech
+    assert priced[-1].size == "2 s"
