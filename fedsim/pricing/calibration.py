@@ -35,6 +35,10 @@ MICRO_BENCHMARK_ERROR = 1.12
 """Multiplicative standard error of a step priced by micro-benchmarks on the device itself: of 12 steps on
 two machines the root of the mean square of log ratios is 0.11 (``analysis/results/validate_host*.json``)."""
 
+USUAL_LEFT_OUT, _BEFOREHAND = 1.08, 2
+"""Multiplicative standard error of the 32 left-out steps of all calibrated devices; each device's own takes in
+two more that err by it, since two steps tell little of how far the next may be off."""
+
 _NEAREST = {
     "mixed": ("bf16", "fp32"),
     "bf16": ("mixed", "fp32"),
@@ -224,7 +228,8 @@ def _fitted(
         squares.setdefault(residual.measurement.precision, []).append(
             math.log(float(seconds) / residual.measured_s) ** 2
         )
-    own = {p: math.exp(math.sqrt(float(np.mean(some)))) for p, some in squares.items()}
+    beforehand = [math.log(USUAL_LEFT_OUT) ** 2] * _BEFOREHAND
+    own = {p: math.exp(math.sqrt(float(np.mean(some + beforehand)))) for p, some in squares.items()}
     errors = {p: own.get(p, max(max(own.values()), prior.error)) for p in rates}
     words = regression.in_words(choices[chosen])
     return Calibration(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from fedsim.errors import HardwareError, TraceError
 from fedsim.hardware import catalogue, load_device, load_trend, measurements, project
-from fedsim.pricing.calibration import STATUSES, calibrate, kind_of, status_of
+from fedsim.pricing.calibration import STATUSES, USUAL_LEFT_OUT, calibrate, kind_of, status_of
 from fedsim.pricing.cells import measured_cells
 from fedsim.pricing.memory_check import memory_checks
 from fedsim.pricing.pricer import Pricer
@@ -350,3 +351,13 @@ def test_a_power_mode_keeps_what_is_known_of_the_board(board, mode):
     assert fp32.matmul_flops_per_s == pytest.approx(before.matmul_flops_per_s * share)
     assert fp32.bandwidth_bytes_per_s == pytest.approx(before.bandwidth_bytes_per_s * memory)
     assert fp32.launch_s == before.launch_s
+
+
+def test_the_usual_error_of_a_left_out_step_is_that_of_all():
+    logs = [
+        math.log(1 + r.left_out_error)
+        for name in (*MEASURED, "nvidia-h200")
+        for r in calibrate(load_device(name)).residuals
+    ]
+    assert len(logs) == 32
+    assert math.exp(math.sqrt(np.mean(np.square(logs)))) == pytest.approx(USUAL_LEFT_OUT, abs=0.01)
