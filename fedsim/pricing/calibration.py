@@ -36,8 +36,8 @@ MICRO_BENCHMARK_ERROR = 1.12
 two machines the root of the mean square of log ratios is 0.11 (``analysis/results/validate_host*.json``)."""
 
 USUAL_LEFT_OUT, _BEFOREHAND = 1.08, 2
-"""Multiplicative standard error of the 32 left-out steps of all calibrated devices; each device's own takes in
-two more that err by it, since two steps tell little of how far the next may be off."""
+"""Multiplicative standard error of the 32 left-out steps of all calibrated devices; that of one takes in two
+more that err by it, since two steps tell little of how far the next may be off."""
 
 _NEAREST = {
     "mixed": ("bf16", "fp32"),
@@ -230,7 +230,11 @@ def _fitted(
         )
     beforehand = [math.log(USUAL_LEFT_OUT) ** 2] * _BEFOREHAND
     own = {p: math.exp(math.sqrt(float(np.mean(some + beforehand)))) for p, some in squares.items()}
-    errors = {p: own.get(p, max(max(own.values()), prior.error)) for p in rates}
+    unknown = max(max(own.values()), prior.error)
+    same = {
+        p: next((q for q in own if inferred[q] == inferred[p]), p) for p in rates
+    }  # fp32, where there is no TF32
+    errors = {p: own.get(same[p], unknown) for p in rates}
     words = regression.in_words(choices[chosen])
     return Calibration(
         device.name, "calibrated", rates, prior.kind, words, len(choices[chosen]), residuals, errors

@@ -197,7 +197,9 @@ def test_the_error_of_a_device_is_that_of_its_kind_or_its_own():
     assert len(logs) == 2
     logs += [math.log(USUAL_LEFT_OUT)] * 2  # two steps tell little: two more as usual
     assert nx.standard_error("mixed") == pytest.approx(math.exp(math.sqrt(np.mean(np.square(logs)))))
-    assert nx.standard_error("fp32-strict") >= priors()["jetson"].error  # nobody measured it
+    assert nx.standard_error("fp32-strict") == nx.standard_error("fp32")  # the same, without TF32
+    h200 = calibrate(load_device("nvidia-h200"))
+    assert h200.standard_error("fp32-strict") == h200.standard_error("tf32") == priors()["gpu"].error
 
 
 def test_the_record_on_the_command_line():
