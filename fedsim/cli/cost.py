@@ -34,7 +34,12 @@ _BAR = 20
 )
 @click.option("--batch", "-b", type=click.IntRange(1), default=1, show_default=True, help="Examples a step.")
 @sized
-@click.option("--precision", default="fp32", show_default=True, help="fp32, mixed (fp16 autocast) or bf16.")
+@click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    help="fp32, mixed (fp16 autocast), bf16, tf32 or fp32-strict.",
+)
 @click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum, adam, adamw, ...")
 @click.option("--attention", default="eager", show_default=True, help="eager (stored maps) or sdpa (fused).")
 @click.option("--checkpointing", default="none", show_default=True, help="none, transformer, cnn or both.")
@@ -94,7 +99,8 @@ def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
     facts.row("training", format_flops(answer["training_flops"]))
     facts.row("kept for backward", format_bytes(answer["saved_bytes"]))
     memory = _parts("memory", answer["footprint"], answer["footprint_bytes"], format_bytes)
-    time = _parts("time", answer["step"], answer["step_s"], format_duration)
+    spent = {part: s for part, s in answer["step"].items() if s or part != "host"}
+    time = _parts("time", spent, answer["step_s"], format_duration)
     free = device.memory_bytes - answer["system_bytes"]
     if answer["fits"]:
         left = format_bytes(free - answer["footprint_bytes"])
@@ -104,8 +110,9 @@ def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
         verdict = Text.assemble(
             ("does not fit", "red"), f": {short} more than the {format_bytes(free)} that the system leaves"
         )
-    relative = answer["calibration"]["relative"]
-    rates = f"rates: {answer['calibration']['status']}" + (f" from {relative}" if relative else "")
+    known = answer["calibration"]
+    off = f"a time is off by a factor of {known['standard_error']:.2f} (one standard error)"
+    rates = f"rates: {known['status']}; {off}"
     put(
         Text.assemble(
             what,

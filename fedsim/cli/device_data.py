@@ -83,15 +83,16 @@ def calibration_dict(calibration: Calibration) -> dict[str, Any]:
     """A calibration as plain data."""
     return {
         "status": calibration.status,
-        "relative": calibration.relative,
+        "kind": calibration.kind,
         "plan": calibration.plan,
         "parameters": calibration.parameters,
         "measurements": len(calibration.residuals),
         "mean_error": calibration.mean_error,
         "worst_error": calibration.worst_error,
         "left_out_error": calibration.left_out_error,
+        "standard_error": dict(calibration.errors),
         "rates": {
-            p: {k: (v if math.isfinite(v) else None) for k, v in vars(r).items()}
+            p: {k: (v if v is not None and math.isfinite(v) else None) for k, v in vars(r).items()}
             for p, r in calibration.rates.items()
         },
         "residuals": [residual_dict(r) for r in calibration.residuals],

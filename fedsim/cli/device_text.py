@@ -11,10 +11,10 @@ from rich.text import Text
 
 from fedsim.cli.device_data import AskedStep, as_dict, calibration_dict, flat, residual_dict, summary, to_csv
 from fedsim.errors import InputError
-from fedsim.hardware import Device, load_device, measurements
+from fedsim.hardware import Device, measurements
 from fedsim.pricing.calibration import Calibration, calibrate, status_of
-from fedsim.pricing.inherit import training_peaks
 from fedsim.pricing.memory_check import MemoryCheck, memory_checks
+from fedsim.pricing.priors import priors, unit_peaks
 from fedsim.printing import Column, Table, put
 from fedsim.units import GIB, format_bytes, format_duration, format_flops, format_j
 from fedsim.words import plural, verb
@@ -114,13 +114,14 @@ def one(device: Device, form: str, asked: AskedStep | None = None) -> None:
         last = source
     put(
         Text.assemble((device.title, "bold"), f"  {device.name}"),
-        f"{device.family}, executes on {device.backend}, trains in {_listed(device.training_precisions)}",
+        f"{device.family}, executes on {device.backend}, trains in {_listed(device.precisions)}",
         "",
         figures,
         "",
         _rates_table(device, calibration),
         "",
         _verdict(device, calibration),
+        _evidence(calibration),
     )
     if asked is not None:
         put("", _steps_table([device], asked))
@@ -157,9 +158,10 @@ def _rates_table(device: Device, calibration: Calibration) -> Table:
     kinds = ("launch", "convolutions", "linear layers", "attention", "streams")
     table = Table(*_words("precision"), *kinds, title="Effective rates, and their share of peak")
     for precision, rates in calibration.rates.items():
-        peak = training_peaks(device)[precision]
+        conv, matmul = unit_peaks(device, precision)
         row = [precision, format_duration(rates.launch_s)]
-        for rate in (rates.conv_flops_per_s, rates.matmul_flops_per_s, rates.attention_flops_per_s):
+        reached = (rates.conv_flops_per_s, rates.matmul_flops_per_s, rates.attention_flops_per_s)
+        for rate, peak in zip(reached, (conv, matmul, matmul), strict=True):
             row.append(f"{format_flops(rate)}/s {_share(rate / peak)}")
         share = rates.bandwidth_bytes_per_s / device.memory_bandwidth_bytes_per_s
         row.append(f"{format_bytes(rates.bandwidth_bytes_per_s)}/s {_share(share)}")
@@ -175,23 +177,32 @@ def _share(value: float) -> str:
 def _verdict(device: Device, calibration: Calibration) -> str:
     """One sentence on where the rates come from and how far they can be trusted."""
     count = len(calibration.residuals)
+    off = f"a step is off by a factor of {calibration.errors['fp32']:.2f} (one standard error)"
     if calibration.status == "calibrated":
         numbers = plural(calibration.parameters, "number")
         return (
-            f"calibrated: {numbers} ({calibration.plan}) fitted to {plural(count, 'measured step')}; "
+            f"calibrated: {numbers} ({calibration.plan}) fitted to {plural(count, 'measured step')}, "
+            f"on the rates of its kind ({calibration.kind}); "
             f"error {_percent(calibration.mean_error)} on average, "
             f"{_percent(calibration.worst_error)} at worst, "
             f"{_percent(calibration.left_out_error)} for steps left out of the fit"
         )
-    if calibration.status == "inferred" and calibration.relative is not None:
-        kin = calibrate(load_device(calibration.relative))
-        return (
-            f"inferred: nobody measured it; it takes {calibration.plan}, which predicts its own "
-            f"{plural(len(kin.residuals), 'measured step')} to {_percent(kin.mean_error)}"
-        )
     if calibration.status == "measured":
-        return "measured: the rates come from micro-benchmarks on the device"
-    return f"datasheet only: nobody measured it or a relative; it takes {calibration.plan}"
+        return f"measured: the rates come from micro-benchmarks on the device; {off}"
+    return f"inferred: nobody measured it; it takes {calibration.plan}; {off}"
+
+
+def _evidence(calibration: Calibration) -> str:
+    """Which devices and steps the rates come from."""
+    if calibration.status == "measured":
+        return ""
+    prior = priors()[calibration.kind]
+    seen = f"{plural(prior.steps, 'step')} on {', '.join(prior.devices)}"
+    kind = f"its kind ({prior.kind}): {seen}; {prior.evidence}"
+    if calibration.status == "inferred":
+        return f"All rates are of {kind}"
+    files = ", ".join(dict.fromkeys(r.measurement.file.name for r in calibration.residuals))
+    return f"{calibration.plan} are its own, from {files}; everything else is of {kind}"
 
 
 def residuals(devices: Sequence[Device], form: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fedsim.cli.device_data import AskedStep
 
 _FAMILIES = ("raspberry-pi", "jetson", "phone", "laptop", "gpu", "host")
-_STATUSES = ("calibrated", "inferred", "datasheet", "measured")
+_STATUSES = ("calibrated", "inferred", "measured")
 _SORT_KEYS = ("name", "family", "released", "memory", "fp32", "fp16", "bandwidth", "power")
 
 
@@ -35,6 +35,7 @@ _SORT_KEYS = ("name", "family", "released", "memory", "fp32", "fp16", "bandwidth
 @click.option("--batch", "-b", type=click.IntRange(1, 65_536), help="Examples of that step.  [default: 4]")
 @sized
 @click.option("--calibration", is_flag=True, help="Measured steps beside their predictions.")
+@click.option("--record", is_flag=True, help="Published steps beside what their kind foretells.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 def command(
@@ -54,14 +55,15 @@ def command(
     seconds: float | None,
     sizes: dict[str, int],
     calibration: bool,
+    record: bool,
     as_json: bool,
     as_csv: bool,
 ) -> None:
     """List the devices of the catalogue, or show NAME (or NAME@MODE, or a YAML file).
 
-    Step times are calibrated (fitted to measured training steps of the device), inferred (from the
-    efficiency of a measured relative), measured (by micro-benchmarks on the device) or known from
-    the datasheet only. With --model, what a step of it takes and needs there: in fp32, Adam, nothing else.
+    Step times are calibrated (fitted to measured training steps of the device), inferred (from what
+    the measured devices of its kind have in common) or measured (by micro-benchmarks on the device).
+    With --model, what a step of it takes and needs there: in fp32, Adam, nothing else.
     """
     from fedsim import units
     from fedsim.cli import device_text
@@ -74,8 +76,16 @@ def command(
         raise InputError("--json and --csv exclude each other; give one")
     form = "json" if as_json else "csv" if as_csv else "text"
     asked = _asked(model, batch, seconds, sizes)
-    if asked is not None and calibration:
-        raise InputError("--calibration shows steps that were measured, --model one that was not; give one")
+    if asked is not None and (calibration or record):
+        shows = "--calibration" if calibration else "--record"
+        raise InputError(f"{shows} shows steps that were measured, --model one that was not; give one")
+    if record:
+        from fedsim.cli import record_text
+
+        if calibration:
+            raise InputError("--calibration and --record exclude each other; give one")
+        record_text.show([load_device(name)] if name is not None else None, form)
+        return
     if name is not None:
         device = load_device(name)
         device_text.residuals([device], form) if calibration else device_text.one(device, form, asked)

@@ -37,7 +37,9 @@ _MOST_DRAWS = 1_000_000
 @click.option(
     "--trend", "-t", multiple=True, default=["gao2022", "epoch"], show_default=True, shell_complete=TREND
 )
-@click.option("--precision", multiple=True, default=["fp32"], help="fp32, mixed, bf16; repeatable.")
+@click.option(
+    "--precision", multiple=True, default=["fp32"], help="fp32, mixed, bf16, tf32, fp32-strict; repeatable."
+)
 @click.option("--optimizer", multiple=True, default=["adam"], help="As for fedsim cost; repeatable.")
 @click.option("--attention", multiple=True, default=["eager"], help="eager, sdpa; repeatable.")
 @click.option("--checkpointing", multiple=True, default=["none"], help="none, transformer, cnn, both.")

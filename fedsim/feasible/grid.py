@@ -80,14 +80,14 @@ class Grid:
                 yield from self._cells(device, trace, size)
 
     def _cells(self, device: Device, trace: LayerTrace, size: float) -> Iterator[list[Question]]:
-        able = device.training_precisions
         if self.best:
             fastest = self._fastest_on_reference(trace, size)
             yield [
                 replace(self._question(device, trace, size, t), reference_technique=fastest)
-                for t in same_learning(able, self.batch, trace)
+                for t in same_learning(device.training_precisions, self.batch, trace)
             ]
         else:
+            able = device.precisions
             usable = (t if t.precision in able else replace(t, precision="fp32") for t in self.techniques)
             for technique in dict.fromkeys(usable):
                 yield [self._question(device, trace, size, technique)]

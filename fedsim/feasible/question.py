@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 PARTS: Mapping[str, tuple[str, ...]] = {
     "compute": ("conv_flops", "grouped_conv_flops", "matmul_flops", "attention_flops"),
     "bandwidth": ("operand_bytes", "stream_bytes", "optimizer_bytes"),
-    "launch": ("launches",),
+    "launch": ("launches", "examples"),
 }
 """What each part of a step that grows at a rate of its own is made of."""
 

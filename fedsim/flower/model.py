@@ -39,8 +39,8 @@ def priced(
     if model is None:
         if not (batch is None and loss is None and not sizes):
             raise InputError(
-                "batch, loss and sizes are of a model: give the module that they go with, model=; the name of "
-                "a metric is loss_key="
+                "batch, loss and sizes are of a model: give the module that they go with, model=; the name "
+                "of a metric is loss_key="
             )
         loaded = load(scenario, changes.items())
         if named is None:

@@ -41,14 +41,18 @@ Family = Literal["raspberry-pi", "jetson", "phone", "laptop", "gpu", "host"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 Backend = Literal["cpu", "cuda"]
 PEAK_PRECISIONS = ("fp32", "fp32_matrix", "tf32", "fp16", "bf16")
-Precision = Literal["fp32", "mixed", "bf16"]
-"""What is trained in: fp32 throughout; autocast to fp16 (the paper's mixed); autocast to bfloat16."""
+StatedPrecision = Literal["fp32", "mixed", "bf16"]
+Precision = Literal["fp32", "mixed", "bf16", "tf32", "fp32-strict"]
+"""What is trained in: fp32 as PyTorch's defaults have it, which on NVIDIA's Ampere and later run convolutions
+in TF32 and matrix products in fp32; autocast to fp16 (the paper's mixed); autocast to bfloat16; fp32 with
+matrix products in TF32 as well; fp32 with nothing in TF32."""
 TRAINING_PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 _BELOW = "a size below the capacity"
 _PEAK = "a peak from 0.1GFLOP/s to 100PFLOP/s"
 _OF_A_MODE = ("memory.bandwidth", "compute", *(f"compute.{p}" for p in PEAK_PRECISIONS), "power.active")
-_TRAINS_IN = "a list of " + ", ".join(TRAINING_PRECISIONS) + ", fp32 among them"
+STATED_PRECISIONS: tuple[str, ...] = get_args(StatedPrecision)
+_TRAINS_IN = "a list of " + ", ".join(STATED_PRECISIONS) + ", fp32 among them"
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ class Device:
         memory_shared: whether the operating system lives in the same memory.
         memory_bandwidth_bytes_per_s: datasheet peak.
         peak_flops_per_s: datasheet peak by precision, of ``PEAK_PRECISIONS``.
-        training_precisions: what it can train in: ``fp32``, ``mixed`` (fp16 autocast), ``bf16``.
+        training_precisions: what its file says that it can train in: ``fp32``, ``mixed`` (fp16 autocast),
+            ``bf16``; :attr:`precisions` adds the settings of fp32.
         system_bytes: memory that the operating system and its services hold.
         runtime_bytes: memory of the training process before any tensor.
         idle_w: power when on and not training.
@@ -135,6 +140,24 @@ class Device:
     def source_of(self, figure: str) -> str:
         """The source of a figure, for example ``memory.bandwidth``."""
         return source_of(self.sources, figure) or ""
+
+    @property
+    def tf32_flops_per_s(self) -> float | None:
+        """Peak in TF32: as stated, else half of its peak in bfloat16; None where there is no such unit.
+
+        TF32 and bfloat16 came to NVIDIA's tensor cores together, with Ampere, and on every generation since
+        the one runs at half the rate of the other (data sheets of A100, A40, RTX 3090 and 4090, H100, Orin).
+        """
+        if self.backend != "cuda" or "bf16" not in self.peak_flops_per_s:
+            return None
+        peaks = self.peak_flops_per_s
+        return max(peaks.get("tf32", peaks["bf16"] / 2), peaks["fp32"])
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Every precision that it trains in: those of its file, TF32 where it has it, and strict fp32."""
+        tf32 = ("tf32",) if self.tf32_flops_per_s is not None else ()
+        return (*self.training_precisions, *tf32, "fp32-strict")
 
     @property
     def estimated(self) -> tuple[str, ...]:
@@ -183,7 +206,7 @@ class _Compute(Options):
     tf32: FlopRate | None = option(None, "dense, of tensor cores", ge=1e8, le=1e17, right=_PEAK)
     fp16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
     bf16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
-    trains_in: tuple[Precision, ...] = option(right=_TRAINS_IN)
+    trains_in: tuple[StatedPrecision, ...] = option(right=_TRAINS_IN)
 
 
 @dataclass(frozen=True)
@@ -364,7 +387,7 @@ def _is_beside(file: Path, path: Path) -> bool:
 
 
 def _training_precisions(
-    path: Path, names: tuple[Precision, ...], peaks: Mapping[str, float]
+    path: Path, names: tuple[StatedPrecision, ...], peaks: Mapping[str, float]
 ) -> tuple[str, ...]:
     if "fp32" not in names or len(set(names)) < len(names):
         refuse(path, "compute.trains_in", f"is {shown(list(names))}; give {_TRAINS_IN}")
@@ -372,4 +395,4 @@ def _training_precisions(
         if (peak := PEAK_OF[precision]) not in peaks:
             said = f"names {precision}, but compute.{peak} is not given; give that peak"
             refuse(path, "compute.trains_in", said)
-    return tuple(p for p in TRAINING_PRECISIONS if p in names)
+    return tuple(p for p in STATED_PRECISIONS if p in names)

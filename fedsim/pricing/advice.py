@@ -27,6 +27,7 @@ from fedsim.pricing.calibration import Calibration, calibrate
 from fedsim.pricing.footprint import footprint_bytes
 from fedsim.pricing.optimizer import OptimizerCost, optimizer_cost
 from fedsim.pricing.sizes import LARGEST, is_speech
+from fedsim.pricing.step_time import TRACED
 from fedsim.pricing.technique import ATTENTIONS, CHECKPOINTINGS, OPTIMIZERS
 from fedsim.pricing.timeline import trainable
 from fedsim.units import SAMPLES_PER_S
@@ -212,7 +213,7 @@ class Fit:
 
     def _work(self, technique: Technique) -> StepWork:
         """The work of a step; the walk through the layers is shared by all that walk alike."""
-        traced = "fp32" if technique.precision == "fp32" else "mixed"
+        traced = TRACED[technique.precision]
         alike = replace(
             technique, precision=traced, optimizer="adam", accumulate=min(technique.accumulate, 2)
         )

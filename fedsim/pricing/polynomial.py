@@ -93,7 +93,7 @@ class Polynomial:
 
     __slots__ = ("terms",)
 
-    def __init__(self, terms: Mapping[Monomial, int | float] | Iterable[tuple[Monomial, int | float]] = ()):
+    def __init__(self, terms: Mapping[Any, int | float] | Iterable[tuple[Monomial, int | float]] = ()):
         self.terms: dict[Monomial, int | float] = {m: c for m, c in dict(terms).items() if c}
 
     @classmethod

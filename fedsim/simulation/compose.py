@@ -189,7 +189,7 @@ def _device(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Device:
 
 
 def _pricers(device: Device, trace: LayerTrace, scenario: Scenario) -> list[Pricer]:
-    plain = technique(scenario.training, device.training_precisions)
+    plain = technique(scenario.training, device.precisions)
     return [Pricer(device, trace, one) for one in (plain, *fallbacks(scenario.training, plain))]
 
 

@@ -33,7 +33,7 @@ class LearningOutlook:
 
     Attributes:
         machine: the device priced.
-        calibration: ``calibrated``, ``inferred``, ``datasheet`` or ``measured``.
+        calibration: ``calibrated``, ``inferred`` or ``measured``.
         model: preset that is trained.
         precision: in which this machine trains.
         steps: optimizer steps of pretraining in the whole run.

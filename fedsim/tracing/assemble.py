@@ -1,7 +1,7 @@
 """From fitted layers to the node-link form of a layer trace, at the model's full depth.
 
-A model was measured with few of the layers that are alike (see repeats.py); here each stands for as many as it
-has to.
+A model was measured with few of the layers that are alike (see repeats.py); here each stands for as
+many as it has to.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A step is run at a few sizes. Every dimension of every tensor then has a value a
 constant, a size, a length that follows from one as a convolution's output does (floored) or rounded up, or a
 sum or product of these. A dimension that none of the lengths known so far explains is a new one.
 
-Nothing is looked up: what a convolution, a pooling, a slice with a step or a reshape makes of a length is found
-in the same way. Where the runs so far leave open which length it is, the size that would tell is named.
+Nothing is looked up: what a convolution, a pooling, a slice with a step or a reshape makes of a length is
+found in the same way. Where the runs so far leave open which length it is, the size that would tell is named.
 """
 
 from __future__ import annotations
@@ -217,4 +217,3 @@ def _evenness(each: NDArray[np.int64]) -> NDArray[np.float64]:
     """For sorted options (options, sizes): 1 where half of them are below the middle, less elsewhere."""
     below = (each < each[-1]).mean(axis=0)
     return np.asarray(1.0 - 2.0 * np.abs(below - 0.5) + 1e-3)
-

@@ -12,7 +12,6 @@ from torch import nn
 
 from fedsim.tasks.base import Size
 
-
 Sizes = str | Sequence[str] | Mapping[str, int]
 """How people say which sizes examples have: a name, names, or names with a usual size of each."""
 
@@ -21,7 +20,7 @@ def usual_sizes(sizes: Sizes) -> dict[str, int]:
     """Names of sizes, each with one at which a model runs: 128 where nobody says."""
     if isinstance(sizes, Mapping):
         return dict(sizes)
-    return {name: Size.usual for name in ([sizes] if isinstance(sizes, str) else sizes)}
+    return dict.fromkeys([sizes] if isinstance(sizes, str) else sizes, Size.usual)
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,7 +126,9 @@ class _Look:
                 self._runs[batch, sizes] = [*recorder.layers, batch_itself]
         recorded = [self._runs[run] for run in runs]
         if len({tuple((x.module, tuple(map(len, x.shapes))) for x in layers) for layers in recorded}) > 1:
-            raise TraceError("what the model does, not only how much of it, changes with the batch or the size")
+            raise TraceError(
+                "what the model does, not only how much of it, changes with the batch or the size"
+            )
         self._places = [
             (i, [tuple(zip(*shapes, strict=True)) for shapes in zip(*(x.shapes for x in same), strict=True)])
             for i, same in enumerate(zip(*recorded, strict=True))
@@ -175,7 +177,7 @@ def _spread(shortest: Sizes, usual: Sizes, index: int) -> Sizes:
 
 def _determining(runs: Iterable[Run], bases: Iterable[Basis], found: Lengths) -> list[Run]:
     """Those runs, of the given, that fix every coefficient of every basis as far as any of them do."""
-    waiting = [(basis, []) for basis in bases if basis]
+    waiting: list[tuple[Basis, list[tuple[int, list[int]]]]] = [(basis, []) for basis in bases if basis]
     waiting = [w for w in waiting if not any(set(w[0]) < set(other) for other, _ in waiting)]
     chosen: list[Run] = []
     for run in runs:

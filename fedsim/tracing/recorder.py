@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
 from fedsim.tracing import operators
 from fedsim.tracing.flops import count
 from fedsim.tracing.lifetimes import Lifetimes, Storage

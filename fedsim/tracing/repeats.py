@@ -1,8 +1,8 @@
 """What repeats in a model: layers that are alike, of which few need be traced, and blocks to checkpoint.
 
-Both are found in lists of modules (``ModuleList``, ``Sequential``). Layers that follow one another and have the
-same modules and parameters cost the same, up to what a trace of the whole model shows (see trace.py): the
-first and the last of them stand for themselves, the second for all between.
+Both are found in lists of modules (``ModuleList``, ``Sequential``). Layers that follow one another and have
+the same modules and parameters cost the same, up to what a trace of the whole model shows (see trace.py):
+the first and the last of them stand for themselves, the second for all between.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def shorten(model: nn.Module) -> Stacks:
 
 
 def blocks(model: nn.Module) -> dict[str, str]:
-    """Modules that gradient checkpointing runs again as one, and the kind of each: ``cnn`` or ``transformer``.
+    """Modules that gradient checkpointing runs again as one, and the kind of each, ``cnn`` or ``transformer``.
 
-    They are what transformers checkpoints in a model of its own; elsewhere what stands in a list beside others
-    of its class and is made of several modules, the outermost such.
+    They are what transformers checkpoints in a model of its own; elsewhere what stands in a list beside
+    others of its class and is made of several modules, the outermost such.
     """
     found = [name for name, module in model.named_modules() if isinstance(module, GradientCheckpointingLayer)]
     if not found:
@@ -65,9 +65,9 @@ def place(module: str, stacks: Stacks) -> tuple[str, int, str] | None:
 def _lists(model: nn.Module) -> Iterator[tuple[str, nn.ModuleList | nn.Sequential]]:
     """Lists of modules from the outermost in, with their paths, if their entries are called by number."""
     for path, module in model.named_modules():
-        if isinstance(module, nn.ModuleList | nn.Sequential):
-            if all(name == str(i) for i, (name, _) in enumerate(module.named_children())):
-                yield path, module
+        names = [name for name, _ in module.named_children()]
+        if isinstance(module, nn.ModuleList | nn.Sequential) and names == [str(i) for i in range(len(names))]:
+            yield path, module
 
 
 def _keeps_length(layer: nn.Module) -> bool:

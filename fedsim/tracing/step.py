@@ -64,9 +64,7 @@ class Step:
         """Run one forward and one backward pass; the layers in the order of the forward pass."""
         return self.record(batch, *sizes, quickly=quickly).layers
 
-    def record(
-        self, batch: int, *sizes: int, quickly: bool = False, watch: Watch | None = None
-    ) -> Recorder:
+    def record(self, batch: int, *sizes: int, quickly: bool = False, watch: Watch | None = None) -> Recorder:
         """As :meth:`trace`, giving the finished recorder; ``watch`` is told of every operator.
 
         Where examples have no size, one that is given is left unused.

@@ -1,8 +1,8 @@
 """What is traced: a task, a module, or a configuration of transformers.
 
-A subject says how its model is built (with the loss, as one module), which sizes its examples have, and what a
-batch without numbers holds. What else decides a trace (lengths, repeated layers, blocks) is found by looking at
-steps of it.
+A subject says how its model is built (with the loss, as one module), which sizes its examples have, and
+what a batch without numbers holds. What else decides a trace (lengths, repeated layers, blocks) is found by
+looking at steps of it.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ class TraceableSubject(TaskSubject):
     def __init__(self, thing: Traceable) -> None:
         super().__init__(thing)
         self.objective, self.config = thing.objective, thing.config
+
 
 class Speech:
     """A speech model of transformers on waveforms.

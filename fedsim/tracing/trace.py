@@ -139,7 +139,11 @@ def verify(
     """
     direct = table(step.trace(batch, *sizes, quickly=quickly))
     name = held.names(str(variant))[0 if batch == 1 else 1]
-    busy = [i for i, layer in enumerate(held.layers) if layer.profile(name).counts or layer.profile(name).workspaces]
+    busy = [
+        i
+        for i, layer in enumerate(held.layers)
+        if layer.profile(name).counts or layer.profile(name).workspaces
+    ]
     if len(busy) != len(direct):
         raise VerificationError(f"{held.name} {variant}: {len(busy)} layers, directly {len(direct)}")
     parameters = sum(p.numel() for p in step.model.parameters())

@@ -97,7 +97,7 @@ def test_all_residuals(capsys):
     answer = json.loads(out)
     assert answer["measurements"] == 32  # 25 of Table 2, 7 of our own on an H200
     assert answer["mean_error"] <= 0.05
-    assert answer["worst_error"] <= 0.12
+    assert answer["worst_error"] <= 0.14
     assert answer["left_out_error"] <= 0.20
     assert sum(m["measured_oom"] for m in answer["memory"]) == 7
     _, out, _ = call(capsys, "--calibration", "--csv")
@@ -134,7 +134,8 @@ def test_a_users_file_is_shown_like_any_other(capsys, tmp_path):
     )
     code, out, _ = call(capsys, str(path))
     assert code == 0
-    assert "datasheet only: nobody measured it or a relative" in out
+    assert "inferred: nobody measured it; it takes what" in out
+    assert "of its kind (x86) have in common" in out.replace("\n", " ")
 
 
 STEPS = [

@@ -145,7 +145,10 @@ def nobody(content):
         (twice, r"\[1\].variants: '.*' is not a variant of this trace, or stands twice"),
         (unsaid, r"graph.blocks..*checkpointed: says nothing of cpu/eager/fp32"),
         (nobody, r"checkpointed\[0\].last: 'nobody' is not a layer"),
-        (put(-(10**7), "graph", "axes", 1, "kernel"), r"axes\[1\].kernel: is -10000000; give a whole number from"),
+        (
+            put(-(10**7), "graph", "axes", 1, "kernel"),
+            r"axes\[1\].kernel: is -10000000; give a whole number from",
+        ),
         (put([3], "graph", "variants"), r"graph.variants\[0\]: is 3; give a list of names"),
         (put(77, "graph", "frames_axis"), "graph.frames_axis: 77"),
         (put("many", "graph", "input_bytes"), "graph.input_bytes: is 'many'; give a list of .coefficient"),

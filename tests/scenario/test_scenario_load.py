@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.errors import ScenarioError
+from fedsim.hardware import load_device
 from fedsim.scenario import dump, load
+from fedsim.scenario.model import Training
+from fedsim.scenario.technique import technique
 from fedsim.words import PLAIN_NAME, plain_name
 
 GOOD = """
@@ -254,3 +257,18 @@ def test_a_device_file_beside_the_scenario_is_found(write, tmp_path):
     (tmp_path / "my-pi.yaml").write_text(shipped)
     scenario = load(write(GOOD.replace("raspberry-pi-4", "my-pi.yaml"))).scenario
     assert scenario.fleet.mix[1].device == str(tmp_path / "my-pi.yaml")
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "runs"),
+    [
+        ("nvidia-a100-80gb", "tf32", "tf32"),
+        ("nvidia-v100", "tf32", "fp32"),
+        ("raspberry-pi-4", "tf32", "fp32"),
+        ("nvidia-v100", "fp32-strict", "fp32-strict"),
+        ("jetson-nano", "bf16", "fp32"),
+    ],
+)
+def test_a_precision_that_a_device_lacks_falls_back(device, asked, runs):
+    training = Training(precision=asked)
+    assert technique(training, load_device(device).precisions).precision == runs

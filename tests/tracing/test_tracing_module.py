@@ -100,7 +100,9 @@ def next_word(model, ids):
 
 
 def test_attention_over_words_is_exact_in_their_number(tmp_path):
-    path = fedsim.trace(Encoder, tmp_path, name="mine", batch=words, loss=next_word, sizes="tokens", workers=1)
+    path = fedsim.trace(
+        Encoder, tmp_path, name="mine", batch=words, loss=next_word, sizes="tokens", workers=1
+    )
     trace = load_trace(path)
     assert trace.sizes == ("tokens",)
     assert trace.parameters == 50 * 16 + 16 * 48 + 48 + 32  # tied weights once
