@@ -84,7 +84,7 @@ def state(device: Device, size: str) -> State:
     held = background("usual", device).held_bytes
     samples = np.round(LENGTHS_S * SAMPLES_PER_S).astype(int)
     longest, days = {}, {}
-    for technique in same_learning(device.training_precisions, BATCH):
+    for technique in same_learning(device.training_precisions, BATCH, trace(size)):
         pricer = Pricer(device, trace(size), technique)
         fits = pricer.fits(BATCH, samples, held)
         longest[technique] = float(LENGTHS_S[fits].max()) if fits.any() else 0.0

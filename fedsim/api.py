@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,9 +96,9 @@ def cost(
         device: a name from ``hardware/`` or a device file.
         model: a name from ``traces/`` or a trace file.
         batch: examples a step.
-        seconds: of the longest sentence, to which the others are padded; 5.5 by default. For models on
-            waveforms.
-        sizes: for others, the size of the largest example by its name: ``{"tokens": 128}``.
+        seconds: of the longest sentence, to which the others are padded, for models on speech; 5.5 by
+            default.
+        sizes: for any model, the size of the largest example by its name: ``{"tokens": 128}``.
         technique: ``precision``, ``optimizer``, ``attention``, ``checkpointing``, ``freeze_cnn``,
             ``accumulate``: fields of :class:`fedsim.pricing.Technique`.
 
@@ -174,7 +174,7 @@ def trace(
     name: str | None = None,
     batch: Callable[..., Any] | None = None,
     loss: Callable[[Any, Any], Any] | None = None,
-    size: str | None = None,
+    sizes: str | Sequence[str] | Mapping[str, int] = (),
     workers: int = 2,
 ) -> Path:
     """Trace a model on fake tensors, verify the trace against it, and write it; no weights are allocated.
@@ -182,7 +182,7 @@ def trace(
     Any module of torch can be traced, with a function that makes its batches and one that gives its loss:
 
         fedsim.trace(
-            net, "traces", name="net", size="tokens",
+            net, "traces", name="net", sizes="tokens",
             batch=lambda n, tokens: torch.zeros(n, tokens, dtype=torch.int64),
             loss=lambda net, ids: net(input_ids=ids, labels=ids).loss,
         )
@@ -192,9 +192,10 @@ def trace(
             ``batch`` and ``loss``, a module of torch or a function that builds one.
         out: the folder to write to.
         name: what to call it; by default as it is called already (a module: as its class).
-        batch: ``batch(n)`` gives a batch of n examples, ``batch(n, size)`` if they have a size.
+        batch: ``batch(n)`` gives a batch of n examples, ``batch(n, size)`` if they have a size, and so on.
         loss: ``loss(model, batch)`` gives the loss, a scalar tensor.
-        size: what the size of examples is called, if it is not the same for all: ``tokens``, say.
+        sizes: what the size of examples is called, if it is not the same for all: ``tokens``, or several
+            names; ``{"pixels": 224}`` names one at which the model runs, if it does not at 128.
         workers: processes that share the variants; the result does not depend on it.
 
     Returns:
@@ -218,7 +219,7 @@ def trace(
                 "a module is traced with batch=, which makes batches, and loss=, which gives its loss"
             )
         called = name or str(getattr(model, "__name__", type(model).__name__))
-        thing = module.Module(called, model, batch, loss, size)
+        thing = module.Module(called, model, batch, loss, module.usual_sizes(sizes))
     elif str(model) in configs.names():
         thing, called = configs.named(str(model)), name or str(model)
     else:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from fedsim import plugins
 from fedsim.errors import InputError
-from fedsim.options import OneOf, name_of
+from fedsim.options import PLAIN, OneOf, name_of
 from fedsim.words import nearest, shown
 
 T = TypeVar("T")
@@ -129,7 +129,11 @@ def _place(cls: type, location: Sequence[str | int]) -> _Place:
             path.append(part)
             at = _item(plain)
         elif isinstance(plain, type) and dataclasses.is_dataclass(plain):
-            if part not in _hints(plain) and str(part).partition("[")[0] in (plain.__name__, "literal"):
+            if part not in _hints(plain) and str(part).partition("[")[0] in (
+                plain.__name__,
+                "literal",
+                PLAIN,
+            ):
                 continue  # a branch of a union
             if choice is not None and plain not in choice.choices().values():
                 block = choice = None

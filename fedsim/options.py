@@ -329,6 +329,8 @@ Bandwidth = Annotated[float, Quantity(units.parse_bytes_per_s, (("GB/s", 1e9),),
 """Bytes per second of a memory."""
 FlopRate = Annotated[float, Quantity(units.parse_flops_per_s, (("GFLOP/s", 1e9),), ("845GFLOP/s",))]
 """FLOP per second."""
+Clock = Annotated[float, Quantity(units.parse_hz, (("MHz", 1e6), ("GHz", 1e9)), ("612MHz", "1.3GHz"))]
+"""Cycles per second."""
 Doubling = Annotated[float, Quantity(units.parse_years, (), (), word="never")]
 """Years; ``never`` is infinite."""
 
@@ -369,6 +371,26 @@ class Bounds:
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         bounds = {name: value for name, value in vars(self).items() if value is not None}
         return {**handler(source), **bounds}
+
+
+class OrBlock:
+    """The mark of a value that is plain or a block: ``Annotated[int | Spread, OrBlock()]``.
+
+    Which of the two is meant follows from what stands there, so that a complaint is about that one.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        plain, block = typing.get_args(source)
+        return core_schema.tagged_union_schema(
+            {PLAIN: handler.generate_schema(plain), block.__name__: handler.generate_schema(block)},
+            discriminator=lambda value: block.__name__ if isinstance(value, (dict, block)) else PLAIN,
+        )
+
+
+PLAIN = "plain"
+"""The branch of a value that is not a block."""
 
 
 def _whole(value: Any) -> Any:

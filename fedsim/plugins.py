@@ -105,14 +105,49 @@ def load(file: str | Path) -> None:
     Raises:
         PluginError: there is no such file, it fails, or it defines no plug-in.
     """
+    _run(read(file))
+
+
+def read(file: str | Path) -> Source:
+    """A Python file, to be run.
+
+    Raises:
+        PluginError: it cannot be read.
+    """
     path = Path(file).resolve()
     try:
-        source = Source(str(path), path.read_text(encoding="utf-8"))
+        return Source(str(path), path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as fault:
         why = getattr(fault, "strerror", None) or "it is not text in UTF-8"
         hint = slashes(file) if isinstance(fault, FileNotFoundError) else ""
         raise PluginError("; ".join(filter(None, [f"cannot be read: {why}", hint])), file=file) from None
-    _run(source)
+
+
+def executed(source: Source) -> types.ModuleType:
+    """The module that a Python file makes; one that was run already is not run again.
+
+    Raises:
+        PluginError: it fails; says in which line.
+    """
+    name = source.module
+    if name in sys.modules:
+        return sys.modules[name]
+    module = types.ModuleType(name)
+    module.__file__ = source.path
+    sys.modules[name] = module  # where dataclasses and pickle look for it
+    try:
+        exec(compile(source.text, source.path, "exec"), module.__dict__)
+    except PluginError as fault:
+        del sys.modules[name]
+        raise PluginError(fault.message, file=source.path) from None
+    except Exception as fault:  # whatever a stranger's code raises
+        del sys.modules[name]
+        lines = [f.lineno for f in traceback.extract_tb(fault.__traceback__) if f.filename == source.path]
+        line = fault.lineno if isinstance(fault, SyntaxError) else lines[-1] if lines else None
+        at = "" if line is None else f" in line {line}"
+        raise PluginError(f"fails{at}: {type(fault).__name__}: {fault}", file=source.path) from fault
+    _sources[name] = source
+    return module
 
 
 def carried() -> tuple[Source | str, ...]:
@@ -186,27 +221,15 @@ def _again(source: Source, name: str, content: dict[str, Any]) -> Any:
 
 def _run(source: Source) -> None:
     """Execute a plug-in file, once, and take in what it defines."""
-    name = source.module
-    if name in sys.modules:
+    if source.module in sys.modules:
         return
-    module = types.ModuleType(name)
-    module.__file__ = source.path
-    sys.modules[name] = module  # where dataclasses and pickle look for it
+    module = executed(source)
     try:
-        exec(compile(source.text, source.path, "exec"), module.__dict__)
-        found = _define(module)
-        if not found:
+        if not _define(module):
             raise PluginError("defines no plug-in: no class that derives from a base in fedsim.extend")
     except PluginError as fault:
-        del sys.modules[name]
+        del sys.modules[source.module], _sources[source.module]
         raise PluginError(fault.message, file=source.path) from None
-    except Exception as fault:  # whatever a stranger's code raises
-        del sys.modules[name]
-        lines = [f.lineno for f in traceback.extract_tb(fault.__traceback__) if f.filename == source.path]
-        line = fault.lineno if isinstance(fault, SyntaxError) else lines[-1] if lines else None
-        at = "" if line is None else f" in line {line}"
-        raise PluginError(f"fails{at}: {type(fault).__name__}: {fault}", file=source.path) from fault
-    _sources[name] = source
 
 
 def _define(thing: Any) -> int:

@@ -54,6 +54,7 @@ _FLOPS_PER_S = {
     "PFLOP/s": 1e15,
 }
 _POWERS_W = {"mW": 1e-3, "W": 1.0, "kW": 1e3}
+_FREQUENCIES_HZ = {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9}
 _ENERGIES_J = {"J": 1.0, "kJ": 1e3, "MJ": 1e6, "Wh": 3600.0, "kWh": 3.6e6}
 
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z/]*)\s*")
@@ -107,6 +108,11 @@ def parse_flops_per_s(text: object) -> float:
 def parse_w(text: object) -> float:
     """Watts in ``15W`` or a bare number of watts."""
     return _parse(text, _POWERS_W, "W", "power", "15W")
+
+
+def parse_hz(text: object) -> float:
+    """Hertz in ``612MHz``, ``1.3GHz`` or a bare number of hertz."""
+    return _parse(text, _FREQUENCIES_HZ, "Hz", "clock", "612MHz")
 
 
 def parse_j(text: object) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any
 
-from fedsim.learning import Federation, Learning
+import numpy as np
+
+from fedsim.learning import Federation, Learning, make_learner
 from fedsim.learning.aggregate import AGGREGATIONS
 from fedsim.learning.byzantine import BYZANTINES
 from fedsim.learning.compression import COMPRESSIONS
@@ -36,6 +38,28 @@ def compression(name: str, share: float = 0.01) -> Any:
 def lies(share: float, name: str, *scale: float) -> Any:
     """Byzantine clients by the name of what they send."""
     return named(BYZANTINES, name, share, *scale)
+
+
+def learnt(federation: Federation) -> tuple[bytes, dict[tuple[str, str], list[float]]]:
+    """What a federation learns, whose clients all take part in all its rounds.
+
+    One worker and two must give the same.
+
+    Returns:
+        The float32 weights, and the values of each metric and split, those of the initial model first.
+    """
+    everyone, seen = np.arange(federation.clients), []
+    for workers in (1, 2):
+        with make_learner(federation, 3, workers) as learner:
+            metrics = learner.initial_metrics()
+            for index in range(federation.rounds):
+                metrics += learner.train(index, everyone, np.full(everyone.size, index)).metrics
+            seen.append((learner.weights().tobytes(), metrics))
+    assert seen[0] == seen[1]
+    values: dict[tuple[str, str], list[float]] = {}
+    for metric, split, value in seen[0][1]:
+        values.setdefault((metric, split), []).append(value)
+    return seen[0][0], values
 
 
 def federation(**values: Any) -> Federation:

@@ -77,7 +77,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="fedsim")
 def fedsim() -> None:
-    """Can this fleet of devices train this speech model, how long does it take, and what breaks?
+    """Can this fleet of devices train this model, how long does it take, and what breaks?
 
     Start with: fedsim run quickstart. Each verb has a --help of its own.
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedsim.cli.complete import DEVICE, MODEL, TREND
+from fedsim.cli.size import sized
 
 if TYPE_CHECKING:
     from fedsim.pricing import Pricer
@@ -18,7 +19,11 @@ _BAR = 20
 
 @click.command(name="cost")
 @click.option(
-    "--device", "-d", required=True, shell_complete=DEVICE, help="A device of the catalogue, or a YAML file."
+    "--device",
+    "-d",
+    required=True,
+    shell_complete=DEVICE,
+    help="A device of the catalogue (NAME or NAME@MODE), or a YAML file.",
 )
 @click.option(
     "--model",
@@ -28,11 +33,13 @@ _BAR = 20
     help="A layer trace of the catalogue, or a JSON file.",
 )
 @click.option("--batch", "-b", type=click.IntRange(1), default=1, show_default=True, help="Examples a step.")
+@sized
 @click.option(
-    "--seconds", "-s", type=float, help="Of the longest sentence, for a speech model.  [default: 5.5]"
+    "--precision",
+    default="fp32",
+    show_default=True,
+    help="fp32, mixed (fp16 autocast), bf16, tf32 or fp32-strict.",
 )
-@click.option("--size", metavar="NAME=N", multiple=True, help="Of the largest example, such as tokens=128.")
-@click.option("--precision", default="fp32", show_default=True, help="fp32, mixed (fp16 autocast) or bf16.")
 @click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum, adam, adamw, ...")
 @click.option("--attention", default="eager", show_default=True, help="eager (stored maps) or sdpa (fused).")
 @click.option("--checkpointing", default="none", show_default=True, help="none, transformer, cnn or both.")
@@ -48,7 +55,7 @@ def command(
     model: str,
     batch: int,
     seconds: float | None,
-    size: tuple[str, ...],
+    sizes: dict[str, int],
     year: int | None,
     trend: str,
     as_json: bool,
@@ -59,9 +66,9 @@ def command(
 
     from fedsim.pricing.answer import answer as price
     from fedsim.pricing.answer import pricer_of
-    from fedsim.pricing.sizes import in_words
+    from fedsim.pricing.sizes import batch_in_words, per_unit
 
-    pricer, samples = pricer_of(device, model, seconds, _sizes(size), **technique)
+    pricer, samples = pricer_of(device, model, seconds, sizes, **technique)
     if year is not None:
         from fedsim.hardware import load_trend, project
         from fedsim.pricing import Pricer
@@ -71,33 +78,15 @@ def command(
     if as_json:
         click.echo(json.dumps(answer, indent=1))
     else:
-        _show(pricer, answer, batch, in_words(pricer.trace, samples))
+        _show(pricer, answer, batch_in_words(pricer.trace, batch, samples / per_unit(pricer.trace)))
 
 
-def _sizes(given: tuple[str, ...]) -> dict[str, int]:
-    """Sizes by name.
-
-    Raises:
-        InputError: one is not written as ``name=number``.
-    """
-    from fedsim.errors import InputError
-
-    found = {}
-    for text in given:
-        name, _, number = text.partition("=")
-        if not name or not number.isascii() or not number.isdigit():
-            raise InputError(f"{text!r} is not a size; write its name and a whole number, as in tokens=128")
-        found[name] = int(number)
-    return found
-
-
-def _show(pricer: Pricer, answer: dict[str, Any], batch: int, size: str) -> None:
+def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
     from rich.columns import Columns
     from rich.text import Text
 
     from fedsim.printing import Column, Table, put
     from fedsim.units import format_bytes, format_duration, format_flops
-    from fedsim.words import plural
 
     device = pricer.device
     grown = f" of {device.growth.year} by {device.growth.trend}" if device.growth.year else ""
@@ -110,7 +99,8 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, size: str) -> None
     facts.row("training", format_flops(answer["training_flops"]))
     facts.row("kept for backward", format_bytes(answer["saved_bytes"]))
     memory = _parts("memory", answer["footprint"], answer["footprint_bytes"], format_bytes)
-    time = _parts("time", answer["step"], answer["step_s"], format_duration)
+    spent = {part: s for part, s in answer["step"].items() if s or part != "host"}
+    time = _parts("time", spent, answer["step_s"], format_duration)
     free = device.memory_bytes - answer["system_bytes"]
     if answer["fits"]:
         left = format_bytes(free - answer["footprint_bytes"])
@@ -120,14 +110,15 @@ def _show(pricer: Pricer, answer: dict[str, Any], batch: int, size: str) -> None
         verdict = Text.assemble(
             ("does not fit", "red"), f": {short} more than the {format_bytes(free)} that the system leaves"
         )
-    relative = answer["calibration"]["relative"]
-    rates = f"rates: {answer['calibration']['status']}" + (f" from {relative}" if relative else "")
+    known = answer["calibration"]
+    off = f"a time is off by a factor of {known['standard_error']:.2f} (one standard error)"
+    rates = f"rates: {known['status']}; {off}"
     put(
         Text.assemble(
             what,
             " on ",
             where,
-            f"{grown}, {batch} x {size}" if size else f"{grown}, {plural(batch, 'example')}",
+            f"{grown}, {step}",
         ),
         Text(f"{pricer.technique.in_words()}\n", style="dim"),
         facts,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from fedsim.printing import Table
     from fedsim.scenario import Scenario
     from fedsim.simulation.forecast import Forecast
-    from fedsim.simulation.outlook import DeviceOutlook
 
 
 @click.command(name="describe")
@@ -36,6 +35,7 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
     """
     from rich.text import Text
 
+    from fedsim.cli.outlook_text import who_fits
     from fedsim.errors import about
     from fedsim.printing import put
     from fedsim.scenario import load
@@ -54,10 +54,19 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
         return
     said = loaded.scenario
     lines = _words(seen, said)
-    put(Text(said.name, style="bold"), said.description, _who(said), _mix(said), "", _fit(rows), *lines)
+    put(
+        Text(said.name, style="bold"),
+        said.description,
+        _who(said),
+        _mix(said),
+        "",
+        who_fits(rows, each_way=False),
+        *lines,
+    )
 
 
 def _who(scenario: Scenario) -> str:
+    from fedsim.cli.outlook_text import work
     from fedsim.engine.completion import Buffered, Deadline, Quorum, WaitAll
     from fedsim.units import format_duration
 
@@ -73,9 +82,10 @@ def _who(scenario: Scenario) -> str:
         close = "every update makes a new model"
         if rounds.close.buffer > 1:
             close = f"every {rounds.close.buffer} updates make a new model"
+    on = f", each on {work(scenario)}," if work(scenario) else ""
     return (
         f"{plural(clients, 'client')} {verb(clients, 'train')} {training.model} ({training.precision}, "
-        f"batches of {training.batch_size}) in {plural(rounds.count, 'round')} of {rounds.cohort:,}, "
+        f"batches of {training.batch_size}){on} in {plural(rounds.count, 'round')} of {rounds.cohort:,}, "
         f"chosen by {rounds.select.name}; {close}; aggregated by {rounds.aggregate.name}."
     )
 
@@ -92,32 +102,6 @@ def _mix(scenario: Scenario) -> Table:
             "on battery" if entry.battery is not None else "",
         ]
         table.row(f"  {entry.share:.0%}", entry.device, ", ".join(word for word in life if word))
-    return table
-
-
-def _fit(rows: list[DeviceOutlook]) -> Table:
-    from fedsim.printing import Column, Table
-    from fedsim.units import format_bytes, format_duration
-
-    table = Table(
-        Column("device", words=True),
-        Column("clients", spare=2),
-        "fit",
-        "needs",
-        "has",
-        Column("transfers", spare=1),
-        "training",
-    )
-    for row in rows:
-        table.row(
-            row.device,
-            f"{row.clients:,}",
-            f"{row.fit:.0%}",
-            format_bytes(row.footprint_bytes),
-            format_bytes(row.room_bytes),
-            format_duration(row.download_s + row.upload_s),
-            format_duration(row.compute_s),
-        )
     return table
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import click
 from rich.text import Text
 
-from fedsim.cli.device_data import as_dict, calibration_dict, flat, residual_dict, summary, to_csv
+from fedsim.cli.device_data import AskedStep, as_dict, calibration_dict, flat, residual_dict, summary, to_csv
 from fedsim.errors import InputError
-from fedsim.hardware import Device, load_device, measurements
+from fedsim.hardware import Device, measurements
 from fedsim.pricing.calibration import Calibration, calibrate, status_of
-from fedsim.pricing.inherit import training_peaks
 from fedsim.pricing.memory_check import MemoryCheck, memory_checks
+from fedsim.pricing.priors import priors, unit_peaks
 from fedsim.printing import Column, Table, put
 from fedsim.units import GIB, format_bytes, format_duration, format_flops, format_j
 from fedsim.words import plural, verb
@@ -23,16 +24,20 @@ def _words(*headings: str) -> list[Column]:
     return [Column(heading, words=True) for heading in headings]
 
 
-def many(devices: Sequence[Device], form: str) -> None:
-    """Print devices, one a line."""
+def many(devices: Sequence[Device], form: str, asked: AskedStep | None = None) -> None:
+    """Print devices, one a line; with a step of training, if one is asked for."""
     if form == "json":
-        click.echo(json.dumps([as_dict(d) for d in devices], indent=1))
+        click.echo(json.dumps([{**as_dict(d), **_step(d, asked)} for d in devices], indent=1))
         return
     if form == "csv":
-        click.echo(to_csv(flat(d) for d in devices), nl=False)
+        rows = ({**flat(d), **({} if asked is None else asked.flat(d))} for d in devices)
+        click.echo(to_csv(rows), nl=False)
         return
     if not devices:
         raise InputError("no device of the catalogue passes these filters")
+    if asked is not None:
+        put(_steps_table(devices, asked))
+        return
     table = Table(
         *_words("device"),
         "sold",
@@ -60,14 +65,46 @@ def many(devices: Sequence[Device], form: str) -> None:
     put(table)
 
 
-def one(device: Device, form: str) -> None:
+def _step(device: Device, asked: AskedStep | None) -> dict[str, Any]:
+    return {} if asked is None else {"step": asked.on(device)}
+
+
+def _steps_table(devices: Sequence[Device], asked: AskedStep) -> Table:
+    """What a step takes and needs on each device."""
+    table = Table(
+        *_words("device"),
+        "sold",
+        Column("family", words=True, spare=1),
+        "a step",
+        "needs",
+        "has",
+        *_words("", "step times"),
+        title=asked.in_words,
+    )
+    for device in devices:
+        step = asked.on(device)
+        table.row(
+            device.name,
+            str(device.released),
+            device.family,
+            format_duration(step["step_s"]),
+            format_bytes(step["footprint_bytes"]),
+            format_bytes(device.memory_bytes - device.system_bytes),
+            Text("fits", style="green") if step["fits"] else Text("no", style="red"),
+            status_of(device),
+        )
+    return table
+
+
+def one(device: Device, form: str, asked: AskedStep | None = None) -> None:
     """Print one device: figures with their sources, rates, and how well it was calibrated."""
+    if form == "csv":
+        many([device], form, asked)
+        return
     calibration = calibrate(device)
     if form == "json":
-        click.echo(json.dumps({**as_dict(device), "calibration": calibration_dict(calibration)}, indent=1))
-        return
-    if form == "csv":
-        click.echo(to_csv([flat(device)]), nl=False)
+        known = {**as_dict(device), **_step(device, asked), "calibration": calibration_dict(calibration)}
+        click.echo(json.dumps(known, indent=1))
         return
     figures = Table(*_words("figure", "value", "source"))
     last = ""
@@ -77,14 +114,17 @@ def one(device: Device, form: str) -> None:
         last = source
     put(
         Text.assemble((device.title, "bold"), f"  {device.name}"),
-        f"{device.family}, executes on {device.backend}, trains in {_listed(device.training_precisions)}",
+        f"{device.family}, executes on {device.backend}, trains in {_listed(device.precisions)}",
         "",
         figures,
         "",
         _rates_table(device, calibration),
         "",
         _verdict(device, calibration),
+        _evidence(calibration),
     )
+    if asked is not None:
+        put("", _steps_table([device], asked))
     _print_residuals([calibration], [device])
 
 
@@ -104,6 +144,8 @@ def _figures(device: Device) -> list[tuple[str, str, str]]:
         ("idle", f"{device.idle_w:g} W", "power.idle"),
         ("training", f"{device.active_w:g} W", "power.active"),
     ]
+    if device.modes:
+        rows.append(("power modes", ", ".join(device.modes), "modes"))
     if device.battery_j is not None:
         rows.append(("battery", format_j(device.battery_j), "power.battery"))
     if device.throttle_after_s is not None:
@@ -116,9 +158,10 @@ def _rates_table(device: Device, calibration: Calibration) -> Table:
     kinds = ("launch", "convolutions", "linear layers", "attention", "streams")
     table = Table(*_words("precision"), *kinds, title="Effective rates, and their share of peak")
     for precision, rates in calibration.rates.items():
-        peak = training_peaks(device)[precision]
+        conv, matmul = unit_peaks(device, precision)
         row = [precision, format_duration(rates.launch_s)]
-        for rate in (rates.conv_flops_per_s, rates.matmul_flops_per_s, rates.attention_flops_per_s):
+        reached = (rates.conv_flops_per_s, rates.matmul_flops_per_s, rates.attention_flops_per_s)
+        for rate, peak in zip(reached, (conv, matmul, matmul), strict=True):
             row.append(f"{format_flops(rate)}/s {_share(rate / peak)}")
         share = rates.bandwidth_bytes_per_s / device.memory_bandwidth_bytes_per_s
         row.append(f"{format_bytes(rates.bandwidth_bytes_per_s)}/s {_share(share)}")
@@ -134,23 +177,32 @@ def _share(value: float) -> str:
 def _verdict(device: Device, calibration: Calibration) -> str:
     """One sentence on where the rates come from and how far they can be trusted."""
     count = len(calibration.residuals)
+    off = f"a step is off by a factor of {calibration.errors['fp32']:.2f} (one standard error)"
     if calibration.status == "calibrated":
         numbers = plural(calibration.parameters, "number")
         return (
-            f"calibrated: {numbers} ({calibration.plan}) fitted to {plural(count, 'measured step')}; "
+            f"calibrated: {numbers} ({calibration.plan}) fitted to {plural(count, 'measured step')}, "
+            f"on the rates of its kind ({calibration.kind}); "
             f"error {_percent(calibration.mean_error)} on average, "
             f"{_percent(calibration.worst_error)} at worst, "
             f"{_percent(calibration.left_out_error)} for steps left out of the fit"
         )
-    if calibration.status == "inferred" and calibration.relative is not None:
-        kin = calibrate(load_device(calibration.relative))
-        return (
-            f"inferred: nobody measured it; it takes {calibration.plan}, which predicts its own "
-            f"{plural(len(kin.residuals), 'measured step')} to {_percent(kin.mean_error)}"
-        )
     if calibration.status == "measured":
-        return "measured: the rates come from micro-benchmarks on the device"
-    return f"datasheet only: nobody measured it or a relative; it takes {calibration.plan}"
+        return f"measured: the rates come from micro-benchmarks on the device; {off}"
+    return f"inferred: nobody measured it; it takes {calibration.plan}; {off}"
+
+
+def _evidence(calibration: Calibration) -> str:
+    """Which devices and steps the rates come from."""
+    if calibration.status == "measured":
+        return ""
+    prior = priors()[calibration.kind]
+    seen = f"{plural(prior.steps, 'step')} on {', '.join(prior.devices)}"
+    kind = f"its kind ({prior.kind}): {seen}; {prior.evidence}"
+    if calibration.status == "inferred":
+        return f"All rates are of {kind}"
+    files = ", ".join(dict.fromkeys(r.measurement.file.name for r in calibration.residuals))
+    return f"{calibration.plan} are its own, from {files}; everything else is of {kind}"
 
 
 def residuals(devices: Sequence[Device], form: str) -> None:

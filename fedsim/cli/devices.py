@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from fedsim.cli.complete import MODEL
+from fedsim.cli.size import sized
+
+if TYPE_CHECKING:
+    from fedsim.cli.device_data import AskedStep
+
 _FAMILIES = ("raspberry-pi", "jetson", "phone", "laptop", "gpu", "host")
-_STATUSES = ("calibrated", "inferred", "datasheet", "measured")
+_STATUSES = ("calibrated", "inferred", "measured")
 _SORT_KEYS = ("name", "family", "released", "memory", "fp32", "fp16", "bandwidth", "power")
 
 
@@ -21,7 +29,13 @@ _SORT_KEYS = ("name", "family", "released", "memory", "fp32", "fp16", "bandwidth
 @click.option("--released-before", type=int, metavar="YEAR", help="First sold earlier than YEAR.")
 @click.option("--sort", multiple=True, type=click.Choice(_SORT_KEYS), help="Repeatable; first counts most.")
 @click.option("--reverse", is_flag=True, help="The largest first.")
+@click.option(
+    "--model", "-m", shell_complete=MODEL, help="Price a plain step of this model on each: does it fit?"
+)
+@click.option("--batch", "-b", type=click.IntRange(1, 65_536), help="Examples of that step.  [default: 4]")
+@sized
 @click.option("--calibration", is_flag=True, help="Measured steps beside their predictions.")
+@click.option("--record", is_flag=True, help="Published steps beside what their kind foretells.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 def command(
@@ -36,15 +50,20 @@ def command(
     released_before: int | None,
     sort: tuple[str, ...],
     reverse: bool,
+    model: str | None,
+    batch: int | None,
+    seconds: float | None,
+    sizes: dict[str, int],
     calibration: bool,
+    record: bool,
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """List the devices of the catalogue, or show NAME (of the catalogue, or a path to a YAML file).
+    """List the devices of the catalogue, or show NAME (or NAME@MODE, or a YAML file).
 
-    Step times are calibrated (fitted to measured training steps of the device), inferred (from the
-    efficiency of a measured relative), measured (by micro-benchmarks on the device) or known from
-    the datasheet only.
+    Step times are calibrated (fitted to measured training steps of the device), inferred (from what
+    the measured devices of its kind have in common) or measured (by micro-benchmarks on the device).
+    With --model, what a step of it takes and needs there: in fp32, Adam, nothing else.
     """
     from fedsim import units
     from fedsim.cli import device_text
@@ -56,9 +75,20 @@ def command(
     if as_json and as_csv:
         raise InputError("--json and --csv exclude each other; give one")
     form = "json" if as_json else "csv" if as_csv else "text"
+    asked = _asked(model, batch, seconds, sizes)
+    if asked is not None and (calibration or record):
+        shows = "--calibration" if calibration else "--record"
+        raise InputError(f"{shows} shows steps that were measured, --model one that was not; give one")
+    if record:
+        from fedsim.cli import record_text
+
+        if calibration:
+            raise InputError("--calibration and --record exclude each other; give one")
+        record_text.show([load_device(name)] if name is not None else None, form)
+        return
     if name is not None:
         device = load_device(name)
-        device_text.residuals([device], form) if calibration else device_text.one(device, form)
+        device_text.residuals([device], form) if calibration else device_text.one(device, form, asked)
         return
     keep = Filter(
         families=family,
@@ -72,7 +102,28 @@ def command(
     default = ("name",) if calibration else ("family", "released")
     found = select(catalogue(), keep, sort or default, reverse)
     found = [device for device in found if not status or status_of(device) in status]
-    device_text.residuals(found, form) if calibration else device_text.many(found, form)
+    device_text.residuals(found, form) if calibration else device_text.many(found, form, asked)
+
+
+def _asked(
+    model: str | None, batch: int | None, seconds: float | None, sizes: dict[str, int]
+) -> AskedStep | None:
+    """The step to price on each device, if a model is named.
+
+    Raises:
+        InputError: there is no such model, or the size is not one of its.
+    """
+    from fedsim.cli.device_data import AskedStep
+    from fedsim.errors import InputError
+    from fedsim.pricing import load_trace
+    from fedsim.pricing.sizes import size_of
+
+    if model is None:
+        if batch is not None or seconds is not None or sizes:
+            raise InputError("a batch or a size without a model says nothing; give --model too")
+        return None
+    trace = load_trace(model)
+    return AskedStep(trace, batch or 4, size_of(trace, seconds, sizes))
 
 
 def _parsed(parse: object, text: str | None, option: str) -> float | None:

@@ -12,7 +12,7 @@ from fedsim.cli.complete import DEVICE, MODEL, TREND
 
 if TYPE_CHECKING:
     from fedsim.feasible.grid import Grid
-    from fedsim.pricing import Technique
+    from fedsim.pricing import LayerTrace, Technique
 
 _DEVICES = ("jetson-xavier-nx", "jetson-agx-xavier", "macbook-pro-2019", "raspberry-pi-4")
 _MOST_DRAWS = 1_000_000
@@ -25,13 +25,21 @@ _MOST_DRAWS = 1_000_000
 @click.option(
     "--model", "-m", multiple=True, default=["wav2vec2-base"], show_default=True, shell_complete=MODEL
 )
-@click.option("--seconds", "-s", multiple=True, type=float, default=[5.5], help="Of an average sentence.")
-@click.option("--longest", type=float, help="Seconds of the longest one, which decides memory.")
+@click.option(
+    "--seconds", "-s", multiple=True, type=float, help="Of an average sentence; repeatable.  [default: 5.5]"
+)
+@click.option("--tokens", multiple=True, type=int, metavar="N", help="Of an average text; repeatable.")
+@click.option(
+    "--size", multiple=True, metavar="NAME=N", help="Of an average example of any model; repeatable."
+)
+@click.option("--longest", type=float, help="Of the largest one, in the same unit: it decides memory.")
 @click.option("--batch", "-b", type=click.IntRange(1, 65_536), default=4, show_default=True)
 @click.option(
     "--trend", "-t", multiple=True, default=["gao2022", "epoch"], show_default=True, shell_complete=TREND
 )
-@click.option("--precision", multiple=True, default=["fp32"], help="fp32, mixed, bf16; repeatable.")
+@click.option(
+    "--precision", multiple=True, default=["fp32"], help="fp32, mixed, bf16, tf32, fp32-strict; repeatable."
+)
 @click.option("--optimizer", multiple=True, default=["adam"], help="As for fedsim cost; repeatable.")
 @click.option("--attention", multiple=True, default=["eager"], help="eager, sdpa; repeatable.")
 @click.option("--checkpointing", multiple=True, default=["none"], help="none, transformer, cnn, both.")
@@ -52,6 +60,12 @@ _MOST_DRAWS = 1_000_000
 @click.option("--rounds", type=click.IntRange(1), default=150, show_default=True)
 @click.option("--epochs", type=click.IntRange(1), default=1, show_default=True, help="A round.")
 @click.option("--speech", type=float, metavar="HOURS", help="Of a client.  [default: the paper's 29.8]")
+@click.option(
+    "--examples",
+    type=click.IntRange(1, 10**9),
+    metavar="N",
+    help="Of a client, for a model that is not on speech.  [default: the paper's 19500]",
+)
 @click.option("--draws", type=int, metavar="N", help="Draw uncertain growth so often.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the draws.")
 @click.option("--horizon", type=click.IntRange(2027, 2200), default=2060, show_default=True)
@@ -98,20 +112,25 @@ def _grid(asked: dict[str, Any]) -> Grid:
     from fedsim.hardware import load_device
     from fedsim.pricing import load_trace
 
+    traces = [load_trace(name) for name in dict.fromkeys(asked["model"])]
+    lengths, sizes = _sizes(asked, traces)
     within, hours = _positive(asked, "within", "days"), _positive(asked, "speech", "hours")
     reference = asked["parity"]
     plain = Procedure()
     return Grid(
         devices=[load_device(name) for name in dict.fromkeys(asked["device"] or _DEVICES)],
-        traces=[load_trace(name) for name in dict.fromkeys(asked["model"])],
-        lengths_s=list(dict.fromkeys(asked["seconds"])),
+        traces=traces,
+        lengths_s=lengths,
         techniques=_techniques(asked),
         best=asked["best"],
         batch=asked["batch"],
-        longest_s=asked["longest"],
+        longest=asked["longest"],
         pressure=asked["pressure"],
         procedure=Procedure(
-            asked["rounds"], asked["epochs"], plain.speech_s if hours is None else hours * 3600.0
+            asked["rounds"],
+            asked["epochs"],
+            plain.speech_s if hours is None else hours * 3600.0,
+            asked["examples"] or plain.examples,
         ),
         limits=Limits(
             reference=None if reference == "none" else load_device(reference),
@@ -119,7 +138,39 @@ def _grid(asked: dict[str, Any]) -> Grid:
             budget_j=_energy(asked["budget"]),
             battery_share=_positive(asked, "battery", "of a battery", most=1.0),
         ),
+        sizes=sizes,
     )
+
+
+def _sizes(asked: dict[str, Any], traces: list[LayerTrace]) -> tuple[list[float], dict[str, list[int]]]:
+    """Lengths of sentences in seconds, and the other sizes by name.
+
+    Raises:
+        InputError: a size, or an amount of data, that is not for any of the models.
+    """
+    from fedsim.cli.size import by_name
+    from fedsim.errors import InputError
+    from fedsim.pricing.sizes import USUAL_S, WAVEFORM, is_speech
+    from fedsim.units import SAMPLES_PER_S
+
+    sizes = {
+        name: list(dict.fromkeys(all_of)) for name, all_of in by_name(asked["size"], asked["tokens"]).items()
+    }
+    names = ", ".join(trace.name for trace in traces)
+    speech, sized = [is_speech(trace) for trace in traces], [bool(trace.sizes) for trace in traces]
+    for key, useful, why in (
+        ("seconds", any(speech), "none is a model on speech"),
+        ("speech", any(speech), "none is a model on speech"),
+        ("examples", not all(speech), "they go by hours of speech; give --speech"),
+        ("longest", any(sized), "all examples are alike"),
+    ):
+        if asked[key] not in (None, ()) and not useful:
+            raise InputError(f"not for {names}: {why}", key=f"--{key}")
+    for name in sizes:
+        if not any(name in trace.sizes for trace in traces):
+            raise InputError(f"an example of {names} has no {name!r}", key="--size")
+    lengths = [*asked["seconds"], *(n / SAMPLES_PER_S for n in sizes.pop(WAVEFORM, []))]
+    return list(dict.fromkeys(lengths)) or [USUAL_S], sizes
 
 
 def _techniques(asked: dict[str, Any]) -> list[Technique]:

@@ -55,7 +55,7 @@ def _row(result: Result, names: list[str], with_technique: bool) -> list[str | T
     from rich.text import Text
 
     found, question = result.answer, result.answer.question
-    label = f"  {question.trace.name} {question.batch} x {question.seconds:g} s"
+    label = f"  {question.trace.name} {question.batch_in_words}"
     if with_technique:
         label += f"\n    {question.technique.in_words()}"
     cells: list[str | Text] = [label]
@@ -115,9 +115,13 @@ def _notes(study: Study) -> None:
     if limits.budget_j is not None:
         notes.append(f"Energy: the procedure with {format_j(limits.budget_j)} a client.")
     procedure = grid.procedure
+    work = [
+        *([f"{procedure.hours:.3g} h of speech"] if grid.on_speech else []),
+        *([plural(procedure.examples, "example")] if grid.on_others else []),
+    ]
     notes.append(
         f"Procedure: {plural(procedure.rounds, 'round')} of {plural(procedure.epochs, 'local epoch')}"
-        f" on {procedure.hours:.3g} h of speech a client, one after another;"
+        f" on {' or '.join(work)} a client, one after another;"
         " communication and waiting are not counted."
     )
     if limits.battery_share is not None:

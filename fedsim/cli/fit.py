@@ -7,53 +7,59 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedsim.cli.complete import DEVICE, MODEL
+from fedsim.cli.size import sized
 from fedsim.words import plural
 
 if TYPE_CHECKING:
+    from fedsim.pricing import LayerTrace
     from fedsim.pricing.advice import Fit, Longest, Option
     from fedsim.printing import Table
 
 _SHOWN = 15
 _MARKS = {"same": "", "rounding": "~", "learning": "*"}
-_LEGEND = (
-    "Unmarked rows learn the same: stored or fused attention, checkpointing, and micro-batches"
-    " (but for the diversity loss of the codebooks, averaged over a micro-batch).",
-    "~ rounds in 16 bits. * learns otherwise: another optimizer, or a CNN encoder that is not trained.",
-)
 
 
 @click.command(name="fit")
 @click.option(
-    "--device", "-d", required=True, shell_complete=DEVICE, help="A device of the catalogue, or a YAML file."
+    "--device",
+    "-d",
+    required=True,
+    shell_complete=DEVICE,
+    help="A device of the catalogue (NAME or NAME@MODE), or a YAML file.",
 )
 @click.option(
     "--model", "-m", required=True, shell_complete=MODEL, help="A layer trace of the catalogue, or JSON."
 )
-@click.option("--seconds", "-s", type=float, required=True, help="Of the longest sentence.")
+@sized
 @click.option(
-    "--batch", "-b", type=click.IntRange(1, 65_536), default=4, show_default=True, help="Sentences a step."
+    "--batch", "-b", type=click.IntRange(1, 65_536), default=4, show_default=True, help="Examples a step."
 )
 @click.option("--all", "everything", is_flag=True, help=f"Print every combination, not the best {_SHOWN}.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every combination.")
-def command(device: str, model: str, seconds: float, batch: int, everything: bool, as_json: bool) -> None:
-    """Price every combination of techniques: the fastest that fits, and the cheapest change that does it."""
+def command(
+    device: str,
+    model: str,
+    seconds: float | None,
+    sizes: dict[str, int],
+    batch: int,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Price every combination of techniques: the fastest that fits, the cheapest change that does it, and
+    the longest input that fits, or the largest batch if the model's examples are all alike."""
     import json
 
     from fedsim.errors import InputError
     from fedsim.hardware import load_device
     from fedsim.pricing import load_trace
-    from fedsim.pricing.advice import LONGEST_SAMPLES, Fit
-    from fedsim.pricing.sizes import needs_speech
-    from fedsim.units import SAMPLES_PER_S
+    from fedsim.pricing.advice import Fit, most
+    from fedsim.pricing.sizes import in_words, size_of
 
-    if not 0 < seconds <= LONGEST_SAMPLES / SAMPLES_PER_S:
-        raise InputError(f"--seconds {seconds:g} is not a length between 0 and an hour (3600)")
-    samples = round(seconds * SAMPLES_PER_S)
     hardware, trace = load_device(device), load_trace(model)
-    needs_speech(trace, "fit")
-    if trace.frames(samples) < 1:
-        raise InputError(f"--seconds {seconds:g} leaves {trace.name} no frame; give a longer sentence")
-    fit = Fit(hardware, trace, batch, samples)
+    size = size_of(trace, seconds, sizes)
+    if size > most(trace):
+        raise InputError(f"{in_words(trace, size)} is more than is looked for; give an hour (3600 s) at most")
+    fit = Fit(hardware, trace, batch, size)
     if as_json:
         click.echo(json.dumps(answer(fit), indent=1))
     else:
@@ -62,11 +68,14 @@ def command(device: str, model: str, seconds: float, batch: int, everything: boo
 
 def answer(fit: Fit) -> dict[str, Any]:
     """The answer as plain data: bytes and seconds."""
+    from fedsim.pricing.sizes import is_speech, sizes_of
+
     return {
         "device": fit.device.name,
         "model": fit.trace.name,
         "batch": fit.batch,
-        "samples": fit.samples,
+        "sizes": sizes_of(fit.trace, fit.size),
+        **({"samples": fit.size} if is_speech(fit.trace) else {}),
         "memory_bytes": fit.device.memory_bytes,
         "system_bytes": fit.device.system_bytes,
         "available_bytes": fit.available_bytes,
@@ -77,10 +86,10 @@ def answer(fit: Fit) -> dict[str, Any]:
         "fastest_same_learning": _record(fit.fastest_same_learning),
         "cheapest": _record(fit.cheapest),
         "leanest": _record(fit.leanest),
-        "longest": {
-            "plain": _longest_record(fit.longest_plain),
-            "same_learning": _longest_record(fit.longest_same_learning),
-            "any": _longest_record(fit.longest),
+        "longest" if fit.trace.sizes else "largest_batch": {
+            "plain": _longest(fit.trace, fit.longest_plain),
+            "same_learning": _longest(fit.trace, fit.longest_same_learning),
+            "any": _longest(fit.trace, fit.longest),
         },
         "options": [_record(option) for option in fit.options],
     }
@@ -99,15 +108,21 @@ def _record(option: Option | None) -> dict[str, Any] | None:
     }
 
 
-def _longest_record(longest: Longest) -> dict[str, Any]:
-    return {"samples": longest.samples, "seconds": longest.seconds, "technique": vars(longest.technique)}
+def _longest(trace: LayerTrace, found: Longest) -> dict[str, Any]:
+    from fedsim.pricing.sizes import is_speech, sizes_of
+
+    size: dict[str, Any] = {"sizes": sizes_of(trace, found.size)} if trace.sizes else {"batch": found.size}
+    if is_speech(trace):
+        size |= {"samples": found.size, "seconds": found.seconds}
+    return {**size, "technique": vars(found.technique)}
 
 
 def _show(fit: Fit, everything: bool) -> None:
     from rich.text import Text
 
+    from fedsim.pricing.sizes import batch_in_words, per_unit
     from fedsim.printing import Column, Table, put
-    from fedsim.units import SAMPLES_PER_S, format_bytes, format_duration
+    from fedsim.units import format_bytes, format_duration
 
     facts = Table(Column(words=True), "room", "a step", Column("technique", words=True))
     _fact(facts, "plain", fit.plain, fit)
@@ -116,7 +131,7 @@ def _show(fit: Fit, everything: bool) -> None:
             (fit.trace.name, "bold"),
             " on ",
             (fit.device.title, "bold"),
-            f", {fit.batch} x {fit.samples / SAMPLES_PER_S:g} s:",
+            f", {batch_in_words(fit.trace, fit.batch, fit.size / per_unit(fit.trace))}:",
             f" {format_bytes(fit.available_bytes)} beside the system\n",
         )
     ]
@@ -134,7 +149,8 @@ def _show(fit: Fit, everything: bool) -> None:
         ("same learning", fit.longest_same_learning),
         ("any", fit.longest),
     ):
-        lengths.row(name, _length(longest), Text(longest.technique.in_words(), style="dim"))
+        lengths.row(name, _length(fit.trace, longest), Text(longest.technique.in_words(), style="dim"))
+    how = f"batch {fit.batch}" if fit.trace.sizes else "in one piece"
     shown = fit.options if everything else fit.front[:_SHOWN]
     table = Table(
         Column(words=True),
@@ -155,14 +171,13 @@ def _show(fit: Fit, everything: bool) -> None:
     put(
         *answer,
         facts,
-        Text.assemble("\n", ("longest sentence that fits", "bold"), f", batch {fit.batch}"),
+        Text.assemble("\n", (f"{_sought(fit.trace)} that fits", "bold"), f", {how}"),
         lengths,
         f"\n{plural(len(fit.options), 'combination')}{which}",
         table,
         Text(
             (f"all {len(fit.options)} with --all\n" if len(shown) < len(fit.options) else "")
-            + "\n".join(("", *_LEGEND))
-            + " A shorter sentence teaches less, too.",
+            + "\n".join(("", *_legend(fit.trace))),
             style="dim",
         ),
     )
@@ -185,9 +200,39 @@ def _fact(facts: Table, name: str, option: Option | None, fit: Fit) -> None:
     facts.row(Text(name, style="bold"), room, format_duration(option.step_s), option.technique.in_words())
 
 
-def _length(longest: Longest) -> str:
-    from fedsim.pricing.advice import LONGEST_SAMPLES
+def _legend(trace: LayerTrace) -> tuple[str, str]:
+    """What the marks mean, as far as it concerns the model."""
+    from fedsim.pricing.sizes import is_speech
 
-    if longest.samples == 0:
+    cnn = any(block.stack == "cnn" for block in trace.blocks.values())
+    codebooks = any(layer.group == "quantization" for layer in trace.layers)
+    norms = any(layer.module_class.startswith("BatchNorm") for layer in trace.layers)
+    but = "the diversity loss of the codebooks" if codebooks else "batch normalisation" if norms else ""
+    again = "checkpointing, " if trace.blocks else ""
+    return (
+        f"Unmarked rows learn the same: stored or fused attention, {again}and micro-batches"
+        f"{f' (but for {but}, averaged over a micro-batch)' if but else ''}.",
+        "~ rounds in 16 bits. * learns otherwise: another optimizer"
+        f"{', or a CNN encoder that is not trained' if cnn else ''}."
+        f"{' A shorter sentence teaches less, too.' if is_speech(trace) else ''}",
+    )
+
+
+def _sought(trace: LayerTrace) -> str:
+    """What is looked for."""
+    from fedsim.pricing.sizes import is_speech
+
+    if is_speech(trace):
+        return "longest sentence"
+    return f"largest number of {trace.sizes[0]}" if trace.sizes else "largest batch"
+
+
+def _length(trace: LayerTrace, longest: Longest) -> str:
+    from fedsim.pricing.advice import most
+    from fedsim.pricing.sizes import is_speech
+
+    if longest.size == 0:
         return "none"
-    return "an hour or more" if longest.samples >= LONGEST_SAMPLES else f"{longest.seconds:.1f} s"
+    if is_speech(trace):
+        return "an hour or more" if longest.size >= most(trace) else f"{longest.seconds:.1f} s"
+    return f"{longest.size:,}" + (" or more" if longest.size >= most(trace) else "")

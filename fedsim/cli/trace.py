@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,7 +19,12 @@ from fedsim.words import plural
 @click.option(
     "--config", type=click.Path(path_type=Path), help="A transformers configuration (JSON) to trace."
 )
-@click.option("--name", help="What to call the model of --config; the file's own name by default.")
+@click.option(
+    "--task",
+    metavar="FILE:NAME",
+    help="A task of your own to trace, or anything with its methods for tracing: my_module.py:MyTask.",
+)
+@click.option("--name", help="What to call the model of --config or --task; its own name by default.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to; the catalogue by default.")
 @click.option(
     "--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes to share it."
@@ -28,6 +34,7 @@ from fedsim.words import plural
 def command(
     models: tuple[str, ...],
     config: Path | None,
+    task: str | None,
     name: str | None,
     out: Path | None,
     workers: int,
@@ -35,14 +42,15 @@ def command(
 ) -> None:
     """Trace MODELs (all that fedsim knows by default): no weights are allocated.
 
-    A task is traced by its name, with its options' defaults.
+    A task is traced by its name, with its options' defaults. A configuration of transformers is trained as
+    its architecture says; docs/guide/traces.md lists what was tried.
 
     Each trace is verified against the model before it is written.
     """
-    if config is not None and models:
-        raise TraceError("give either names of models or --config, not both")
-    if name is not None and config is None:
-        raise TraceError("--name names the model of --config, which is missing")
+    if sum([bool(models), config is not None, task is not None]) > 1:
+        raise TraceError("give either names of models, --config or --task, not several of them")
+    if name is not None and config is None and task is None:
+        raise TraceError("--name names the model of --config or --task, which is missing")
     import time
 
     folder = out or paths.data_dir("traces")
@@ -50,10 +58,15 @@ def command(
     with going_on(way_on, folder):  # Ctrl-C may come while PyTorch is loaded
         from rich.console import Console
 
-        from fedsim.tracing import configs
+        from fedsim.tasks import Task
+        from fedsim.tracing import configs, taskfile
         from fedsim.tracing.trace import check_writable, trace, write
 
-    if config is not None:
+    wanted: dict[str, Any]
+    if task is not None:
+        found = taskfile.load(task)
+        wanted = {name or (found.model_name if isinstance(found, Task) else found.name): found}
+    elif config is not None:
         wanted = {name or config.stem: configs.read(config)}
     else:
         wanted = {model: configs.named(model) for model in models or configs.names()}

@@ -37,17 +37,17 @@ def command(
     """Check SCENARIO and show, device by device, who fits and how long a round takes.
 
     Times are medians over clients, each alone on its link; footprints leave other programs out. If
-    models are really trained, also what that will ask of the machine that does it; the speech
-    corpus need not be there yet, and is looked through if it is, as a run does before its first round.
+    models are really trained, also what that will ask of the machine that does it; the data to learn
+    from need not be there yet, and are looked through if they are, as a run does before its first round.
     """
+    from fedsim.cli.outlook_text import who_fits
     from fedsim.errors import about, one_line
-    from fedsim.printing import Column, Table, put
+    from fedsim.printing import put
     from fedsim.scenario import load
     from fedsim.scenario.file_access import allowed
     from fedsim.simulation import compose, examples
     from fedsim.simulation.host import check_data, learning_outlook
     from fedsim.simulation.outlook import outlook
-    from fedsim.units import format_bytes, format_duration
 
     loaded = load(scenario, overrides, allowed(outside))
     with about(loaded.file):
@@ -76,29 +76,8 @@ def command(
             )
         )
         return
-    table = Table(
-        Column("device", words=True),
-        Column("clients", spare=2),
-        "fit",
-        "needs",
-        "has",
-        Column("download", spare=1),
-        "training",
-        Column("upload", spare=1),
-    )
-    for row in rows:
-        table.row(
-            row.device,
-            f"{row.clients:,}",
-            f"{row.fit:.0%}",
-            format_bytes(row.footprint_bytes),
-            format_bytes(row.room_bytes),
-            format_duration(row.download_s),
-            format_duration(row.compute_s),
-            format_duration(row.upload_s),
-        )
     click.echo(f"{one_line(loaded.file)}: a valid scenario")
-    put(table)
+    put(who_fits(rows, each_way=True))
     if real:
         _show_learning(real)
     if learning is not None and clock is not None:

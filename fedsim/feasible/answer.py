@@ -13,6 +13,7 @@ from fedsim.feasible.criteria import PARITY, Criterion, Grown, criteria
 from fedsim.feasible.crossing import first_years
 from fedsim.feasible.question import Question
 from fedsim.hardware import Trend
+from fedsim.pricing.sizes import counted, is_speech, sizes_of
 from fedsim.units import DAY_S
 
 HORIZON = 2060
@@ -113,8 +114,7 @@ class Answer:
         record: dict[str, Any] = {
             "device": question.device.name,
             "model": question.trace.name,
-            "seconds": question.seconds,
-            "longest_seconds": question.longest_s,
+            **_sizes(question),
             "batch": question.batch,
             "technique": vars(question.technique),
             "trend": self.trend.name,
@@ -144,7 +144,7 @@ def answer(question: Question, trend: Trend, horizon: int = HORIZON) -> Answer:
     """When each criterion of a question holds, by the trend's own doubling times.
 
     Args:
-        question: the device, model, length, technique, and what is asked.
+        question: the device, model, size, technique, and what is asked.
         trend: the growth to assume.
         horizon: the last year to look at.
     """
@@ -170,6 +170,16 @@ def earliest(answers: Iterable[Answer]) -> Answer:
         return round(found.moment, 4), sum(found.question.parts_s.values())
 
     return min(answers, key=order)
+
+
+def _sizes(question: Question) -> dict[str, Any]:
+    """The average and the largest example: in seconds of speech, else by the name of the size."""
+    if is_speech(question.trace):
+        return {"seconds": question.size, "longest_seconds": question.longest}
+    return {
+        "sizes": sizes_of(question.trace, counted(question.trace, question.size)),
+        "longest_sizes": sizes_of(question.trace, counted(question.trace, question.longest)),
+    }
 
 
 def _last_year(findings: Iterable[Finding]) -> int | None:

@@ -72,7 +72,7 @@ def _names(study: Study) -> list[str]:
 
 def _label(result: Result) -> str:
     question = result.answer.question
-    return f"{question.device.name}\n{question.trace.name}, {question.batch} x {question.seconds:g} s"
+    return f"{question.device.name}\n{question.trace.name}, {question.batch_in_words}"
 
 
 def _bars(ax: Any, results: list[Result], study: Study) -> None:

@@ -6,7 +6,8 @@ are scaled, so that a step at any year is what ``fedsim cost`` says of the proje
 
 The procedure is the paper's (section 3.3) unless told otherwise: 150 rounds of one local epoch, ten
 clients with 19,500 utterances of 5.5 s each. At other lengths of sentence a client keeps its hours of
-speech and has fewer or more sentences. Communication is not counted, as in the paper, nor is the time
+speech and has fewer or more sentences; of a model that is not on speech it has as many examples,
+whatever their size, unless told otherwise. Communication is not counted, as in the paper, nor is the time
 between rounds: the device trains one round after another. One that slows down once hot does so in every
 round.
 """
@@ -24,31 +25,36 @@ from numpy.typing import NDArray
 from fedsim.feasible.background import Background
 from fedsim.hardware import Device
 from fedsim.pricing import FEATURES, LayerTrace, Pricer, Technique
+from fedsim.pricing.sizes import batch_in_words, counted, is_speech
 from fedsim.pricing.step_time import throttled_s
-from fedsim.units import HOUR_S, SAMPLES_PER_S
+from fedsim.units import HOUR_S
 
 Array = NDArray[np.float64]
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "compute": ("conv_flops", "grouped_conv_flops", "matmul_flops", "attention_flops"),
     "bandwidth": ("operand_bytes", "stream_bytes", "optimizer_bytes"),
-    "launch": ("launches",),
+    "launch": ("launches", "examples"),
 }
 """What each part of a step that grows at a rate of its own is made of."""
 
 
 @dataclass(frozen=True)
 class Procedure:
-    """How much is trained: ``rounds`` of ``epochs`` over each client's ``speech_s`` seconds of speech."""
+    """How much is trained: ``rounds`` of ``epochs`` over each client's ``speech_s`` seconds of speech.
+
+    A model that is not on speech is trained on ``examples`` a client.
+    """
 
     rounds: int = 150
     epochs: int = 1
     speech_s: float = 19_500 * 5.5
+    examples: int = 19_500
 
-    def steps(self, seconds: float, batch: int) -> int:
-        """Optimizer steps of a client in a round, with sentences of so many seconds."""
-        sentences = max(1, round(self.speech_s / seconds))
-        return self.epochs * math.ceil(sentences / batch)
+    def steps(self, seconds: float | None, batch: int) -> int:
+        """Optimizer steps of a client in a round: on sentences of so many seconds, or (None) on examples."""
+        examples = self.examples if seconds is None else max(1, round(self.speech_s / seconds))
+        return self.epochs * math.ceil(examples / batch)
 
     @property
     def hours(self) -> float:
@@ -75,15 +81,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Question:
-    """One cell of devices x models x lengths x techniques.
+    """One cell of devices x models x sizes x techniques.
 
     Attributes:
         device: as sold.
         trace: the model.
         technique: how it is trained.
-        seconds: average length of a sentence, which decides the time.
-        longest_s: of the longest sentence, which decides the memory.
-        batch: sentences a step.
+        size: of an average example, which decides the time: seconds of speech, else as the trace counts it
+            (1 if all examples are alike).
+        longest: of the largest example, which decides the memory; likewise.
+        batch: examples a step.
         background: what other programs hold.
         procedure: how much is trained.
         limits: what is asked.
@@ -93,8 +100,8 @@ class Question:
     device: Device
     trace: LayerTrace
     technique: Technique
-    seconds: float
-    longest_s: float
+    size: float
+    longest: float
     batch: int
     background: Background
     procedure: Procedure
@@ -104,12 +111,17 @@ class Question:
     @cached_property
     def steps(self) -> int:
         """Optimizer steps of a client in a round."""
-        return self.procedure.steps(self.seconds, self.batch)
+        return self.procedure.steps(self.size if is_speech(self.trace) else None, self.batch)
+
+    @property
+    def batch_in_words(self) -> str:
+        """``4 x 5.5 s``, ``8 x 128 tokens``, ``8 examples``."""
+        return batch_in_words(self.trace, self.batch, self.size)
 
     @cached_property
     def footprint_bytes(self) -> float:
-        """Peak of the training process on the longest sentence."""
-        return float(self._pricer.footprint_bytes(self.batch, round(self.longest_s * SAMPLES_PER_S)))
+        """Peak of the training process on the largest example."""
+        return float(self._pricer.footprint_bytes(self.batch, counted(self.trace, self.longest)))
 
     @property
     def needed_bytes(self) -> float:
@@ -119,7 +131,7 @@ class Question:
     @cached_property
     def parts_s(self) -> dict[str, float]:
         """Seconds of a step as sold, by ``PARTS``."""
-        return _parts_s(self._pricer, self.batch, self.seconds)
+        return _parts_s(self._pricer, self.batch, self.size)
 
     @cached_property
     def reference_round_s(self) -> float:
@@ -131,7 +143,7 @@ class Question:
         reference = self.limits.reference
         assert reference is not None
         pricer = Pricer(reference, self.trace, self.reference_technique or self.technique)
-        parts = _parts_s(pricer, self.batch, self.seconds)
+        parts = _parts_s(pricer, self.batch, self.size)
         return float(self.on(reference, sum(parts.values())))
 
     @cached_property
@@ -143,7 +155,7 @@ class Question:
         return throttled_s(self.steps * np.asarray(step_s), device.throttle_after_s, device.sustained)
 
 
-def _parts_s(pricer: Pricer, batch: int, seconds: float) -> dict[str, float]:
-    features = pricer.work.features(batch, round(seconds * SAMPLES_PER_S))
+def _parts_s(pricer: Pricer, batch: int, size: float) -> dict[str, float]:
+    features = pricer.work.features(batch, counted(pricer.trace, size))
     cost = dict(zip(FEATURES, features * pricer.rates.seconds_per_unit(), strict=True))
     return {part: float(sum(cost[name] for name in names)) for part, names in PARTS.items()}

@@ -66,7 +66,8 @@ class Study:
             "procedure": {
                 "rounds": grid.procedure.rounds,
                 "epochs": grid.procedure.epochs,
-                "speech_hours": grid.procedure.hours,
+                **({"speech_hours": grid.procedure.hours} if grid.on_speech else {}),
+                **({"examples": grid.procedure.examples} if grid.on_others else {}),
             },
             "within_s": limits.within_s,
             "budget_j": limits.budget_j,

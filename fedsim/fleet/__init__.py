@@ -1,4 +1,4 @@
-"""The fleet: who the clients are, when they are online, what else runs on them, what speech they hold.
+"""The fleet: who the clients are, when they are online, what else runs on them, what they train on.
 
 Availability and memory pressure are pure functions of (client, time): asking about the future
 changes nothing, and no client's answer depends on which others are asked.

@@ -1,4 +1,4 @@
-"""Workloads: which clips a client trains on in a round.
+"""Workloads: which clips, or other examples, a client trains on in a round.
 
 A fleet may be far larger than a corpus, so clients share workloads: there are as many as differ,
 and a map from clients to them.
@@ -7,8 +7,10 @@ and a map from clients to them.
 from __future__ import annotations
 
 import heapq
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,16 +19,32 @@ from fedsim import rng
 from fedsim.errors import ScenarioError
 from fedsim.fleet.speech import Speech
 from fedsim.fleet.who import Ints
-from fedsim.options import Bounds, Options, option
+from fedsim.options import Bounds, Options, OrBlock, option
+from fedsim.pricing.sizes import LARGEST
 from fedsim.units import SAMPLES_PER_S
 from fedsim.words import plural
 
-SPEECH = ("partition", "utterances", "mean_seconds", "max_seconds")
+_SPEECH = ("corpus", "partition", "utterances", "mean_seconds", "max_seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeSpread(Options):
+    """Sizes that differ between examples: a log-normal, cut at its longest."""
+
+    mean: float = option(description="of the sizes, before the longest are cut", ge=1, le=LARGEST)
+    spread: float = option(0.0, "their standard deviation, as a share of the mean", ge=0, le=10)
+    longest: int | None = option(None, "larger ones are cut to this size", ge=1, le=LARGEST)
+
+    def __post_init__(self) -> None:
+        if self.longest is not None and self.longest < self.mean:
+            raise ValueError(
+                f"the longest of {self.longest} is below the mean of {self.mean:g}; give that or more"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload(Options):
-    """What one client trains on in a round, for the clock: speech, or examples of one size."""
+    """What one client trains on in a round, for the clock: speech, or examples of a size."""
 
     corpus: str = option("common-voice-it-7", "a profile of utterance lengths: a name from traces/lengths")
     partition: Literal["by-speaker", "equal-hours"] = option(
@@ -39,15 +57,28 @@ class Workload(Options):
         None, "rescale the utterance lengths to this mean, in seconds", gt=0, le=60
     )
     max_seconds: float | None = option(None, "leave out longer utterances, in seconds", gt=0, le=600)
-    examples: int | None = option(
-        None, "instead of speech: this many examples a client, all of the same sizes", ge=1, le=10_000_000
-    )
-    sizes: dict[str, Annotated[int, Bounds(ge=1, le=10**9)]] = option(
-        factory=dict, description="of an example, by the size axes of the layer trace: {tokens: 128}"
+    examples: int | None = option(None, "instead of speech: this many examples a client", ge=1, le=10_000_000)
+    sizes: dict[str, Annotated[Annotated[int, Bounds(ge=1, le=LARGEST)] | SizeSpread, OrBlock()]] = option(
+        factory=dict,
+        description="of examples, by the size axes of the layer trace: {tokens: 128}, or spread: "
+        "{tokens: {mean: 128, spread: 0.5, longest: 512}}",
     )
     batching: Literal["shuffled", "sorted"] = option(
         "shuffled", "shuffled: batches at random, padded to their longest; sorted: by length"
     )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        def written(block: Workload, inner: Callable[[Workload], dict[str, Any]]) -> dict[str, Any]:
+            """Without the keys of speech where there is none."""
+            found = inner(block)
+            return found if block.examples is None else {k: v for k, v in found.items() if k not in _SPEECH}
+
+        schema = super().__get_pydantic_core_schema__(source, handler)
+        schema["serialization"] = core_schema.wrap_serializer_function_ser_schema(written)
+        return schema
 
     def __post_init__(self) -> None:
         if self.examples is None:
@@ -55,15 +86,21 @@ class Workload(Options):
                 raise ValueError("the key 'sizes' needs the key 'examples' beside it")
             return
         mine = {f.name: f.default for f in fields(self)}
-        for key in SPEECH:
+        for key in _SPEECH:
             if getattr(self, key) != mine[key]:
                 raise ValueError(f"the key {key!r} is about speech; it does not go with 'examples'")
 
     def __hash__(self) -> int:
         return hash(repr(self))
 
+    @property
+    def size(self) -> int | SizeSpread:
+        """Of its examples; 1 if they have none."""
+        return next(iter(self.sizes.values()), 1)
+
 
 DISTINCT = 1024  # workloads of a fixed number of utterances; client i has number i modulo this
+MOST_DRAWN = 2**24  # examples whose sizes are drawn; clients with so many have the same on average anyway
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +108,8 @@ class Workloads:
     """Distinct workloads and who has which.
 
     Attributes:
-        first: int64[workloads + 1], where each workload's clips begin in ``samples``.
-        samples: int64[m], lengths at 16 kHz of each workload's clips.
+        first: int64[workloads + 1], where each workload's clips (or other examples) begin in ``samples``.
+        samples: int64[m], lengths at 16 kHz of each workload's clips; of others, sizes as the trace counts.
         order: int64[p], workload of client ``i`` is ``order[i % p]``.
     """
 
@@ -164,7 +201,21 @@ def fixed(speech: Speech, utterances: int, clients: int, seed: int) -> Workloads
     return Workloads(first, samples, np.arange(count, dtype=np.int64))
 
 
-def alike(examples: int, size: int) -> Workloads:
-    """So many examples a client, all of one size."""
-    first = np.array([0, examples], dtype=np.int64)
-    return Workloads(first, np.full(examples, size, dtype=np.int64), np.zeros(1, dtype=np.int64))
+def of_size(examples: int, size: int | SizeSpread, clients: int, seed: int) -> Workloads:
+    """So many examples a client, of one size, or of sizes that each client draws for itself.
+
+    Client ``i`` has the workload of client ``i + 1024`` (of fewer, where workloads are large), and the
+    same one in a fleet of any size.
+    """
+    if not isinstance(size, SizeSpread):
+        first = np.array([0, examples], dtype=np.int64)
+        return Workloads(first, np.full(examples, size, dtype=np.int64), np.zeros(1, dtype=np.int64))
+    count = min(clients, DISTINCT, max(1, MOST_DRAWN // examples))
+    client = np.repeat(np.arange(count), examples)
+    place = np.tile(np.arange(examples), count)
+    score = rng.normals(rng.key(seed, "workload", "sizes"), client, place)
+    variance = math.log1p(size.spread**2)
+    drawn = np.rint(size.mean * np.exp(math.sqrt(variance) * score - variance / 2))
+    sizes = np.clip(drawn, 1, size.longest or LARGEST).astype(np.int64)
+    first = np.arange(count + 1, dtype=np.int64) * examples
+    return Workloads(first, sizes, np.arange(count, dtype=np.int64))

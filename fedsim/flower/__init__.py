@@ -2,7 +2,8 @@
 
     from fedsim.flower import Fleet
 
-    strategy = Fleet("my-fleet.yaml").wrap(strategy)     # in an app's ServerApp; the rest stays
+    fleet = Fleet("my-fleet.yaml", model=make_net, batch=make_batch, loss=loss_of)
+    strategy = fleet.wrap(strategy)     # in an app's ServerApp; the rest stays
 
 :class:`~fedsim.flower.fleet.Fleet` lets the fleet of a scenario decide who is there, who runs out of
 memory, who is late and when a round closes, and writes a run directory.

@@ -1,6 +1,7 @@
-"""A scenario's fleet for any Flower app: one line in its ServerApp, none in its ClientApp.
+"""A scenario's fleet for any Flower app: two lines in its ServerApp, none in its ClientApp.
 
-    strategy = Fleet("my-fleet.yaml").wrap(FedAvg(fraction_train=0.5))
+    fleet = Fleet("my-fleet.yaml", model=make_net, batch=make_batch, loss=loss_of)
+    strategy = fleet.wrap(FedAvg(fraction_train=0.5))
     result = strategy.start(grid=grid, initial_arrays=arrays, num_rounds=10)
 
 What the fleet decides, and what it leaves alone:
@@ -17,19 +18,20 @@ What the fleet decides, and what it leaves alone:
 * What the strategy draws from the generators of Python and NumPy is drawn from ones of its own, made
   of the scenario's seed, in each of its methods and rounds.
 
-The clock, the memory and the transfers are those of the scenario's ``training.model``, not of the
-arrays that the app sends about. ``rounds.count``, ``rounds.aggregate`` and ``learning`` are the app's.
+The clock, the memory and the transfers are those of the app's own module, which is traced at the start
+(see :mod:`fedsim.tracing.kept`: the same module once), or of the scenario's ``training.model``; never of
+anything else. ``rounds.count``, ``rounds.aggregate`` and ``learning`` are the app's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from logging import INFO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
@@ -39,10 +41,14 @@ from flwr.supercore import log
 from fedsim.errors import InputError
 from fedsim.flower import nodes as node_ids
 from fedsim.flower.course import METHODS, Course
+from fedsim.flower.model import priced
 from fedsim.flower.replies import LOSS_NAMES
 from fedsim.flower.rounds import Rounds
-from fedsim.scenario import load
 from fedsim.words import plural
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 class Fleet:
@@ -56,14 +62,21 @@ class Fleet:
             whom the scenario's ``rounds.select`` chooses, ``rounds.cohort`` of them (and more where
             the scenario asks for more, as a quorum does); then a strategy that asks all
             whom it sees gives the rounds of ``fedsim run``.
-        loss: the metric that holds a client's mean training loss; by default the first of
+        model: the module that the app trains, or a function that builds one; None: the layer trace that
+            the scenario names as ``training.model``.
+        batch: with a model: ``batch(n)`` gives a batch of n examples, ``batch(n, size)`` if they have a
+            size. It is called without numbers (on fake tensors), so it makes its tensors itself.
+        loss: with a model: ``loss(model, batch)`` gives the loss, a scalar tensor.
+        sizes: what the size of examples is called, if they have one: ``tokens``, say (see ``fedsim.trace``).
+        loss_key: the metric that holds a client's mean training loss; by default the first of
             ``train_loss``, ``train-loss``, ``loss`` that there is. Without one, losses are missing.
         report: whether to draw the figures and write ``report.html`` at the end.
         patience_s: real seconds to wait until each client has its node.
         client_of: see :func:`fedsim.flower.nodes.discover`.
 
     Raises:
-        InputError: if the scenario cannot be used.
+        InputError: if the scenario cannot be used, there is no model or two different ones, or the
+            app's cannot be traced.
     """
 
     def __init__(
@@ -71,19 +84,23 @@ class Fleet:
         scenario: str | Path,
         out: str | Path | None = None,
         *,
+        model: nn.Module | Callable[[], nn.Module] | None = None,
+        batch: Callable[..., Any] | None = None,
+        loss: Callable[[Any, Any], torch.Tensor] | None = None,
+        sizes: str | Sequence[str] | Mapping[str, int] = (),
         changes: Mapping[str, Any] | None = None,
         select: str = "strategy",
-        loss: str | None = None,
+        loss_key: str | None = None,
         report: bool = True,
         patience_s: float = 30.0,
         client_of: node_ids.ClientOf | None = None,
     ) -> None:
         if select not in ("strategy", "scenario"):
             raise InputError(f"select is {select!r}; it is 'strategy' or 'scenario'")
-        self.loaded = load(scenario, (changes or {}).items())
+        self.loaded = priced(scenario, changes or {}, model, batch, loss, sizes)
         self.out = None if out is None else Path(out)
         self.by_policy = select == "scenario"
-        self.loss_names = LOSS_NAMES if loss is None else (loss,)
+        self.loss_names = LOSS_NAMES if loss_key is None else (loss_key,)
         self.report = report
         self.patience_s = patience_s
         self.client_of = client_of

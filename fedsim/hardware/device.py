@@ -3,14 +3,17 @@
 A device file (``hardware/*.yaml``, or any path of a user) is read once, strictly, into a frozen
 :class:`Device`. Memory capacities are what the modules hold, so a board sold as 8 GB has 8 GiB.
 Peak rates count one multiply-add as two floating-point operations, dense, at the boost clock that
-the vendor estimates; ``fp16`` and ``bf16`` are the fastest path that training can use (tensor cores
-where there are some, with fp32 accumulation where the vendor distinguishes).
+the vendor estimates. ``fp32`` is what ordinary cores reach; ``fp32_matrix`` what a matrix coprocessor
+beside the CPU reaches (Apple's, by way of Accelerate, which PyTorch calls on macOS); ``tf32`` what
+tensor cores reach with fp32 inputs rounded to 10 bits of mantissa; ``fp16`` and ``bf16`` are the fastest
+path that training can use (tensor cores where there are some, with fp32 accumulation where the vendor
+distinguishes).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -20,6 +23,7 @@ from fedsim.hardware.file import HardwareFile, check_sources, read, refuse, sour
 from fedsim.hardware.rates import PEAK_OF, MeasuredRates, StatedRates
 from fedsim.options import (
     Bandwidth,
+    Clock,
     DurationOrZero,
     Energy,
     FlopRate,
@@ -36,14 +40,19 @@ from fedsim.words import nearest, shown
 Family = Literal["raspberry-pi", "jetson", "phone", "laptop", "gpu", "host"]
 FAMILIES: tuple[str, ...] = get_args(Family)
 Backend = Literal["cpu", "cuda"]
-PEAK_PRECISIONS = ("fp32", "fp16", "bf16")
-Precision = Literal["fp32", "mixed", "bf16"]
-"""What is trained in: fp32 throughout; autocast to fp16 (the paper's mixed); autocast to bfloat16."""
+PEAK_PRECISIONS = ("fp32", "fp32_matrix", "tf32", "fp16", "bf16")
+StatedPrecision = Literal["fp32", "mixed", "bf16"]
+Precision = Literal["fp32", "mixed", "bf16", "tf32", "fp32-strict"]
+"""What is trained in: fp32 as PyTorch's defaults have it, which on NVIDIA's Ampere and later run convolutions
+in TF32 and matrix products in fp32; autocast to fp16 (the paper's mixed); autocast to bfloat16; fp32 with
+matrix products in TF32 as well; fp32 with nothing in TF32."""
 TRAINING_PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 _BELOW = "a size below the capacity"
 _PEAK = "a peak from 0.1GFLOP/s to 100PFLOP/s"
-_TRAINS_IN = "a list of " + ", ".join(TRAINING_PRECISIONS) + ", fp32 among them"
+_OF_A_MODE = ("memory.bandwidth", "compute", *(f"compute.{p}" for p in PEAK_PRECISIONS), "power.active")
+STATED_PRECISIONS: tuple[str, ...] = get_args(StatedPrecision)
+_TRAINS_IN = "a list of " + ", ".join(STATED_PRECISIONS) + ", fp32 among them"
 
 
 @dataclass(frozen=True)
@@ -84,8 +93,9 @@ class Device:
         memory_bytes: capacity of the memory that training uses.
         memory_shared: whether the operating system lives in the same memory.
         memory_bandwidth_bytes_per_s: datasheet peak.
-        peak_flops_per_s: datasheet peak by precision (``fp32``, ``fp16``, ``bf16``).
-        training_precisions: what it can train in: ``fp32``, ``mixed`` (fp16 autocast), ``bf16``.
+        peak_flops_per_s: datasheet peak by precision, of ``PEAK_PRECISIONS``.
+        training_precisions: what its file says that it can train in: ``fp32``, ``mixed`` (fp16 autocast),
+            ``bf16``; :attr:`precisions` adds the settings of fp32.
         system_bytes: memory that the operating system and its services hold.
         runtime_bytes: memory of the training process before any tensor.
         idle_w: power when on and not training.
@@ -97,6 +107,7 @@ class Device:
         measured_rates: effective rates measured on the device itself, if its file has them.
         measurement_files: files of timed training steps that its own file names.
         growth: what a projection did to it.
+        modes: the names of its power modes, the one that its file describes first; empty if it has none.
         sources: where each figure comes from, by dotted key or section of the file.
         file: the file it was read from.
     """
@@ -124,10 +135,29 @@ class Device:
     growth: Growth
     sources: Mapping[str, str] = field(hash=False)
     file: str
+    modes: tuple[str, ...] = ()
 
     def source_of(self, figure: str) -> str:
         """The source of a figure, for example ``memory.bandwidth``."""
         return source_of(self.sources, figure) or ""
+
+    @property
+    def tf32_flops_per_s(self) -> float | None:
+        """Peak in TF32: as stated, else half of its peak in bfloat16; None where there is no such unit.
+
+        TF32 and bfloat16 came to NVIDIA's tensor cores together, with Ampere, and on every generation since
+        the one runs at half the rate of the other (data sheets of A100, A40, RTX 3090 and 4090, H100, Orin).
+        """
+        if self.backend != "cuda" or "bf16" not in self.peak_flops_per_s:
+            return None
+        peaks = self.peak_flops_per_s
+        return max(peaks.get("tf32", peaks["bf16"] / 2), peaks["fp32"])
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Every precision that it trains in: those of its file, TF32 where it has it, and strict fp32."""
+        tf32 = ("tf32",) if self.tf32_flops_per_s is not None else ()
+        return (*self.training_precisions, *tf32, "fp32-strict")
 
     @property
     def estimated(self) -> tuple[str, ...]:
@@ -141,13 +171,16 @@ def device_names() -> list[str]:
 
 
 def load_device(name_or_path: str) -> Device:
-    """Read a device by catalogue name or by path.
+    """Read a device by catalogue name, by catalogue name and power mode (``NAME@MODE``), or by path.
 
     Raises:
-        HardwareError: if there is no such device, or its file has a fault.
+        HardwareError: if there is no such device or mode, or its file has a fault.
     """
     path = paths.find(name_or_path, "hardware", ".yaml")
     if path is None:
+        name, at, mode = name_or_path.rpartition("@")
+        if at and name in device_names():
+            return _in_mode(paths.data_dir("hardware") / f"{name}.yaml", mode)
         raise HardwareError(f"there is no device {name_or_path!r}; {nearest(name_or_path, device_names())}")
     return _read(path)
 
@@ -169,9 +202,11 @@ class _Memory(Options):
 @dataclass(frozen=True, kw_only=True)
 class _Compute(Options):
     fp32: FlopRate = option(ge=1e8, le=1e17, right=_PEAK)
+    fp32_matrix: FlopRate | None = option(None, "of a CPU's matrix coprocessor", ge=1e8, le=1e17, right=_PEAK)
+    tf32: FlopRate | None = option(None, "dense, of tensor cores", ge=1e8, le=1e17, right=_PEAK)
     fp16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
     bf16: FlopRate | None = option(None, ge=1e8, le=1e17, right=_PEAK)
-    trains_in: tuple[Precision, ...] = option(right=_TRAINS_IN)
+    trains_in: tuple[StatedPrecision, ...] = option(right=_TRAINS_IN)
 
 
 @dataclass(frozen=True)
@@ -190,6 +225,23 @@ class _Thermal(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Mode(Options):
+    """A power mode: what a board draws, and which of its GPU runs how fast."""
+
+    active: Power = option(ge=1e-3, le=1e5, right="a power from 1mW to 100kW")
+    clock: Clock = option(ge=1e7, le=1e10, right="a clock from 10MHz to 10GHz")
+    cores: int = option(ge=1, le=1_000_000, right="a number of CUDA cores from 1 to 1000000")
+    bandwidth: Bandwidth | None = option(
+        None, "if its memory is slower", ge=1e8, le=1e14, right="a rate from 0.1GB/s to 100TB/s"
+    )
+
+    @property
+    def flops_per_s(self) -> float:
+        """Its fp32 peak: one multiply-add, 2 FLOP, per core and cycle."""
+        return 2.0 * self.cores * self.clock
+
+
+@dataclass(frozen=True, kw_only=True)
 class _File(HardwareFile):
     """A device as its file states it."""
 
@@ -203,6 +255,9 @@ class _File(HardwareFile):
     relative: Text | None = option(None, right="the name of a device")
     measurements: Text | None = option(None, right="a CSV file beside this one")
     rates: StatedRates | None = option(None, "effective rates measured on it")
+    modes: dict[Text, _Mode] = option(
+        factory=dict, description="power modes by name, first the one that the rest of the file describes"
+    )
 
     def figures(self) -> list[str]:
         """The dotted keys of the figures that need a source."""
@@ -211,7 +266,48 @@ class _File(HardwareFile):
         found = [f"{name}.{key}" for name, keys in inside for key, value in keys.items() if value is not None]
         plain = ("memory.shared", "compute.trains_in")
         rates = ["rates"] if self.rates is not None else []
-        return ["released", *(figure for figure in found if figure not in plain), *rates]
+        modes = ["modes"] if self.modes else []
+        return ["released", *(figure for figure in found if figure not in plain), *rates, *modes]
+
+
+def _in_mode(path: Path, name: str) -> Device:
+    """The device of a file in one of its power modes; it has the efficiency of the device itself."""
+    modes, device = read(_File, path).modes, _read(path)
+    if name not in modes:
+        known = f"give one of {', '.join(modes)}" if modes else "it has none"
+        raise HardwareError(f"{device.name} has no power mode {name!r}; {known}")
+    first, mode = next(iter(modes.values())), modes[name]
+    share = mode.flops_per_s / first.flops_per_s
+    return replace(
+        device,
+        name=f"{device.name}@{name}",
+        title=f"{device.title}, {name}",
+        memory_bandwidth_bytes_per_s=mode.bandwidth or device.memory_bandwidth_bytes_per_s,
+        peak_flops_per_s={p: peak * share for p, peak in device.peak_flops_per_s.items()},
+        active_w=mode.active,
+        relative=device.name,
+        measured_rates=None,
+        measurement_files=(),
+        sources=dict(device.sources) | dict.fromkeys(_OF_A_MODE, device.sources["modes"]),
+        modes=(),
+    )
+
+
+def _check_modes(path: Path, stated: _File) -> None:
+    """Refuse modes that contradict the rest of the file."""
+    for number, (name, mode) in enumerate(stated.modes.items()):
+        if mode.active < stated.power.idle:
+            less = f"is {mode.active:g} W, below the {stated.power.idle:g} W of power.idle; give more"
+            refuse(path, f"modes.{name}.active", less)
+        if mode.bandwidth is not None and mode.bandwidth > stated.memory.bandwidth:
+            refuse(path, f"modes.{name}.bandwidth", "is above memory.bandwidth; give a rate up to it")
+        peak = f"{units.format_flops(mode.flops_per_s)}/s, cores x clock x 2 FLOP"
+        if number == 0 and not 0.98 <= mode.flops_per_s / stated.compute.fp32 <= 1.02:
+            refuse(path, f"modes.{name}", f"comes to {peak}; give the mode that compute.fp32 states")
+        if number == 0 and mode.active != stated.power.active:
+            refuse(path, f"modes.{name}.active", "differs from power.active; give the same power")
+        if mode.flops_per_s > stated.compute.fp32 * 1.02:
+            refuse(path, f"modes.{name}", f"comes to {peak}, above compute.fp32; give the fastest mode first")
 
 
 def _read(path: Path) -> Device:
@@ -233,6 +329,7 @@ def _read(path: Path) -> Device:
             if getattr(rates, precision) is None:
                 named = f"is missing, and compute.trains_in names {precision}; give its rates"
                 refuse(path, f"rates.{precision}", named)
+    _check_modes(path, stated)
     check_sources(path, stated.sources, stated.figures())
     return Device(
         name=path.stem,
@@ -258,6 +355,7 @@ def _read(path: Path) -> Device:
         growth=Growth(),
         sources=stated.sources,
         file=str(path),
+        modes=tuple(stated.modes),
     )
 
 
@@ -289,7 +387,7 @@ def _is_beside(file: Path, path: Path) -> bool:
 
 
 def _training_precisions(
-    path: Path, names: tuple[Precision, ...], peaks: Mapping[str, float]
+    path: Path, names: tuple[StatedPrecision, ...], peaks: Mapping[str, float]
 ) -> tuple[str, ...]:
     if "fp32" not in names or len(set(names)) < len(names):
         refuse(path, "compute.trains_in", f"is {shown(list(names))}; give {_TRAINS_IN}")
@@ -297,4 +395,4 @@ def _training_precisions(
         if (peak := PEAK_OF[precision]) not in peaks:
             said = f"names {precision}, but compute.{peak} is not given; give that peak"
             refuse(path, "compute.trains_in", said)
-    return tuple(p for p in TRAINING_PRECISIONS if p in names)
+    return tuple(p for p in STATED_PRECISIONS if p in names)

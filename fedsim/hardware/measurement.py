@@ -2,15 +2,16 @@
 
 A measurement file (``hardware/measurements/*.csv``, or the one that a device's own file names) is
 CSV with the columns of ``COLUMNS``. Lines that start with ``#`` are comments; the first of them is the
-source of every row. ``oom`` in seconds_per_batch means that the step ran out of memory, ``na`` that
-nothing was measured.
+source of every row, and one that begins with ``# Whole scripts`` says that what a script does for each
+example outside the model was timed as well.
+``oom`` in seconds_per_batch means that the step ran out of memory, ``na`` that nothing was measured.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fedsim.hardware.device import TRAINING_PRECISIONS, Device
 from fedsim.words import shown
 
 MOST_BYTES = files.MB
+_WHOLE = "Whole scripts"
 COLUMNS = ("device", "model", "batch_size", "seconds", "longest_seconds", "precision", "seconds_per_batch")
 
 
@@ -38,6 +40,7 @@ class Measurement:
         source: where it was published.
         file: the file that it was read from.
         line: and the line in it, from 1.
+        whole_script: whether reading and decoding the examples was timed as well.
     """
 
     device: str
@@ -50,6 +53,7 @@ class Measurement:
     source: str
     file: Path
     line: int
+    whole_script: bool = False
 
     @property
     def oom(self) -> bool:
@@ -107,11 +111,11 @@ def _parse(file: Path, changed_ns: int, size: int) -> tuple[Measurement, ...]:
     if not rows or tuple(rows[0][1]) != COLUMNS:
         found = ",".join(rows[0][1]) if rows else "nothing"
         raise HardwareError(f"has the columns {shown(found)}; give {','.join(COLUMNS)}", file=file)
-    result = []
+    result, whole = [], any(comment.startswith(_WHOLE) for comment in comments)
     for number, row in rows[1:]:
         measured = _row(row, comments[0], file, number)
         if measured is not None:
-            result.append(measured)
+            result.append(replace(measured, whole_script=whole))
     return tuple(result)
 
 

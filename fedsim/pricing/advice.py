@@ -1,13 +1,14 @@
-"""What makes training fit on a device: every combination of techniques, priced at one batch and length.
+"""What makes training fit on a device: every combination of techniques, priced at one batch and size.
 
 The combinations are those of :class:`~fedsim.pricing.technique.Technique`: precisions that the device
 trains in, optimizers, attention, checkpointing, a frozen CNN encoder, and micro-batches that halve
-from the whole batch down to one sentence. Checkpointing an encoder that is frozen changes nothing
-and is left out. Optimizers and numbers of micro-batches share the work of forward and backward
-pass, so hundreds of combinations cost a few dozen walks through the layers.
+from the whole batch down to one example. Checkpointing an encoder that is frozen changes nothing
+and is left out, and so is what a model has not got: a CNN encoder to freeze, blocks to checkpoint.
+Optimizers and numbers of micro-batches share the work of forward and backward pass, so hundreds of
+combinations cost a few dozen walks through the layers.
 
-Assumptions: every sentence is as long as the longest; pressure of other programs is not counted;
-a longer sentence never needs less memory.
+Assumptions: every example is as large as the largest; pressure of other programs is not counted;
+a larger example never needs less memory, nor does a larger batch.
 """
 
 from __future__ import annotations
@@ -25,12 +26,24 @@ from fedsim.pricing import LayerTrace, StepWork, Technique
 from fedsim.pricing.calibration import Calibration, calibrate
 from fedsim.pricing.footprint import footprint_bytes
 from fedsim.pricing.optimizer import OptimizerCost, optimizer_cost
+from fedsim.pricing.sizes import LARGEST, is_speech
+from fedsim.pricing.step_time import TRACED
 from fedsim.pricing.technique import ATTENTIONS, CHECKPOINTINGS, OPTIMIZERS
 from fedsim.pricing.timeline import trainable
 from fedsim.units import SAMPLES_PER_S
 
 LONGEST_SAMPLES = 3600 * SAMPLES_PER_S
 """An hour: sentences are not looked for beyond it."""
+LARGEST_BATCH = 65_536
+"""Of examples that a step can be asked for."""
+
+
+def most(trace: LayerTrace) -> int:
+    """The largest size that is looked for, as the trace counts it; of a batch, if all examples are alike."""
+    if not trace.sizes:
+        return LARGEST_BATCH
+    return LONGEST_SAMPLES if is_speech(trace) else LARGEST
+
 
 GRAVITY = SAME, ROUNDING, LEARNING = "same", "rounding", "learning"
 EFFECTS = {
@@ -42,7 +55,7 @@ EFFECTS = {
     "freeze_cnn": LEARNING,
 }
 """What changing a field does to the weights after a step. ``same``: nothing but the order of sums
-(accumulated gradients are those of the batch, since no layer mixes sentences and negatives come from
+(accumulated gradients are those of the batch, since no layer mixes examples and negatives come from
 a sentence's own frames; only wav2vec 2.0's diversity loss averages over a micro-batch instead of the
 batch). ``rounding``: sums in 16 bits. ``learning``: another update rule, or fewer weights trained."""
 
@@ -82,29 +95,33 @@ class Option:
 
 @dataclass(frozen=True)
 class Longest:
-    """The longest sentence that fits, and how; 0 samples if not even one frame does."""
+    """The largest example that fits, and how; if examples are all alike, the largest batch of them.
 
-    samples: int
+    ``size`` is as the trace counts it, 0 if not even one frame (or one example) fits.
+    """
+
+    size: int
     technique: Technique
 
     @property
     def seconds(self) -> float:
-        """Its duration; an hour means an hour or more."""
-        return self.samples / SAMPLES_PER_S
+        """The duration, if it is a waveform; an hour means an hour or more."""
+        return self.size / SAMPLES_PER_S
 
 
 class Fit:
-    """Every combination on one device, for one model, batch and length.
+    """Every combination on one device, for one model, batch and size.
 
     Args:
         device: what trains.
         trace: the model.
-        batch: sentences of an optimizer step, from 1 up.
-        samples: of the longest of them, at 16 kHz; at least one frame.
+        batch: examples of an optimizer step, from 1 up.
+        size: of the largest of them, as the trace counts it (speech: samples at 16 kHz); at least one
+            frame. 1 for a model whose examples are all alike.
     """
 
-    def __init__(self, device: Device, trace: LayerTrace, batch: int, samples: int):
-        self.device, self.trace, self.batch, self.samples = device, trace, batch, samples
+    def __init__(self, device: Device, trace: LayerTrace, batch: int, size: int):
+        self.device, self.trace, self.batch, self.size = device, trace, batch, size
         self.available_bytes = device.memory_bytes - device.system_bytes
         able = device.training_precisions
         self.plain_technique = Technique(precision="fp32" if "fp32" in able else able[0])
@@ -114,8 +131,9 @@ class Fit:
     @cached_property
     def options(self) -> tuple[Option, ...]:
         """All of them: those that fit from the fastest on, then the others from the leanest on."""
+        able = self.device.training_precisions
         with _uncollected():
-            found = [self._option(t) for t in techniques(self.device.training_precisions, self.batch)]
+            found = [self._option(t) for t in techniques(able, self.batch, self.trace)]
         return tuple(sorted(found, key=_order))
 
     @cached_property
@@ -161,7 +179,7 @@ class Fit:
 
     @cached_property
     def longest_plain(self) -> Longest:
-        """The longest sentence that fits with no change at all."""
+        """The longest that fits with no change at all."""
         return self._longest([self.plain])
 
     @cached_property
@@ -180,12 +198,12 @@ class Fit:
 
     def _option(self, technique: Technique) -> Option:
         work, rates = self._work(technique), self._calibration.rates[technique.precision]
-        needed = float(footprint_bytes(work, self.device.runtime_bytes, self.batch, self.samples))
+        needed = float(footprint_bytes(work, self.device.runtime_bytes, self.batch, self.size))
         return Option(
             technique=technique,
             changes=technique.changes(self.plain_technique),
             footprint_bytes=needed,
-            step_s=float(work.weighted(rates.seconds_per_unit(), self.batch, self.samples)),
+            step_s=float(work.weighted(rates.seconds_per_unit(), self.batch, self.size)),
             fits=needed <= self.available_bytes,
         )
 
@@ -195,7 +213,7 @@ class Fit:
 
     def _work(self, technique: Technique) -> StepWork:
         """The work of a step; the walk through the layers is shared by all that walk alike."""
-        traced = "fp32" if technique.precision == "fp32" else "mixed"
+        traced = TRACED[technique.precision]
         alike = replace(
             technique, precision=traced, optimizer="adam", accumulate=min(technique.accumulate, 2)
         )
@@ -220,27 +238,39 @@ class Fit:
             )
         return self._optimizers[key]
 
-    def _fits_at(self, technique: Technique, samples: int) -> bool:
-        needed = footprint_bytes(self._work(technique), self.device.runtime_bytes, self.batch, samples)
+    def _fits_at(self, technique: Technique, batch: int, size: int) -> bool:
+        needed = footprint_bytes(self._work(technique), self.device.runtime_bytes, batch, size)
         return float(needed) <= self.available_bytes
 
     def _longest(self, options: Sequence[Option]) -> Longest:
-        """Bisection for each that beats the best so far; leanest first, so that few do."""
-        first = min(options, key=lambda o: o.footprint_bytes).technique
-        best = Longest(0, first)
-        shortest = self._shortest_samples
-        for option in sorted(options, key=lambda o: (o.footprint_bytes, len(o.changes))):
-            low = max(best.samples, shortest - 1)
-            if low >= LONGEST_SAMPLES or not self._fits_at(option.technique, low + 1):
-                continue
-            low = _last(partial(self._fits_at, option.technique), low + 1, LONGEST_SAMPLES + 1)
-            best = Longest(low, option.technique)
-        return best
+        if self.trace.sizes:
+            return _furthest(
+                options, lambda how, n: self._fits_at(how, self.batch, n), self._shortest, most(self.trace)
+            )
+        whole = [o for o in options if o.technique.accumulate == 1]  # in micro-batches, any batch fits
+        return _furthest(whole, lambda how, n: self._fits_at(how, n, self.size), 1, most(self.trace))
 
     @cached_property
-    def _shortest_samples(self) -> int:
-        """The fewest samples that make a frame; the length asked for makes at least one."""
-        return -_last(lambda less: int(self.trace.frames(-less)) >= 1, -self.samples, 0)
+    def _shortest(self) -> int:
+        """The smallest size that makes a frame; the size asked for makes at least one."""
+        return -_last(lambda less: int(self.trace.frames(-less)) >= 1, -self.size, 0)
+
+
+def _furthest(
+    options: Sequence[Option], fits: Callable[[Technique, int], bool], least: int, limit: int
+) -> Longest:
+    """The largest number from ``least`` to ``limit`` that fits under any of the options, or 0.
+
+    Bisection for each that beats the best so far; leanest first, so that few do.
+    """
+    best = Longest(0, min(options, key=lambda o: o.footprint_bytes).technique)
+    for option in sorted(options, key=lambda o: (o.footprint_bytes, len(o.changes))):
+        low = max(best.size, least - 1)
+        if low >= limit or not fits(option.technique, low + 1):
+            continue
+        low = _last(partial(fits, option.technique), low + 1, limit + 1)
+        best = Longest(low, option.technique)
+    return best
 
 
 def _last(holds: Callable[[int], bool], low: int, high: int) -> int:
@@ -269,17 +299,21 @@ def _order(option: Option) -> tuple[float, ...]:
 
 
 def micro_batches(batch: int) -> tuple[int, ...]:
-    """Numbers of micro-batches that halve a batch down to single sentences: 1, 2, 4, ... and ``batch``."""
+    """Numbers of micro-batches that halve a batch down to single examples: 1, 2, 4, ... and ``batch``."""
     counts = [1]
     while counts[-1] * 2 < batch:
         counts.append(counts[-1] * 2)
     return tuple(dict.fromkeys([*counts, batch]))
 
 
-def techniques(precisions: Sequence[str], batch: int) -> Iterator[Technique]:
-    """Every combination that makes a difference, for a batch and the precisions of a device."""
+def techniques(precisions: Sequence[str], batch: int, trace: LayerTrace) -> Iterator[Technique]:
+    """Every combination that makes a difference, for a batch, the precisions of a device and a model."""
+    stacks = {block.stack for block in trace.blocks.values()}
+    needs = {"both": {"cnn", "transformer"}, "cnn": {"cnn"}, "transformer": {"transformer"}}
+    checkpointings = [c for c in CHECKPOINTINGS if needs.get(c, set()) <= stacks]
+    frozen_too = (False, True) if "cnn" in stacks else (False,)
     for precision, optimizer, attention, checkpointing, frozen, parts in product(
-        precisions, OPTIMIZERS, ATTENTIONS, CHECKPOINTINGS, (False, True), micro_batches(batch)
+        precisions, OPTIMIZERS, ATTENTIONS, checkpointings, frozen_too, micro_batches(batch)
     ):
         if not (frozen and checkpointing in ("cnn", "both")):
             yield Technique(precision, optimizer, attention, checkpointing, frozen, parts)

@@ -51,5 +51,9 @@ def answer(pricer: Pricer, batch: int, samples: int) -> dict[str, Any]:
         "fits": bool(pricer.fits(batch, samples)),
         "memory_bytes": float(pricer.device.memory_bytes),
         "system_bytes": float(pricer.device.system_bytes),
-        "calibration": {"status": calibration.status, "relative": calibration.relative},
+        "calibration": {
+            "status": calibration.status,
+            "kind": calibration.kind,
+            "standard_error": pricer.standard_error,
+        },
     }

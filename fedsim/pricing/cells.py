@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fedsim.errors import TraceError
 from fedsim.hardware import Device, Measurement
 from fedsim.pricing.optimizer import optimizer_cost
+from fedsim.pricing.polynomial import value
 from fedsim.pricing.rates import FEATURES
 from fedsim.pricing.regression import Cells
 from fedsim.pricing.step_time import variant_of
@@ -29,8 +30,8 @@ from fedsim.pricing.trace import LayerTrace, load_trace
 from fedsim.units import SAMPLES_PER_S
 
 REFERENCE = ("wav2vec2-base", 4, 5.5, "fp32")
-REFERENCE_WEIGHT = 3.0
-"""The setting in which the study's whole procedure runs, and how often its relative error counts."""
+REFERENCE_WEIGHT = 5.0
+"""The setting in which the study's whole procedure runs, and how often its relative error counts there."""
 
 
 def measured_cells(device: Device, timed: Sequence[Measurement]) -> Cells:
@@ -48,12 +49,13 @@ def measured_cells(device: Device, timed: Sequence[Measurement]) -> Cells:
         features=np.array([_features(device.backend, m) for m in timed]),
         seconds=np.array([m.seconds_per_batch for m in timed], float),
         weights=np.array(
-            [
-                REFERENCE_WEIGHT if (m.model, m.batch_size, m.seconds, m.precision) == REFERENCE else 1.0
-                for m in timed
-            ]
+            [REFERENCE_WEIGHT if m.whole_script and _setting(m) == REFERENCE else 1.0 for m in timed]
         ),
     )
+
+
+def _setting(step: Measurement) -> tuple[str, int, float, str]:
+    return step.model, step.batch_size, step.seconds, step.precision
 
 
 @cache
@@ -89,8 +91,8 @@ def _features(backend: str, step: Measurement) -> NDArray[np.float64]:
             if side not in ("forward", "backward"):
                 continue
             name = f"{layer.arithmetic or 'matmul'}_flops" if what == "flops" else what
-            for (i, axis, j), coefficient in polynomial.terms.items():
-                found[name] += coefficient * step.batch_size**i * axes[axis] ** j
+            for key, coefficient in polynomial.terms.items():
+                found[name] += value(key, step.batch_size, axes, coefficient)
     optimizer = optimizer_cost(
         technique.optimizer,
         backend,
@@ -102,4 +104,5 @@ def _features(backend: str, step: Measurement) -> NDArray[np.float64]:
     )
     found["launches"] += optimizer.launches
     found["optimizer_bytes"] += optimizer.moved_bytes
+    found["examples"] = float(step.batch_size)
     return np.array([found[name] for name in FEATURES])

@@ -5,7 +5,9 @@ layers hand on; ``graph`` carries the axes, the variants and the profiles. Layer
 share a profile, so a file stays readable. It is written by ``fedsim trace`` and read, without torch,
 by pricing/trace.py.
 
-    graph.axes          lengths that follow from the waveform's samples (see pricing/polynomial.py)
+    graph.axes          sizes of an example and lengths that follow from them (see pricing/polynomial.py)
+    graph.exact         false where counts are no polynomials; then graph.largest_error says how far they
+                        are off, in parts of a count's sum over the layers, at batches and sizes held out
     graph.variants      backend/attention/precision; a variant that ends in ``@1`` holds for batch 1
     graph.profiles      profile -> list of {variants, metric: terms, ...}; a metric left out is zero
     graph.blocks        units that gradient checkpointing runs again, with what it keeps of them
@@ -25,7 +27,7 @@ beyond what is held from it and the layers before it; it is negative where less 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,9 @@ from numpy.typing import NDArray
 from fedsim.errors import TraceError
 from fedsim.pricing.polynomial import Axis, Polynomial, lengths
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, 2)
+"""Those that are read; in format 1 all sizes but one are fixed, and counts are exact."""
 
 COUNTS = (
     "forward_flops",
@@ -146,19 +150,66 @@ class LayerTrace:
     input_bytes: Polynomial
     details: Mapping[str, Any] = field(repr=False)
     file: str = ""
+    exact: bool = True
+    largest_error: float = 0.0
 
     @property
     def sizes(self) -> tuple[str, ...]:
         """The size axes of an example, such as ``samples`` (at 16 kHz); none if all are of one size."""
-        return tuple(axis.name for axis in self.axes[:1] if axis.name != NO_SIZE)
+        return tuple(axis.name for axis in self.axes if axis.of is None and axis.name != NO_SIZE)
 
-    def lengths(self, samples: Any) -> list[NDArray[np.int64]]:
-        """Every axis at these waveform lengths (samples at 16 kHz)."""
-        return lengths(self.axes, samples)
+    def lengths(self, *sizes: Any) -> list[NDArray[np.int64]]:
+        """Every axis at these sizes, one for each of ``sizes`` (for waveforms, samples at 16 kHz)."""
+        return lengths(self.axes, *sizes)
 
     def frames(self, samples: Any) -> NDArray[np.int64]:
         """Frames that the transformer sees for waveforms of ``samples``."""
         return self.lengths(samples)[self.frames_axis]
+
+    def holding(self, **sizes: int) -> LayerTrace:
+        """The same model with some of its sizes fixed; at least one that it has stays free."""
+        if not sizes:
+            return self
+        known: dict[int, int] = {}
+        for index, axis in enumerate(self.axes):
+            if axis.of is None and axis.name in sizes:
+                known[index] = sizes[axis.name]
+            elif axis.of in known:
+                known[index] = int(axis.length(known[axis.of]))
+        left = [index for index in range(len(self.axes)) if index not in known]
+        place = {index: here for here, index in enumerate(left)}
+
+        def held(thing: Any) -> Any:
+            if isinstance(thing, Polynomial):
+                return thing.holding(known, place)
+            return tuple(map(held, thing)) if isinstance(thing, tuple) else thing
+
+        def profile(old: Profile) -> Profile:
+            return Profile(*({m: held(p) for m, p in part.items()} for part in (old.counts, old.workspaces)))
+
+        changed = {id(p): profile(p) for layer in self.layers for p in layer.profiles.values()}
+        return replace(
+            self,
+            layers=tuple(
+                replace(layer, profiles={v: changed[id(p)] for v, p in layer.profiles.items()})
+                for layer in self.layers
+            ),
+            blocks={
+                name: replace(
+                    block,
+                    checkpointed={
+                        v: Checkpoint(**{f.name: held(getattr(c, f.name)) for f in fields(c)})
+                        for v, c in block.checkpointed.items()
+                    },
+                )
+                for name, block in self.blocks.items()
+            },
+            axes=tuple(
+                replace(self.axes[i], of=None if (of := self.axes[i].of) is None else place[of]) for i in left
+            ),
+            frames_axis=place.get(self.frames_axis, 0),
+            input_bytes=held(self.input_bytes),
+        )
 
     def names(self, variant: str) -> tuple[str, str]:
         """The variant's two sets of metrics: for a batch of 1, and for more."""
@@ -170,20 +221,16 @@ class LayerTrace:
         single = f"{variant}@1"
         return (single if single in self.variants else variant), variant
 
-    def per_layer(self, metric: str, variant: str, batch: int, samples: int) -> list[int]:
-        """One metric of every layer at one batch and length, exact; workspaces give their largest."""
+    def per_layer(self, metric: str, variant: str, batch: int, *sizes: int) -> list[int]:
+        """One metric of every layer at one batch and one of each size; workspaces give their largest."""
         single, several = self.names(variant)
-        axes = [int(n) for n in self.lengths(samples)]
+        axes = [int(n) for n in self.lengths(*sizes)]
         values = []
         for layer in self.layers:
             profile = layer.profile(single if batch == 1 else several)
             if metric in WORKSPACES:
                 candidates = profile.workspaces.get(metric, ())
-                values.append(max((_exact(p, batch, axes) for p in candidates), default=0))
+                values.append(max((p.at(batch, axes) for p in candidates), default=0))
             else:
-                values.append(_exact(profile[metric], batch, axes))
+                values.append(profile[metric].at(batch, axes))
         return values
-
-
-def _exact(polynomial: Polynomial, batch: int, axes: list[int]) -> int:
-    return sum(int(c) * batch**i * axes[a] ** j for (i, a, j), c in polynomial.terms.items())

@@ -66,7 +66,7 @@ def memory_checks(devices: Sequence[Device]) -> list[MemoryCheck]:
         _check(device, step)
         for device in devices
         for step in measurements(device)
-        if step.precision in device.training_precisions
+        if step.precision in device.precisions
     ]
 
 

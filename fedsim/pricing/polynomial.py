@@ -1,13 +1,13 @@
-"""Exact counts as functions of batch and length: sums of coefficient x batch^i x axis^j.
+"""Exact counts as functions of batch and sizes: sums of coefficient x batch^i x axis^j (x axis^k ...).
 
-An axis is a length that follows from the number of samples in a waveform: the samples themselves,
-the frames after each convolution, or one of these rounded up to a multiple. Coefficients are whole
-numbers, and so are the values: with integer arrays the arithmetic is exact up to 2**63.
+An axis is a size of an example (the samples of a waveform, the tokens of a text), or a length that follows
+from one: the frames after a convolution, or a length rounded up. Coefficients are whole numbers, and so are
+the values: with integer arrays the arithmetic is exact up to 2**63.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,23 +16,26 @@ from numpy.typing import NDArray
 
 from fedsim.options import Name, Options, option
 
-Monomial = tuple[int, int, int]
-"""(power of the batch, axis, power of the axis); the axis is 0 where its power is."""
+Monomial = tuple[int, ...]
+"""(power of the batch, axis, power of the axis, another axis, its power, ...), axes in rising order.
 
+What depends on no axis is (power of the batch, 0, 0).
+"""
 
 _NUMBER = "a whole number from 0 to 1e6"
 
 
 @dataclass(frozen=True)
 class Axis(Options):
-    """A length that follows from another one: a convolution's output, or rounding up.
+    """A size of an example, or a length that follows from another one: a convolution's output, or rounding.
 
-    ``of`` is the index of the axis that it follows from, None for the waveform itself.
+    ``of`` is the index of the axis that it follows from, None for a size itself. A kernel below zero is that
+    of a convolution that pads more than it is wide.
     """
 
     name: Name = option(right="the name of the axis")
     of: int | None = option(None, ge=0, right="the index of an axis before it")
-    kernel: int = option(1, ge=0, le=10**6, right=_NUMBER)
+    kernel: int = option(1, ge=-(10**6), le=10**6, right="a whole number from -1e6 to 1e6")
     stride: int = option(1, ge=1, le=10**6, right="a whole number from 1 to 1e6")
     multiple: int = option(0, ge=0, le=10**6, right=_NUMBER)
 
@@ -47,11 +50,41 @@ class Axis(Options):
         return np.maximum((source - self.kernel) // self.stride + 1, 0)
 
 
-def lengths(axes: Sequence[Axis], samples: Any) -> list[NDArray[np.int64]]:
-    """Every axis at these waveform lengths, as integer arrays of the shape of ``samples``."""
+def lengths(axes: Sequence[Axis], *sizes: Any) -> list[NDArray[np.int64]]:
+    """Every axis at these sizes, as integer arrays of the shape of what it follows from.
+
+    Args:
+        axes: in an order in which each follows from one before it.
+        sizes: one for each axis that follows from none.
+    """
     found: list[NDArray[np.int64]] = []
+    given = iter(sizes)
     for axis in axes:
-        found.append(np.asarray(samples, np.int64) if axis.of is None else axis.length(found[axis.of]))
+        found.append(np.asarray(next(given), np.int64) if axis.of is None else axis.length(found[axis.of]))
+    return found
+
+
+def powers(monomial: Monomial) -> Iterator[tuple[int, int]]:
+    """The axes in a monomial, each with its power."""
+    for place in range(1, len(monomial), 2):
+        if monomial[place + 1]:
+            yield monomial[place], monomial[place + 1]
+
+
+def monomial(batch: int, by_axis: Mapping[int, int]) -> Monomial:
+    """The monomial with these powers."""
+    found = [part for axis in sorted(by_axis) if by_axis[axis] for part in (axis, by_axis[axis])]
+    return (batch, *(found or (0, 0)))
+
+
+def value(monomial: Monomial, batch: Any, axes: Sequence[Any], coefficient: int | float = 1) -> Any:
+    """A monomial times a coefficient; arrays broadcast, integers stay integers."""
+    found: Any = coefficient
+    for _ in range(monomial[0]):
+        found = found * batch
+    for axis, power in powers(monomial):
+        for _ in range(power):
+            found = found * axes[axis]
     return found
 
 
@@ -60,7 +93,7 @@ class Polynomial:
 
     __slots__ = ("terms",)
 
-    def __init__(self, terms: Mapping[Monomial, int | float] | Iterable[tuple[Monomial, int | float]] = ()):
+    def __init__(self, terms: Mapping[Any, int | float] | Iterable[tuple[Monomial, int | float]] = ()):
         self.terms: dict[Monomial, int | float] = {m: c for m, c in dict(terms).items() if c}
 
     @classmethod
@@ -93,7 +126,10 @@ class Polynomial:
         return hash(frozenset(self.terms.items()))
 
     def __repr__(self) -> str:
-        parts = [f"{c:+} b^{i} axis{a}^{j}" for (i, a, j), c in sorted(self.terms.items())]
+        parts = [
+            " ".join([f"{c:+} b^{m[0]}", *(f"axis{a}^{j}" for a, j in powers(m))])
+            for m, c in sorted(self.terms.items())
+        ]
         return f"Polynomial({' '.join(parts) or '0'})"
 
     def __call__(self, batch: Any, axes: Sequence[Any]) -> Any:
@@ -101,21 +137,31 @@ class Polynomial:
         result: Any = np.zeros(
             np.broadcast_shapes(np.shape(batch), np.shape(axes[0])), np.asarray(batch).dtype
         )
-        for (i, axis, j), coefficient in self.terms.items():
-            term: Any = coefficient
-            if i:
-                term = term * batch
-            for _ in range(j):
-                term = term * axes[axis]
-            result = result + term
+        for key, coefficient in self.terms.items():
+            result = result + value(key, batch, axes, coefficient)
         return result
+
+    def at(self, batch: int, axes: Sequence[int]) -> int:
+        """The value at one batch and one length an axis, as a whole number of any size."""
+        return sum(int(value(m, batch, axes, int(c))) for m, c in self.terms.items())
+
+    def holding(self, lengths: Mapping[int, int], axes: Mapping[int, int]) -> Polynomial:
+        """The polynomial with some axes at fixed lengths, and the others under other numbers."""
+        terms: dict[Monomial, int | float] = {}
+        for key, coefficient in self.terms.items():
+            rest = {axes[axis]: power for axis, power in powers(key) if axis not in lengths}
+            for axis, power in powers(key):
+                coefficient *= lengths[axis] ** power if axis in lengths else 1
+            left = monomial(key[0], rest)
+            terms[left] = terms.get(left, 0) + coefficient
+        return Polynomial(terms)
 
     def covers(self, other: Polynomial) -> bool:
         """Whether this one is certainly at least ``other``: no coefficient below the other's."""
         return all(self.terms.get(m, 0) >= other.terms.get(m, 0) for m in {*self.terms, *other.terms})
 
     def to_json(self) -> list[list[int | float]]:
-        """``[[coefficient, power of the batch, axis, power of the axis], ...]``, sorted."""
+        """``[[coefficient, power of the batch, axis, power of the axis, ...], ...]``, sorted."""
         return [[c, *m] for m, c in sorted(self.terms.items())]
 
 

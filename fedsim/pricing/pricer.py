@@ -44,8 +44,8 @@ class Pricer:
     """
 
     def __init__(self, device: Device, trace: LayerTrace, technique: Technique):
-        if technique.precision not in device.training_precisions:
-            able = ", ".join(device.training_precisions)
+        if technique.precision not in device.precisions:
+            able = ", ".join(device.precisions)
             raise TechniqueError(
                 f"{device.name} does not train in {technique.precision!r}; it can in {able}", key="precision"
             )
@@ -66,6 +66,11 @@ class Pricer:
         """The device's effective rates in the technique's precision."""
         rates: Rates = self.calibration.rates[self.technique.precision]
         return rates
+
+    @property
+    def standard_error(self) -> float:
+        """By what factor :meth:`step_s` is off, as one standard deviation of its logarithm; from 1 up."""
+        return self.calibration.standard_error(self.technique.precision)
 
     def step_s(self, batch: ArrayLike, samples: ArrayLike) -> Array:
         """Seconds of one optimizer step, at full speed."""

@@ -27,6 +27,7 @@ FEATURES = (
     "operand_bytes",
     "stream_bytes",
     "optimizer_bytes",
+    "examples",
 )
 """What a step costs, in this order in every feature vector (forward, backward and optimizer):
 
@@ -38,7 +39,11 @@ FEATURES = (
 - ``operand_bytes``: read and written by the four kinds of kernels above.
 - ``stream_bytes``: read and written by everything else: norms, activations, dropout, casts, loss.
 - ``optimizer_bytes``: read and written by the optimizer, weights and state.
+- ``examples``: of the batch; what the training program does for each outside the model.
 """
+
+
+_MAY_BE_0 = ("launch_s", "host_s")
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,17 @@ class Rates:
     """Memory traffic of arithmetic kernels; ``inf`` where it hides behind their arithmetic."""
     optimizer_bytes_per_s: float | None = None
     """Memory traffic of the optimizer, which works in place on long tensors; as ``bandwidth`` if None."""
+    host_s: float = 0.0
+    """Of one example outside the model: reading, decoding and copying it, where a whole script was timed."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is None:
                 continue
-            if math.isnan(value) or value < 0 or (value == 0 and field.name != "launch_s"):
+            if math.isnan(value) or value < 0 or (value == 0 and field.name not in _MAY_BE_0):
                 raise ValueError(
-                    f"{field.name} is {value!r}; a rate is positive and launch_s is not negative"
+                    f"{field.name} is {value!r}; a rate is positive, launch_s and host_s are not negative"
                 )
 
     def seconds_per_unit(self) -> NDArray[np.float64]:
@@ -78,5 +85,6 @@ class Rates:
                 1.0 / self.operand_bytes_per_s,
                 1.0 / self.bandwidth_bytes_per_s,
                 1.0 / (self.optimizer_bytes_per_s or self.bandwidth_bytes_per_s),
+                self.host_s,
             ]
         )

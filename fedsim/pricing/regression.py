@@ -1,25 +1,27 @@
-"""Fitting effective rates to measured steps: non-negative least squares on the relative error.
+"""Fitting a device's effective rates to its measured steps: by what factors it differs from its kind.
 
 The seconds of a step are linear in the seconds that a device pays for one unit of each feature
-(see ``pricing/rates.py``), so a fit is a small linear problem. A *plan* says which of these are free:
+(see ``pricing/rates.py``). A device begins with the rates of its kind (``pricing/priors.py``), so a fit
+looks for few factors. A *plan* says which:
 
 - ``launch``: seconds of one launch;
-- ``conv``: seconds per FLOP of convolutions, grouped ones among them;
-- ``matmul``: seconds per FLOP of linear layers, attention's products among them;
-- ``arithmetic``: both of them as one.
+- ``host``: seconds of one example outside the model, for studies that timed whole scripts;
+- ``arithmetic``: a factor on the seconds of all convolutions and matrix products;
+- ``conv``, ``matmul``: on those of either of them;
+- ``device``: on those of arithmetic and memory traffic;
+- ``everything``: on those of launches as well.
 
-Each is free for every precision apart, or shared by all. No rate may exceed the datasheet peak: with
-seconds per unit written as ``bound + z``, that is ``z >= 0``. The rest is not fitted. Memory
-traffic outside arithmetic kernels runs at a share of datasheet bandwidth that such streams reach on
-devices of the kind (``STREAM_SHARE``), and the operands of arithmetic kernels are taken to hide
-behind their arithmetic. What the measurements cannot carry is thus left to the datasheet.
+Each is free for every precision apart, or shared by all; what a plan does not name is as in the kind, and
+no example costs the host anything. No rate may exceed its datasheet peak: with factors written as
+``bound + z``, that is ``z >= 0``, non-negative least squares on the relative error. What was fitted is the
+device's own and is handed on to no other.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,37 +30,41 @@ from fedsim.pricing.rates import FEATURES, Rates
 
 Array = NDArray[np.float64]
 
-STREAM_SHARE = {"cuda": 0.9, "cpu": 0.8}
-"""Share of datasheet bandwidth that streams reach, by backend.
-
-cuda: BabelStream reaches about 0.9 of the peak of NVIDIA V100 and A100 (Deakin et al., Evaluating
-attainable memory bandwidth of parallel programming models via BabelStream, IJCSE 2018, and the
-results in its repository). cpu: STREAM reaches about 0.8 on laptops with two DDR4 channels
-(McCalpin, STREAM: Sustainable Memory Bandwidth in High Performance Computers; user results).
-"""
-
+_ARITHMETIC = ("conv_flops", "grouped_conv_flops", "matmul_flops", "attention_flops")
+_MEMORY = ("operand_bytes", "stream_bytes", "optimizer_bytes")
 FREE = {
     "launch": ("launches",),
+    "host": ("examples",),
     "conv": ("conv_flops", "grouped_conv_flops"),
     "matmul": ("matmul_flops", "attention_flops"),
-    "arithmetic": ("conv_flops", "grouped_conv_flops", "matmul_flops", "attention_flops"),
+    "arithmetic": _ARITHMETIC,
+    "device": (*_ARITHMETIC, *_MEMORY),
+    "everything": (*_ARITHMETIC, *_MEMORY, "launches"),
 }
 """What a plan may leave free, and the features that it prices."""
 
-_LAUNCH_UNIT_S = 1e-5
+_SECONDS = {"launch": 1e-5, "host": 1e-2}
+"""What is fitted as seconds and not as a factor, and what one unit of it is."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What the datasheet says, as the fit needs it.
+class Known:
+    """What is known of a device before it is fitted.
 
     Attributes:
-        peak_flops_per_s: by training precision.
-        bandwidth_bytes_per_s: effective rate of memory streams, not fitted.
+        rates: of its kind, by training precision.
+        least: by precision and feature, the factor on its seconds at which it runs at its peak.
     """
 
-    peak_flops_per_s: Mapping[str, float]
-    bandwidth_bytes_per_s: float
+    rates: Mapping[str, Rates]
+    least: Mapping[str, Mapping[str, float]]
+
+    def bound(self, kind: str, precision: str | None) -> float:
+        """The least factor of a parameter under which nothing runs above its peak."""
+        if kind in _SECONDS:
+            return 0.0
+        rows = self.least.values() if precision is None else (self.least[precision],)
+        return max(row.get(feature, 0.0) for row in rows for feature in FREE[kind])
 
 
 @dataclass(frozen=True)
@@ -100,17 +106,27 @@ Maker = Callable[[Cells], Mapping[str, Rates]]
 """A way to rates: steps in, rates by precision out."""
 
 
-def plans(precisions: Sequence[str]) -> list[Plan]:
-    """The plans to choose from for a device measured in these precisions, each once."""
-    found: list[Plan] = [
-        tuple((kind, p) for kind in ("launch", "conv", "matmul") for p in precisions),
-        (*((kind, p) for kind in ("launch", "matmul") for p in precisions), ("conv", None)),
-        (("launch", None), *((kind, p) for kind in ("conv", "matmul") for p in precisions)),
-        (("launch", None), *(("arithmetic", p) for p in precisions)),
+def plans(precisions: Sequence[str], whole_script: bool = False) -> list[Plan]:
+    """The plans to choose from for a device measured in these precisions, each once, the shortest first.
+
+    Where whole scripts were timed, what they do for each example grows with the batch as convolutions do:
+    it gets a term of its own, and convolutions none, or it would be booked as slow convolution.
+    """
+    apart = tuple(precisions)
+    launches = [(("launch", None),), tuple(("launch", p) for p in apart)]
+    hosts: list[Plan] = [(), (("host", None),)] if whole_script else [()]
+    shapes: list[Plan] = [
+        (("device", None),),
+        tuple(("device", p) for p in apart),
+        tuple(("arithmetic", p) for p in apart),
     ]
-    if len(precisions) == 1:
-        return [found[0], found[3]]
-    return found
+    if len(apart) == 1:
+        launches, shapes = launches[:1], [shapes[0], (("arithmetic", None),)]
+    if not whole_script:
+        shapes.append((("conv", None), ("matmul", None)))
+    found: list[Plan] = [(("everything", None),)]
+    found += [(*a, *b, *c) for a, b, c in itertools.product(launches, hosts, shapes)]
+    return sorted(found, key=len)
 
 
 def in_words(plan: Plan) -> str:
@@ -146,87 +162,58 @@ def non_negative_least_squares(matrix: Array, target: Array) -> Array:
     return best
 
 
-def fit(cells: Cells, plan: Plan, limits: Limits) -> dict[str, Rates]:
+def fit(cells: Cells, plan: Plan, known: Known) -> dict[str, Rates]:
     """The rates, by precision, with the least weighted relative error under a plan.
 
-    What a plan leaves free and no step tells of stays at its peak.
-
     Args:
-        cells: measured steps.
+        cells: measured steps, in precisions that are known.
         plan: what is free.
-        limits: datasheet peaks and the bandwidth to assume.
+        known: rates to begin with, and how far each may be raised.
 
     Returns:
-        Rates for every precision that the plan names.
+        Rates for every precision that is known; what no step tells of is as it was.
     """
-    price = 1.0 / limits.bandwidth_bytes_per_s
     index = {name: k for k, name in enumerate(FEATURES)}
-    streams = cells.features[:, [index["stream_bytes"], index["optimizer_bytes"]]].sum(axis=1) * price
-    columns = np.zeros((len(cells), len(plan)))
-    bounds = np.array([0.0 if kind == "launch" else 1.0 for kind, _ in plan])
-    units = [_unit(kind, precision, limits) for kind, precision in plan]
+    price = np.array([known.rates[p].seconds_per_unit() for p in cells.precisions])
+    seconds = cells.features * price
+    fixed = seconds.copy()
+    columns, bounds = np.zeros((len(cells), len(plan))), np.zeros(len(plan))
     for j, (kind, precision) in enumerate(plan):
         rows = np.array([precision in (None, p) for p in cells.precisions])
-        columns[:, j] = np.where(rows, cells.features[:, [index[n] for n in FREE[kind]]].sum(axis=1), 0.0)
-        columns[:, j] *= units[j]
+        features = [index[name] for name in FREE[kind]]
+        unit = _SECONDS.get(kind)
+        paid = seconds if unit is None else cells.features * unit
+        columns[:, j] = np.where(rows, paid[:, features].sum(axis=1), 0.0)
+        bounds[j] = known.bound(kind, precision)
+        fixed[:, features] = 0.0
     scale = cells.weights / cells.seconds
-    target = (cells.seconds - streams - columns @ bounds) * scale
+    target = (cells.seconds - fixed.sum(axis=1) - columns @ bounds) * scale
     found = bounds + non_negative_least_squares(columns * scale[:, None], target)
-    precisions = dict.fromkeys(p for _, p in plan if p is not None)
-    return {p: _rates(p, plan, found * np.array(units), limits) for p in precisions}
+    told = [(one, float(x)) for one, x, column in zip(plan, found, columns.T, strict=True) if column.any()]
+    return {precision: _rates(precision, told, rates) for precision, rates in known.rates.items()}
 
 
-def _unit(kind: str, precision: str | None, limits: Limits) -> float:
-    """Seconds per unit of a feature at the datasheet peak; what a launch is counted in."""
-    if kind == "launch":
-        return _LAUNCH_UNIT_S
-    peaks = limits.peak_flops_per_s
-    return 1.0 / (min(peaks.values()) if precision is None else peaks[precision])
-
-
-def _rates(precision: str, plan: Plan, seconds: Array, limits: Limits) -> Rates:
-    by_kind = {kind: s for (kind, p), s in zip(plan, seconds, strict=True) if p in (None, precision)}
-    conv, matmul = (by_kind.get(kind, by_kind.get("arithmetic", np.nan)) for kind in ("conv", "matmul"))
-    return Rates(
-        launch_s=float(by_kind["launch"]),
-        conv_flops_per_s=float(1.0 / conv),
-        grouped_conv_flops_per_s=float(1.0 / conv),
-        matmul_flops_per_s=float(1.0 / matmul),
-        attention_flops_per_s=float(1.0 / matmul),
-        bandwidth_bytes_per_s=limits.bandwidth_bytes_per_s,
+def _rates(precision: str, told: Sequence[tuple[Parameter, float]], rates: Rates) -> Rates:
+    """The rates of a kind with what was fitted applied."""
+    factor = {kind: x for (kind, p), x in told if p in (None, precision)}
+    everything = factor.get("everything", 1.0)
+    device = factor.get("device", everything)
+    arithmetic = factor.get("arithmetic", device)
+    conv, matmul = factor.get("conv", arithmetic), factor.get("matmul", arithmetic)
+    changed = scaled(rates, 1.0, 1.0 / device, everything)
+    return replace(
+        changed,
+        launch_s=factor["launch"] * _SECONDS["launch"] if "launch" in factor else changed.launch_s,
+        host_s=factor.get("host", 0.0) * _SECONDS["host"],
+        conv_flops_per_s=rates.conv_flops_per_s / conv,
+        grouped_conv_flops_per_s=rates.grouped_conv_flops_per_s / conv,
+        matmul_flops_per_s=rates.matmul_flops_per_s / matmul,
+        attention_flops_per_s=rates.attention_flops_per_s / matmul,
     )
-
-
-def fit_slowdown(cells: Cells, relative: Mapping[str, Rates], limits: Limits) -> dict[str, Rates]:
-    """The relative's rates, all slower by the one factor with the least weighted relative error.
-
-    The factor is not so small that any rate would exceed its peak.
-
-    Args:
-        cells: measured steps.
-        relative: rates of the relative, as they are, by precision.
-        limits: datasheet peaks; its bandwidth is the datasheet's here.
-    """
-    times = np.array(
-        [f @ relative[p].seconds_per_unit() for f, p in zip(cells.features, cells.precisions, strict=True)]
-    )
-    ratio = times / cells.seconds
-    squares = cells.weights**2
-    factor = float((squares * ratio).sum() / (squares * ratio**2).sum())
-    for precision, rates in relative.items():
-        peak = limits.peak_flops_per_s[precision]
-        fastest = max(
-            rates.conv_flops_per_s,
-            rates.grouped_conv_flops_per_s,
-            rates.matmul_flops_per_s,
-            rates.attention_flops_per_s,
-        )
-        factor = max(factor, fastest / peak, rates.bandwidth_bytes_per_s / limits.bandwidth_bytes_per_s)
-    return {precision: scaled(rates, 1 / factor, 1 / factor, factor) for precision, rates in relative.items()}
 
 
 def scaled(rates: Rates, arithmetic: float, bandwidth: float, launch: float) -> Rates:
-    """Rates with FLOP rates, memory rates and launch time multiplied by a factor each."""
+    """Rates with FLOP rates, memory rates and the host's times multiplied by a factor each."""
     return Rates(
         launch_s=rates.launch_s * launch,
         conv_flops_per_s=rates.conv_flops_per_s * arithmetic,
@@ -236,6 +223,7 @@ def scaled(rates: Rates, arithmetic: float, bandwidth: float, launch: float) -> 
         bandwidth_bytes_per_s=rates.bandwidth_bytes_per_s * bandwidth,
         operand_bytes_per_s=rates.operand_bytes_per_s * bandwidth,
         optimizer_bytes_per_s=rates.optimizer_bytes_per_s and rates.optimizer_bytes_per_s * bandwidth,
+        host_s=rates.host_s * launch,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fedsim.errors import InputError
 from fedsim.pricing.layers import LayerTrace
 from fedsim.units import SAMPLES_PER_S
+from fedsim.words import plural
 
 USUAL_S = 5.5
 """Seconds of a sentence where nobody says, the mean of the study's."""
@@ -49,22 +50,45 @@ def size_of(trace: LayerTrace, seconds: float | None = None, sizes: Mapping[str,
     else:
         raise InputError(f"an example of {trace.name} {has}: give --size {axis}=NUMBER")
     if size < 1 or trace.frames(size) < 1:
-        raise InputError(f"{said} {trace.name} no frame; give a longer sentence")
+        raise InputError(
+            f"{said} {trace.name} no frame; give a {'longer sentence' if is_speech(trace) else 'larger size'}"
+        )
     return size
 
 
-def in_words(trace: LayerTrace, size: int) -> str:
-    """A size as people say it: ``5.5 s``, ``128 tokens``; empty if all examples are alike."""
+def is_speech(trace: LayerTrace) -> bool:
+    """Whether examples are waveforms, whose size people say in seconds."""
+    return trace.sizes == (WAVEFORM,)
+
+
+def per_unit(trace: LayerTrace) -> int:
+    """What a trace counts for each that people say: 16,000 samples a second of speech, else 1."""
+    return SAMPLES_PER_S if is_speech(trace) else 1
+
+
+def counted(trace: LayerTrace, amount: float) -> int:
+    """A size as the trace counts it, from so many of what people say."""
+    return round(amount * per_unit(trace))
+
+
+def in_unit(trace: LayerTrace, amount: float) -> str:
+    """So many of what people say: ``5.5 s``, ``128 tokens``; empty if all examples are alike."""
     if not trace.sizes:
         return ""
-    return f"{size / SAMPLES_PER_S:g} s" if trace.sizes[0] == WAVEFORM else f"{size:,} {trace.sizes[0]}"
+    return f"{amount:g} s" if is_speech(trace) else f"{amount:,.0f} {trace.sizes[0]}"
 
 
-def needs_speech(trace: LayerTrace, verb: str) -> None:
-    """Refuse a model whose examples are no waveforms.
+def in_words(trace: LayerTrace, size: int) -> str:
+    """A size of the trace as people say it, by :func:`in_unit`."""
+    return in_unit(trace, size / per_unit(trace))
 
-    Raises:
-        InputError: it is one.
-    """
-    if trace.sizes != (WAVEFORM,):
-        raise InputError(f"{verb} goes by seconds of speech, and {trace.name} is no model on waveforms yet")
+
+def batch_in_words(trace: LayerTrace, batch: int, amount: float) -> str:
+    """A batch of examples: ``4 x 5.5 s``, ``8 x 128 tokens``; ``8 examples`` if all are alike."""
+    size = in_unit(trace, amount)
+    return f"{batch} x {size}" if size else plural(batch, "example")
+
+
+def sizes_of(trace: LayerTrace, size: int) -> dict[str, int]:
+    """A size by its name; empty if all examples are alike."""
+    return {trace.sizes[0]: size} if trace.sizes else {}

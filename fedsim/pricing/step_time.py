@@ -32,16 +32,21 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "attention": ("attention_flops",),
     "memory": ("operand_bytes", "stream_bytes"),
     "optimizer": ("optimizer_bytes",),
+    "host": ("examples",),
 }
 """How features are shown: part of a step -> its features."""
 
-_TRACED = {"fp32": "fp32", "mixed": "mixed", "bf16": "mixed"}
-"""bfloat16 moves the same bytes as fp16 and runs the same kernels, so it has the same trace."""
+EXAMPLES = FEATURES.index("examples")
+"""The one feature that no trace knows: a program does it once for each example of the batch."""
+
+TRACED = {"fp32": "fp32", "mixed": "mixed", "bf16": "mixed", "tf32": "fp32", "fp32-strict": "fp32"}
+"""bfloat16 moves the same bytes as fp16 and runs the same kernels, so it has the same trace; TF32 is a way
+to multiply numbers that stay fp32 in memory."""
 
 
 def variant_of(backend: str, technique: Technique) -> str:
     """The variant of a trace that a backend executes under a technique."""
-    return f"{backend}/{technique.attention}/{_TRACED[technique.precision]}"
+    return f"{backend}/{technique.attention}/{TRACED[technique.precision]}"
 
 
 @lru_cache(maxsize=512)
@@ -108,7 +113,9 @@ class StepWork:
             self.evaluate(lambda work, k=k: work.features[k], batch, samples) * self.technique.accumulate
             for k in range(len(FEATURES))
         ]
-        return np.stack(columns, axis=-1) + self.per_step()
+        found = np.stack(columns, axis=-1) + self.per_step()
+        found[..., EXAMPLES] = np.broadcast_to(np.asarray(batch, float), found.shape[:-1])
+        return found
 
     def weighted(self, weights: Array, batch: ArrayLike, samples: ArrayLike) -> Array:
         """``features @ weights``, evaluated as one polynomial."""
@@ -119,7 +126,8 @@ class StepWork:
             batch,
             samples,
         )
-        return total * self.technique.accumulate + float(self.per_step() @ weights)
+        once = float(self.per_step() @ weights) + np.asarray(batch, float) * float(weights[EXAMPLES])
+        return np.asarray(total * self.technique.accumulate + once)
 
     def evaluate(self, pick: Any, batch: ArrayLike, samples: ArrayLike) -> Array:
         """A polynomial of the work at each micro-batch and length, batches of 1 by their own metrics."""

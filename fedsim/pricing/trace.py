@@ -17,8 +17,10 @@ from fedsim.pricing.layers import (
     ARITHMETIC,
     COUNTS,
     FORMAT,
+    FORMATS,
     GROUPS,
     KINDS,
+    NO_SIZE,
     WORKSPACES,
     Block,
     Checkpoint,
@@ -26,7 +28,7 @@ from fedsim.pricing.layers import (
     LayerTrace,
     Profile,
 )
-from fedsim.pricing.polynomial import Axis, Monomial, Polynomial
+from fedsim.pricing.polynomial import Axis, Monomial, Polynomial, monomial
 from fedsim.words import shown, slashes
 
 MOST_BYTES = 8 * files.MB  # twenty times the largest of the catalogue
@@ -36,15 +38,12 @@ LARGEST = 10**12
 
 __all__ = ["Layer", "LayerTrace", "load_trace", "parse_trace"]
 
-Term = tuple[
-    Annotated[int, Bounds(ge=-LARGEST, le=LARGEST)],
-    Literal[0, 1],
-    Annotated[int, Bounds(ge=0)],
-    Literal[0, 1, 2],
-]
+Term = tuple[Annotated[int, Bounds(ge=-LARGEST, le=LARGEST)], ...]
 Terms = tuple[Term, ...]
 Names = tuple[Name, ...]
-_TERMS = "a list of [coefficient up to 1e12, batch power 0 or 1, axis, axis power 0 to 2]"
+MOST_POWER = 4
+_TERM = "[coefficient up to 1e12, batch power 0 to 2, axis, axis power 0 to 4]"
+_TERMS = f"a list of {_TERM}"
 _VARIANTS = "a list of names such as 'cpu/eager/fp32'"
 _COUNT = "a whole number from 0 to 1e12"
 
@@ -76,7 +75,7 @@ class _Block(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class _Graph(Options):
-    format: int = option(right=f"{FORMAT}, the format that is known here")
+    format: int = option(right=f"{FORMAT}, the format that is written here")
     name: Name = option(right="the name of the model")
     objective: str = option("", "what is trained")
     config: dict[str, Any] = option(factory=dict, description="of the model")
@@ -87,6 +86,8 @@ class _Graph(Options):
     )
     frames_axis: int = option(ge=0, right="the index of an axis")
     variants: Names = option(right=_VARIANTS, min_length=1)
+    exact: bool = option(True, right="true or false")
+    largest_error: float = option(0.0, ge=0, right="a number, such as 0.02 for 2%")
     profiles: dict[str, tuple[_Profile, ...]] = option(right="lists of metrics by variant, by name")  # type: ignore[valid-type]
     blocks: dict[Name, _Block] = option(right="what checkpointing can run again, by name")
     input_bytes: Terms = option(right=_TERMS)
@@ -153,9 +154,9 @@ def parse_trace(content: Any, file: str = "") -> LayerTrace:
     """
     graph = content.get("graph") if isinstance(content, dict) else None
     form = graph.get("format", FORMAT) if isinstance(graph, dict) else FORMAT
-    if form != FORMAT:
+    if form not in FORMATS:
         raise TraceError(
-            f"{shown(form)} is not a format known here; fedsim reads {FORMAT}",
+            f"{shown(form)} is not a format known here; fedsim reads {' and '.join(map(str, FORMATS))}",
             file=file or None,
             key="graph.format",
         )
@@ -177,7 +178,9 @@ class _Building:
     def trace(self, details: dict[str, Any]) -> LayerTrace:
         graph = self.graph
         for index, axis in enumerate(graph.axes):
-            if (axis.of is None) != (index == 0) or (axis.of is not None and axis.of >= index):
+            if (axis.of is None and index > 0 and graph.axes[0].name == NO_SIZE) or (
+                axis.of is not None and axis.of >= index
+            ):
                 self.fail("does not follow from an axis before it", f"graph.axes[{index}]")
         if graph.frames_axis >= len(graph.axes):
             said = f"{graph.frames_axis} is not the index of one of {len(graph.axes)} axes"
@@ -201,13 +204,20 @@ class _Building:
             input_bytes=self.polynomial(graph.input_bytes, "graph.input_bytes"),
             details=details,
             file=self.file,
+            exact=graph.exact,
+            largest_error=graph.largest_error,
         )
 
     def polynomial(self, terms: Terms, key: str) -> Polynomial:
-        for _, _, axis, _ in terms:
-            if axis >= len(self.graph.axes):
-                self.fail(f"axis {axis} does not exist; there are {len(self.graph.axes)}", key)
-        found: dict[Monomial, int] = {(i, axis, j): coefficient for coefficient, i, axis, j in terms}
+        found: dict[Monomial, int] = {}
+        for term in terms:
+            whole = len(term) >= 4 and len(term) % 2 == 0
+            if not (whole and 0 <= term[1] <= 2 and all(0 <= power <= MOST_POWER for power in term[3::2])):
+                self.fail(f"{shown(list(term))} is not {_TERM}", key)
+            for axis in term[2::2]:
+                if not 0 <= axis < len(self.graph.axes):
+                    self.fail(f"axis {axis} does not exist; there are {len(self.graph.axes)}", key)
+            found[monomial(term[1], dict(zip(term[2::2], term[3::2], strict=True)))] = term[0]
         return Polynomial(found)
 
     def profiles(self, name: str, entries: tuple[Any, ...]) -> dict[str, Profile]:

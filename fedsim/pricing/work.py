@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.pricing.layers import LayerTrace
-from fedsim.pricing.polynomial import Monomial, Polynomial
+from fedsim.pricing.polynomial import Monomial, Polynomial, value
 from fedsim.pricing.rates import FEATURES
 from fedsim.pricing.technique import Technique
 from fedsim.pricing.timeline import Closeup, Timeline, timeline
@@ -148,11 +148,7 @@ class Moments:
         for start in range(0, len(batch), _CHUNK):
             part = slice(start, start + _CHUNK)
             monomials = np.empty((len(self.basis), len(batch[part])))
-            for row, (i, axis, j) in enumerate(self.basis):
-                if j == 0:
-                    monomials[row] = batch[part] if i else 1.0
-                    continue
-                np.power(axes[axis][part], j, out=monomials[row])
-                if i:
-                    monomials[row] *= batch[part]
+            here = [axis[part] for axis in axes]
+            for row, key in enumerate(self.basis):
+                monomials[row] = value(key, batch[part], here, 1.0)
             yield part, monomials

@@ -153,10 +153,20 @@ def html(digest: Digest, pictures: list[Picture]) -> str:
         inputs=_inputs(digest),
         scenario=digest.run.scenario_text,
         tables=TABLES,
-        summary_keys=SUMMARY,
+        summary_keys={key: said for key, said in SUMMARY.items() if _stands(digest.summary, key.split("."))},
         summary=json.dumps(digest.summary, indent=2, ensure_ascii=False),
         version=one_line(dig(digest.run.manifest, "versions", "fedsim") or ""),
     )
+
+
+def _stands(tree: Any, path: list[str]) -> bool:
+    """Whether a key of ``SUMMARY`` stands in a run's summary; ``*`` is any name."""
+    if not path:
+        return True
+    if not isinstance(tree, dict):
+        return False
+    inner = tree.values() if path[0] == "*" else [tree[path[0]]] if path[0] in tree else []
+    return any(_stands(part, path[1:]) for part in inner)
 
 
 def filled(template: str, pictures: list[Picture], **parts: Any) -> str:

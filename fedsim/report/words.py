@@ -6,6 +6,7 @@ Every sentence is built from figures of the run; a sentence whose figures are mi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -47,7 +48,7 @@ def question(digest: Digest) -> str:
     clients = digest.summary["participation"]["clients"]
     model = dig(scenario, "training", "model")
     rounds, cohort = dig(scenario, "rounds", "count"), dig(scenario, "rounds", "cohort")
-    what = name(model, 40) if isinstance(model, str) else "the model"
+    what = name(Path(model).name.removesuffix(".json"), 40) if isinstance(model, str) else "the model"
     how = f" in {plural(rounds, 'round')}" if isinstance(rounds, int) else ""
     how += f" of {count(cohort)}" if how and isinstance(cohort, int) else ""
     who = plural(clients, "client") if clients else "this fleet"

@@ -26,6 +26,7 @@ from fedsim.hardware import load_device
 from fedsim.pricing import LayerTrace, Pricer, Technique, load_trace
 from fedsim.pricing.accounts import accounts, counts_as_module
 from fedsim.pricing.advice import Fit
+from fedsim.pricing.polynomial import powers, value
 from fedsim.reproduce import table1
 from fedsim.reproduce.figure import Figure, commented, rows
 from fedsim.units import GB, GIB, SAMPLES_PER_S
@@ -76,11 +77,11 @@ def stages(trace: LayerTrace, backend: str, batch: int, seconds: float) -> list[
         if counts_as_module(layer):
             sums[2] += float(profile["output_bytes"](batch, axes))
         for metric in ("saved_bytes", "forward_flops", "backward_flops"):
-            for (i, axis, j), coefficient in profile[metric].terms.items():
-                value = coefficient * batch**i * axes[axis] ** j
-                sums[0 if metric == "saved_bytes" else 3] += value
-                if metric == "saved_bytes" and j == 2:
-                    sums[1] += value
+            for key, coefficient in profile[metric].terms.items():
+                much = value(key, batch, axes, coefficient)
+                sums[0 if metric == "saved_bytes" else 3] += much
+                if metric == "saved_bytes" and sum(power for _, power in powers(key)) == 2:
+                    sums[1] += much
     return [Stage(name, *sums) for name, sums in found.items()]
 
 

@@ -32,8 +32,8 @@ def parity(trend: str, model: str = "base", batch: int = 4, precision: str = "fp
             device=load_device(_NX),
             trace=load_trace(f"wav2vec2-{model}"),
             technique=Technique(precision),
-            seconds=5.5,
-            longest_s=5.5,
+            size=5.5,
+            longest=5.5,
             batch=batch,
             background=Background("none", 0.0),
             procedure=Procedure(),
@@ -161,7 +161,6 @@ _EPOCH = "Trend epoch doubles FP32 rates every 2.3 years, not every 18 months, s
 _COMMENTS = {
     "growth_in_5_years": "The paper's two figures do not agree: 18 months to double give 10.1x in 5 years.",
     "doubling/for 8x in 5 years": "The same seen from the other side: 8x in 5 years is 20 months to double.",
-    "parity_year/gao2022/large/*": "Reached in the first weeks of 2027; the first whole year is 2028.",
     "parity_year/epoch/*": _EPOCH,
     "memory/epoch": "Trend epoch doubles memory about every 4 years. The paper states a belief, no rate.",
     "memory/as the AGX did": "Two months late.",

@@ -11,33 +11,52 @@ working directory, too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedsim import files, paths
-from fedsim.errors import CorpusError, InputError, ScenarioError
-from fedsim.tasks.images import is_image
-from fedsim.tasks.language_model import reading as texts
+from fedsim.errors import InputError, ScenarioError
+from fedsim.learning.options import Learning
+from fedsim.options import one_of
+from fedsim.tasks import TASKS, Task
 
-FOLDERS = (("learning", "corpus", "path"), ("learning", "images", "path"))
-"""Keys whose text may name a folder, too."""
-#: Keys whose text may name a file; a ``*`` stands for each entry of a list.
-FILE_KEYS = (
+#: Keys whose text may name a file, whatever is learned; a ``*`` stands for each entry of a list.
+_FILE_KEYS = (
     ("hardware", "trend"),
     ("workload", "corpus"),
     ("training", "model"),
     ("server", "device"),
-    *FOLDERS,
     ("fleet", "mix", "*", "device"),
     ("fleet", "mix", "*", "link"),
     ("fleet", "mix", "*", "availability", "file"),
     ("fleet", "mix", "*", "pressure", "file"),
 )
+CORPUS = ("learning", "corpus", "path")
 OUTSIDE = "learning.corpus.outside"
-LISTS = ("validated.tsv", "train.tsv", "dev.tsv", "test.tsv")
-"""Files by which a corpus of speech that is a folder is known."""
+
+
+def folder_keys() -> list[tuple[str, ...]]:
+    """Keys whose text may name a folder, too: what tasks, those of plug-ins included, learn from."""
+    options = dict.fromkeys(option for task in _tasks().values() for option in task.reads)
+    return [("learning", option, "path") for option in options]
+
+
+def file_keys() -> list[tuple[str, ...]]:
+    """Keys whose text may name a file; a ``*`` stands for each entry of a list."""
+    return [*_FILE_KEYS, *folder_keys()]
+
+
+def _tasks() -> dict[str, type[Task]]:
+    return one_of(Task, TASKS).choices()
+
+
+def _task_of(data: dict[str, Any]) -> type[Task]:
+    """The task of scenario data; the default one where they name none that there is."""
+    learning = data.get("learning")
+    named = learning.get(Task.key) if isinstance(learning, dict) else None
+    return _tasks().get(str(named), type(Learning().task))
 
 
 @dataclass(frozen=True)
@@ -111,8 +130,9 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
     Raises:
         ScenarioError: it names a file that it may not use.
     """
-    for keys in FILE_KEYS:
-        is_there = _exists if keys in FOLDERS else paths.is_file
+    folders, task = folder_keys(), _task_of(data)
+    for keys in file_keys():
+        is_there = _exists if keys in folders else paths.is_file
         for block, key, where in places(data, keys):
             own, here = file.parent / block[key], Path(block[key])
             said = access.covers(where)
@@ -121,7 +141,7 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
             found = own if is_there(own) else here
             if not is_there(found):
                 continue  # a name of the catalogue, or none at all
-            if not (access.outside or said or _is_inside(found, file, access, block)):
+            if not (access.outside or said or _is_inside(found, file, access, task, block)):
                 raise ScenarioError(
                     f"{block[key]!r} lies outside of the folder that the scenario is in; if you trust it, "
                     f"add --allow-outside, or name the file yourself: --set {where}=PATH",
@@ -129,7 +149,7 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
                     key=where,
                 )
             block[key] = str(found)
-    for block, _, _ in places(data, FOLDERS[0]):
+    for block, _, _ in places(data, CORPUS):
         if access.opens:
             block["outside"] = True
         elif block.get("outside") is True and not (access.outside or access.covers(OUTSIDE)):
@@ -142,12 +162,13 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
 
 
 def files_of(data: dict[str, Any]) -> list[Path]:
-    """Every file that resolved scenario data names; of a folder, its lists, texts, or images by class."""
+    """Every file that resolved scenario data names; of a folder, those by which its task knows it."""
     found: dict[Path, None] = {}
-    for keys in FILE_KEYS:
+    task = _task_of(data)
+    for keys in file_keys():
         for block, key, _ in places(data, keys):
             path = Path(block[key])
-            found |= dict.fromkeys(_files_at(path, block))
+            found |= dict.fromkeys(_files_at(path, task, block))
     return list(found)
 
 
@@ -158,33 +179,25 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _is_inside(found: Path, file: Path, access: FileAccess, block: dict[str, Any]) -> bool:
+def _is_inside(found: Path, file: Path, access: FileAccess, task: type[Task], block: dict[str, Any]) -> bool:
     """Whether a file or folder is the catalogue's, the scenario's own, or known by content."""
     roots = [paths.data_dir(name).resolve() for name in ("hardware", "traces")]
     if access.own:
         shipped = file.resolve().is_relative_to(paths.data_dir("scenarios").resolve())
         roots += [file.parent.resolve(), *([Path.cwd().resolve()] if shipped else [])]
     real = found.resolve()
-    return any(real.is_relative_to(root) for root in roots) or _is_known(real, access.known, block)
+    return any(real.is_relative_to(root) for root in roots) or _is_known(real, access.known, task, block)
 
 
-def _is_known(real: Path, known: frozenset[str], block: dict[str, Any]) -> bool:
-    found = _files_at(real, block) if known else []
+def _is_known(real: Path, known: frozenset[str], task: type[Task], block: dict[str, Any]) -> bool:
+    found = _files_at(real, task, block) if known else []
     try:
         return bool(found) and all(files.sha256(path) in known for path in found)
     except InputError:
         return False
 
 
-def _files_at(path: Path, block: dict[str, Any]) -> list[Path]:
+def _files_at(path: Path, task: type[Task], block: dict[str, Any]) -> list[Path]:
     """A file; or the files by which a folder that a block names is known."""
-    found = [path]
-    if path.is_dir() and block.get("kind") == "files":
-        with suppress(CorpusError):  # whoever reads it says what is wrong
-            return texts.listed(path, str(block.get("pattern", texts.PATTERN)))
-        return []
-    if path.is_dir():
-        found = [one for name in LISTS for one in (path / name, *sorted(path.glob(f"*/{name}")))]
-        if not any(one.is_file() for one in found):
-            found = [one for one in sorted(path.glob("*/*")) if is_image(one)]
+    found = task.files_in(path, block) if path.is_dir() else [path]
     return [one for one in found if one.is_file()]

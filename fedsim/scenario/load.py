@@ -41,23 +41,33 @@ def load(
         ScenarioError: if there is no such file or anything in it is wrong; names file, key path,
             value and what would be right.
     """
-    path = paths.find(str(name_or_path), "scenarios", ".yaml")
-    if path is None:
-        known = sorted(p.stem for p in paths.data_dir("scenarios").glob("*.yaml"))
-        raise ScenarioError(checks.unknown(str(name_or_path), known, "scenario and not a file"))
-    data = yamlfile.load(path, ScenarioError)
     given = list(overrides)
     changes = [override.parse(change) if isinstance(change, str) else change for change in given]
     changes = [(moved.today(key), value) for key, value in changes]
-    moved.rename(data, path)
-    if isinstance(data, dict):
-        for key, value in changes:
-            override.apply(data, key, value, str(path))
+    data, path = stated(name_or_path, changes)
     said = tuple(override.plain(key) for key, _ in changes)
     access = replace(access, said=access.said + said)
     typed = any(isinstance(change, str) for change in given)
     with file_access.as_said(access, "--set" if typed else None):
         return Loaded(build(data, path, access), path)
+
+
+def stated(name_or_path: str | Path, changes: Iterable[tuple[str, Any]] = ()) -> tuple[Any, Path]:
+    """What the file of a scenario says, with changes by key path, before defaults come in; and the file.
+
+    Raises:
+        ScenarioError: if there is no such file, it is not YAML, or a change cannot be made.
+    """
+    path = paths.find(str(name_or_path), "scenarios", ".yaml")
+    if path is None:
+        known = sorted(p.stem for p in paths.data_dir("scenarios").glob("*.yaml"))
+        raise ScenarioError(checks.unknown(str(name_or_path), known, "scenario and not a file"))
+    data = yamlfile.load(path, ScenarioError)
+    moved.rename(data, path)
+    if isinstance(data, dict):
+        for key, value in changes:
+            override.apply(data, key, value, str(path))
+    return data, path
 
 
 def build(data: Any, file: Path, access: FileAccess = file_access.NOWHERE) -> Scenario:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from fedsim.errors import InputError, ScenarioError
 from fedsim.scenario.model import Scenario
@@ -17,6 +18,7 @@ def check_names(scenario: Scenario) -> None:
     import fedsim.hardware as hardware
     import fedsim.pricing as pricing
     from fedsim.fleet import speech
+    from fedsim.pricing.sizes import is_speech, size_of
 
     _look_up(hardware.load_trend, scenario.hardware.trend, "hardware.trend")
     for i, entry in enumerate(scenario.fleet.mix):
@@ -25,17 +27,23 @@ def check_names(scenario: Scenario) -> None:
     if scenario.server.device is not None:
         _look_up(hardware.load_device, scenario.server.device, "server.device")
     _look_up(pricing.load_trace, scenario.training.model, "training.model")
-    if scenario.workload.examples is None:
-        _look_up(speech.load, scenario.workload.corpus, "workload.corpus")
+    trace, block = pricing.load_trace(scenario.training.model), scenario.workload
+    sizes, wanted = list(block.sizes), list(trace.sizes)
+    kind, right = f"an example of {trace.name} has {', '.join(wanted) or 'no size'}", ": ..., ".join(wanted)
+    if block.examples is not None:
+        if sorted(sizes) != sorted(wanted):
+            right = f"give {{{right}: ...}}" if wanted else "leave them out"
+            raise ScenarioError(f"{', '.join(sizes) or 'none'} given; {kind}: {right}", key="workload.sizes")
+        usual = {name: n if isinstance(n, int) else round(n.mean) for name, n in block.sizes.items()}
+        _look_up(partial(size_of, trace, None), usual, "workload.sizes")
         return
-    sizes, wanted = list(scenario.workload.sizes), list(pricing.load_trace(scenario.training.model).sizes)
-    if sizes != wanted:
-        right = f"give {{{wanted[0]}: ...}}" if wanted else "leave them out"
+    if not is_speech(trace):
+        right = f"{{examples: 100{f', sizes: {{{right}: 128}}' if wanted else ''}}}"
         raise ScenarioError(
-            f"{', '.join(sizes) or 'none'} given; an example of {scenario.training.model} has "
-            f"{', '.join(wanted) or 'no size'}: {right}",
-            key="workload.sizes",
+            f"is about utterances, and {kind}; say how many examples a client has, as in {right}",
+            key="workload",
         )
+    _look_up(speech.load, scenario.workload.corpus, "workload.corpus")
 
 
 def _look_up(load: Callable[..., object], name: object, key: str) -> None:

@@ -28,7 +28,6 @@ from fedsim.simulation import habits
 from fedsim.simulation.baseline import Alone, kind_of, on_server
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.world import FleetWorld, make_workloads
-from fedsim.tasks.images import is_image
 from fedsim.units import DAY_S, HOUR_S
 
 MAX_STALENESS = 20  # rounds; an asynchronous update based on an older model is rejected
@@ -92,13 +91,14 @@ def compose(scenario: Scenario) -> Composition:
     _note_file(inputs, "traces", trace.file)
     pricers = {device.name: _pricers(device, trace, scenario) for device in devices.values()}
     fleet = Fleet.build(_groups(devices, scenario, inputs), scenario.fleet.clients, scenario.seed)
-    corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
-    if corpus is not None and scenario.workload.examples is None:
-        _note_file(inputs, speech.FOLDER, str(corpus))
+    if scenario.workload.examples is None:
+        corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
+        if corpus is not None:
+            _note_file(inputs, speech.FOLDER, str(corpus))
     if asked.server.device is not None:
         _note_file(inputs, "hardware", hardware.load_device(asked.server.device).file)
     for path in file_access.files_of({"learning": checks.dump(asked).get("learning")}):
-        _note_file(inputs, f"images/{path.parent.name}" if is_image(path) else "corpus", str(path))
+        _note_file(inputs, "corpus" if asked.learning is None else asked.learning.task.label(path), str(path))
     loads, work = _work(scenario)
     models = {device.name: device for device in devices.values()}
     world = FleetWorld.build(
@@ -158,12 +158,12 @@ def check(scenario: Scenario) -> None:
 def _work(scenario: Scenario) -> tuple[Workloads, Batches]:
     block = scenario.workload
     asked = (block, scenario.training.batch_size, scenario.fleet.clients, scenario.seed)
-    return _made(speech.load(block.corpus), *asked)
+    return _made(speech.load(block.corpus) if block.examples is None else None, *asked)
 
 
 @lru_cache(maxsize=2)
 def _made(
-    corpus: speech.Speech, block: Workload, batch_size: int, clients: int, seed: int
+    corpus: speech.Speech | None, block: Workload, batch_size: int, clients: int, seed: int
 ) -> tuple[Workloads, Batches]:
     """The workloads and batches of the scenario before are often those of the next."""
     return make_workloads(block, batch_size, clients, seed)
@@ -189,7 +189,7 @@ def _device(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Device:
 
 
 def _pricers(device: Device, trace: LayerTrace, scenario: Scenario) -> list[Pricer]:
-    plain = technique(scenario.training, device.training_precisions)
+    plain = technique(scenario.training, device.precisions)
     return [Pricer(device, trace, one) for one in (plain, *fallbacks(scenario.training, plain))]
 
 

@@ -9,7 +9,6 @@ machine where there are as many workers as cores.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -23,17 +22,9 @@ from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.scenario import Scenario
 from fedsim.simulation.compose import federation_of
 from fedsim.simulation.world import make_workloads
-from fedsim.tasks import Wav2Vec2
-from fedsim.tasks.language_model import LanguageModel
-from fedsim.tasks.language_model.options import EXAMPLES_AT_ONCE, TextFiles
-from fedsim.tasks.speech.batches import EVALUATION_BATCH, evaluated_at_once
-from fedsim.tasks.speech.corpus import CommonVoice, Espeak, Listed
-from fedsim.tasks.speech.task import SpeechTask
-from fedsim.units import SAMPLES_PER_S
 
 MACHINES = ("nvidia-a40", "macbook-pro-2019")  # priced if nobody names one: a GPU and a CPU, both measured
-_GRAIN = SAMPLES_PER_S // 2
-_SAMPLE_BYTES, _WEIGHT_BYTES, _SUM_BYTES = 2, 4, 8
+_WEIGHT_BYTES, _SUM_BYTES = 4, 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +33,7 @@ class LearningOutlook:
 
     Attributes:
         machine: the device priced.
-        calibration: ``calibrated``, ``inferred``, ``datasheet`` or ``measured``.
+        calibration: ``calibrated``, ``inferred`` or ``measured``.
         model: preset that is trained.
         precision: in which this machine trains.
         steps: optimizer steps of pretraining in the whole run.
@@ -103,10 +94,8 @@ def check_data(scenario: Scenario) -> None:
         InputError: as the run would, before its first round.
     """
     federation = federation_of(scenario)
-    if federation is None or _missing(federation) is not None:
-        return
-    if not (isinstance(federation.task, SpeechTask) and isinstance(federation.task.corpus, Espeak)):
-        federation.task.data(scenario.seed)
+    if federation is not None:
+        federation.task.look_through(scenario.seed)
 
 
 def _steps(federation: Federation, scenario: Scenario) -> tuple[int, Batches]:
@@ -134,30 +123,15 @@ def _technique(device: Device, federation: Federation) -> Technique:
     return Technique(precision=able[0] if able else "fp32", optimizer=how.optimizer, attention="sdpa")
 
 
-def _padded(samples: np.ndarray, seconds: float) -> np.ndarray:
-    """Lengths cut to ``seconds`` and rounded up to half a second."""
-    grains = np.ceil(np.minimum(samples, seconds * SAMPLES_PER_S) / _GRAIN)
-    return np.asarray(np.maximum(grains, 1) * _GRAIN)
-
-
 def _outlook(
     device: Device, federation: Federation, scenario: Scenario, steps: int, batches: Batches
 ) -> LearningOutlook:
     how = federation.learning
     pricer = Pricer(device, load_trace(federation.task.model_name), _technique(device, federation))
-    task = federation.task
-    size, whole = batches.samples, float(batches.samples.max())
-    at_once, evaluated, after = EVALUATION_BATCH, 1.0, None  # one batch, where nobody says more
-    if isinstance(task, SpeechTask):
-        whole = float(_padded(np.array(np.inf), task.crop_seconds))
-        size = _padded(batches.samples, task.crop_seconds)
-        spoken = task.evaluation_seconds * SAMPLES_PER_S
-        at_once = evaluated_at_once(task.crop_seconds)
-        evaluated = np.ceil(spoken / whole / at_once) * len(task.splits)
-        after = task.downstream if isinstance(task, Wav2Vec2) else None
-    elif isinstance(task, LanguageModel):
-        size, whole, at_once = np.array([task.context]), float(task.context), EXAMPLES_AT_ONCE
-        evaluated = -(-task.evaluation_tokens // task.context // at_once) * len(task.splits)
+    task, held = federation.task, batches.samples.astype(np.float64)
+    size, most = task.padded(held), float(task.padded(np.array(np.inf)))
+    whole = most if np.isfinite(most) else float(held.max())
+    evaluated, at_once = task.evaluation_batches()
     step_s = float(pricer.step_s(how.batch_size, size).mean())
     worker = float(pricer.footprint_bytes(how.batch_size, whole))
     share = float(pricer.forward_flops(how.batch_size, whole) / pricer.training_flops(how.batch_size, whole))
@@ -168,14 +142,11 @@ def _outlook(
     )
     evaluation_s = float(times * evaluated * share * pricer.step_s(at_once, whole))
     downstream_s = 0.0
-    if after is not None:
-        lengths = _padded(batches.samples, after.longest_seconds)
-        tests = 1 if not after.every else -(-federation.rounds // after.every)
-        downstream_s = tests * after.steps * float(pricer.step_s(after.batch_size, lengths).mean())
-        worker = max(
-            worker,
-            float(pricer.footprint_bytes(after.batch_size, _padded(np.array(np.inf), after.longest_seconds))),
-        )
+    if (after := task.finetuning) is not None:
+        steps_s = pricer.step_s(after.batch_size, after.padded(held))
+        downstream_s = after.times(federation.rounds) * after.steps * float(steps_s.mean())
+        longest = after.padded(np.array(np.inf))
+        worker = max(worker, float(pricer.footprint_bytes(after.batch_size, longest)))
     room = device.memory_bytes - device.system_bytes
     return LearningOutlook(
         machine=device.name,
@@ -193,7 +164,7 @@ def _outlook(
         shared_bytes=_vector(federation, pricer.parameters)
         * ((federation.max_staleness + 2) * _WEIGHT_BYTES + 3 * _SUM_BYTES),
         disk_bytes=_disk_bytes(federation, scenario, pricer.parameters),
-        corpus_missing=_missing(federation),
+        corpus_missing=task.missing(),
     )
 
 
@@ -206,21 +177,5 @@ def _vector(federation: Federation, parameters: int) -> int:
 def _disk_bytes(federation: Federation, scenario: Scenario, parameters: int) -> float | None:
     kept = federation.rounds // federation.learning.checkpoint_every + 3
     checkpoints = kept * _vector(federation, parameters) * _WEIGHT_BYTES * (1 + federation.max_staleness)
-    if not isinstance(federation.task, SpeechTask):
-        return None
-    corpus = federation.task.corpus
-    minutes = corpus.minutes if isinstance(corpus, Espeak | Listed) else None
-    if isinstance(corpus, CommonVoice):
-        profile = speech.load(scenario.workload.corpus).seconds
-        seconds = profile if minutes is None else min(profile, 72.0 * minutes)  # and two tenths held out
-    elif minutes is not None:
-        seconds = 72.0 * minutes
-    else:
-        return None
-    return checkpoints + seconds * SAMPLES_PER_S * _SAMPLE_BYTES
-
-
-def _missing(federation: Federation) -> str | None:
-    corpus = federation.task.corpus if isinstance(federation.task, SpeechTask | LanguageModel) else None
-    path = corpus.path if isinstance(corpus, Listed | TextFiles) else None
-    return None if path is None or Path(path).exists() else path
+    data = federation.task.cached_bytes(speech.load(scenario.workload.corpus).seconds)
+    return None if data is None else checkpoints + data

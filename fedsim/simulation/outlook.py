@@ -18,7 +18,7 @@ class DeviceOutlook:
     Attributes:
         device: its name.
         clients: how many clients of those looked at have it.
-        calibration: ``calibrated``, ``inferred``, ``datasheet`` or ``measured``.
+        calibration: ``calibrated``, ``inferred`` or ``measured``.
         precision: what it trains in.
         fit: share of its clients whose memory suffices while no other program runs.
         footprint_bytes: median peak of a training step.

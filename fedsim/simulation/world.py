@@ -313,8 +313,7 @@ def make_workloads(
         InputError: if the corpus profile cannot be used, or cannot be divided as asked.
     """
     if block.examples is not None:
-        size = next(iter(block.sizes.values()), 1)
-        loads = workload.alike(block.examples, size)
+        loads = workload.of_size(block.examples, block.size, clients, seed)
         return loads, batches.make(loads, batch_size, block.batching, seed)
     corpus = _lengths(speech.load(block.corpus), block.mean_seconds, block.max_seconds)
     if block.utterances is not None:

@@ -24,7 +24,7 @@ from fedsim.files import sha256
 from fedsim.learning import Learning
 from fedsim.results.manifest import versions
 from fedsim.scenario import Scenario
-from fedsim.scenario.file_access import FILE_KEYS, places
+from fedsim.scenario.file_access import file_keys, places
 from fedsim.simulation.compose import federation_of
 
 #: Rooms whose code has no part in a result.
@@ -68,7 +68,7 @@ def content(scenario: Scenario) -> dict[str, Any]:
         InputError: if a file cannot be read.
     """
     data = checks.dump(replace(scenario, name="", description=""))
-    for keys in FILE_KEYS:
+    for keys in file_keys():
         for block, key, _ in places(data, keys):
             if keys[:2] != ("learning", "corpus") and Path(block[key]).is_file():
                 block[key] = _file(block[key], is_device=key == "device")
@@ -113,7 +113,7 @@ def of_learning(scenario: Scenario) -> str | None:
 def absolute(scenario: Scenario) -> dict[str, Any]:
     """The resolved scenario as plain data in which every file has its absolute path."""
     data = checks.dump(scenario)
-    for keys in FILE_KEYS:
+    for keys in file_keys():
         for block, key, _ in places(data, keys):
             if Path(block[key]).exists():
                 block[key] = str(Path(block[key]).resolve())

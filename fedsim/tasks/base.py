@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
 
 Metrics = list[tuple[str, str, float]]  # metric, split, value
 Sums = Mapping[str, Any]
@@ -114,6 +115,28 @@ class Downstream(Protocol):
         ...
 
 
+class FinetuningWork(Protocol):
+    """What fine-tuning takes, for whoever prices it."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Examples a step."""
+        ...
+
+    def times(self, rounds: int) -> int:
+        """How often a model is fine-tuned in so many rounds."""
+        ...
+
+    def padded(self, sizes: Floats) -> Floats:
+        """As :meth:`Task.padded`."""
+        ...
+
+
 class Task(Choice):
     """A model, how its batches and its loss are made, how it is evaluated, on which data.
 
@@ -123,6 +146,7 @@ class Task(Choice):
         sizes: the axes along which an example has a size; none if all are alike.
         metrics: what :meth:`summary` gives, and what fine-tuning gives.
         splits: held-out splits that are evaluated.
+        reads: options whose ``path`` names a file or a folder that is learned from.
     """
 
     point = "task"
@@ -130,6 +154,7 @@ class Task(Choice):
     sizes: ClassVar[tuple[Size, ...]] = ()
     metrics: ClassVar[tuple[Metric, ...]] = ()
     splits: ClassVar[tuple[str, ...]] = ("validation",)
+    reads: ClassVar[tuple[str, ...]] = ()
 
     @property
     def model_name(self) -> str:
@@ -152,6 +177,58 @@ class Task(Choice):
             CorpusError: there is none that can be used, or too little to divide as asked.
         """
         raise NotImplementedError
+
+    @classmethod
+    def files_in(cls, folder: Path, option: Mapping[str, Any]) -> list[Path]:
+        """The files by which a folder that an option of ``reads`` names is known.
+
+        Args:
+            folder: that ``path`` leads to.
+            option: its keys as a file states them, not yet checked.
+        """
+        return []
+
+    @classmethod
+    def label(cls, path: Path) -> str:
+        """Under which heading the manifest lists a file that is learned from."""
+        return "corpus"
+
+    def missing(self) -> str | None:
+        """The path of data that are not there (yet); None if there are all, or nobody names any."""
+        return None
+
+    def look_through(self, seed: int) -> None:
+        """Look through the data, if they are there, for what a run would refuse before its first round.
+
+        Raises:
+            CorpusError: as :meth:`data`.
+        """
+        if self.missing() is None:
+            self.data(seed)
+
+    def cached_bytes(self, corpus_s: float) -> float | None:
+        """What the data take on disk once they are prepared; None if nobody can say.
+
+        Args:
+            corpus_s: seconds of speech in the corpus that the clock knows.
+        """
+        return None
+
+    def padded(self, sizes: Floats) -> Floats:
+        """To what batches are padded whose largest examples have these sizes; by default to those.
+
+        At infinity it is the largest that there can be.
+        """
+        return sizes
+
+    def evaluation_batches(self) -> tuple[float, int]:
+        """Batches of an evaluation, of all splits together, and examples in each; by default one of 8."""
+        return 1, 8
+
+    @property
+    def finetuning(self) -> FinetuningWork | None:
+        """What fine-tuning for another task takes, if there is any."""
+        return None
 
     def content(self) -> dict[str, Any]:
         """By key, the content of what options name by path: what decides a result, wherever it lies.

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from fedsim import checks, rng
 from fedsim.errors import CorpusError
 from fedsim.options import kind, one_of, option
 from fedsim.tasks.base import Metric, Outcome, Sums, Task
-from fedsim.tasks.images import SOURCES, Digits, Folder, Images, Pictures, pictures
+from fedsim.tasks.images import SOURCES, Digits, Folder, Images, Pictures, is_image, pictures
 from fedsim.words import count, plural
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Classification(Task):
         Metric("accuracy", "accuracy", "share", better="higher"),
     )
     splits: ClassVar[tuple[str, ...]] = HELD_OUT
+    reads: ClassVar[tuple[str, ...]] = ("images",)
 
     images: Annotated[Images, one_of(Images, SOURCES, "digits")] = option(Digits(), "what is learned from")
     partition: Literal["iid", "dirichlet"] = option(
@@ -82,6 +84,16 @@ class Classification(Task):
 
     def data(self, seed: int) -> ImageData:
         return ImageData(self, seed)
+
+    @classmethod
+    def files_in(cls, folder: Path, option: Mapping[str, Any]) -> list[Path]:
+        """The images of all classes."""
+        return [one for one in sorted(folder.glob("*/*")) if is_image(one)]
+
+    @classmethod
+    def label(cls, path: Path) -> str:
+        """By class."""
+        return f"images/{path.parent.name}"
 
     def content(self) -> dict[str, Any]:
         if not isinstance(self.images, Folder):

@@ -1,12 +1,13 @@
 """From fitted layers to the node-link form of a layer trace, at the model's full depth.
 
-A model was measured with few transformer layers: the first and the last stand for themselves, the
-one before the last for all between.
+A model was measured with few of the layers that are alike (see repeats.py); here each stands for as
+many as it has to.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields
+from itertools import groupby
 from typing import Any
 
 import networkx
@@ -15,24 +16,24 @@ import transformers
 
 from fedsim.pricing.layers import FORMAT
 from fedsim.pricing.polynomial import Axis
-from fedsim.tracing.layers import Key, repeated
+from fedsim.tracing.layers import Key
 from fedsim.tracing.measure import BlockMeasured, Measurement
+from fedsim.tracing.repeats import Stacks, place
 
 Place = tuple[Key, int]
-"""A measured layer, and the transformer layer that it stands for (-1 outside of them)."""
+"""A measured layer, and the number in its list of the one that it stands for (-1 if it is in no list)."""
 
 
-def assemble(found: Measurement, depth: int, name: str, details: dict[str, Any]) -> dict[str, Any]:
+def assemble(found: Measurement, name: str, details: dict[str, Any]) -> dict[str, Any]:
     """The content of a trace file.
 
     Args:
         found: the measured model.
-        depth: transformer layers of the whole model.
         name: of the trace.
         details: what else to keep in ``graph``, such as the configuration.
     """
     shown = _Names(found)
-    places = _deep_order(found, depth)
+    places = _deep_order(found)
     profiles: dict[str, list[dict[str, Any]]] = {}
     by_content: dict[str, str] = {}
     graph: networkx.DiGraph[str] = networkx.DiGraph(
@@ -42,10 +43,12 @@ def assemble(found: Measurement, depth: int, name: str, details: dict[str, Any])
         torch=torch.__version__.split("+")[0],
         transformers=transformers.__version__,
         axes=[_axis(axis) for axis in found.axes],
-        frames_axis=found.last,
+        frames_axis=found.main_axis,
+        exact=found.exact,
+        largest_error=found.largest_error,
         variants=list(found.tables),
         input_bytes=found.input_bytes.to_json(),
-        blocks=_blocks(found, depth, shown),
+        blocks=_blocks(found, shown),
         profiles=profiles,
     )
     for key, index in places:
@@ -70,7 +73,7 @@ def assemble(found: Measurement, depth: int, name: str, details: dict[str, Any])
         }
         graph.add_node(layer, **node)
     graph.add_edges_from(
-        (shown.name(*source), shown.name(*target)) for source, target in _deep_edges(found, depth, places)
+        (shown.name(*source), shown.name(*target)) for source, target in _deep_edges(found, places)
     )
     content: dict[str, Any] = networkx.node_link_data(graph, edges="edges")
     return content
@@ -92,8 +95,7 @@ class _Names:
         return "" if module == self.prefix else module.removeprefix(f"{self.prefix}.")
 
     def module(self, key: Key, index: int) -> str:
-        place = repeated(key[0])
-        return self.strip(f"{place[0]}.{index}{place[2]}" if place else key[0])
+        return self.strip(_renamed(key[0], index, self.found.stacks))
 
     def name(self, key: Key, index: int) -> str:
         label = self.found.identities[key].label
@@ -103,9 +105,14 @@ class _Names:
     def block(self, key: Key, index: int) -> str | None:
         for block in self.found.blocks:
             if key[0] == block or key[0].startswith(f"{block}."):
-                place = repeated(block)
-                return self.strip(f"{place[0]}.{index}" if place else block)
+                return self.strip(_renamed(block, index, self.found.stacks))
         return None
+
+
+def _renamed(module: str, index: int, stacks: Stacks) -> str:
+    """A module's path in the whole model, in the layer of that number of its list."""
+    where = place(module, stacks)
+    return f"{where[0]}.{index}{where[2]}" if where else module
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
@@ -126,86 +133,74 @@ def _profile(found: Measurement, key: Key) -> list[dict[str, Any]]:
     return [{"variants": variants, **entry} for variants, entry in groups.values()]
 
 
-def _copies(index: int, shallow: int, depth: int) -> list[int]:
-    """The transformer layers of the whole model for which a measured one stands."""
-    if index < 0 or shallow == depth or index < shallow - 2:
-        return [index]
-    return [depth - 1] if index == shallow - 1 else list(range(index, depth - 1))
+def _copies(module: str, stacks: Stacks) -> tuple[int, ...]:
+    """The layers of its list, in the whole model, for which a measured module stands."""
+    where = place(module, stacks)
+    return stacks[where[0]][where[1]] if where else (-1,)
 
 
-def _index(key: Key) -> int:
-    place = repeated(key[0])
-    return place[1] if place else -1
-
-
-def _deep_order(found: Measurement, depth: int) -> list[Place]:
+def _deep_order(found: Measurement) -> list[Place]:
     places: list[Place] = []
-    waiting: list[Key] = []
-    for key in [*found.order, None]:
-        if waiting and (key is None or _index(key) != _index(waiting[0])):
-            for copy in _copies(_index(waiting[0]), found.depth, depth):
-                places += [(k, copy) for k in waiting]
-            waiting = []
-        if key is not None:
-            waiting.append(key)
+    for _, together in groupby(found.order, key=lambda key: (place(key[0], found.stacks) or key)[:2]):
+        keys = list(together)
+        places += [(key, copy) for copy in _copies(keys[0][0], found.stacks) for key in keys]
     return places
 
 
-def _deep_edges(found: Measurement, depth: int, places: list[Place]) -> list[tuple[Place, Place]]:
+def _deep_edges(found: Measurement, places: list[Place]) -> list[tuple[Place, Place]]:
+    """Tensors that layers hand on: within each copy, from one copy to the next, in and out of a list."""
     edges: dict[tuple[Place, Place], None] = {}
-    shallow = found.depth
     for source, target in found.edges:
-        s, t = _index(source), _index(target)
-        if s == t or s < 0 or t < 0:
-            for copy in _copies(max(s, t), shallow, depth):
-                if s < 0 or t < 0 or s == t:
-                    edges[(source, copy if s >= 0 else -1), (target, copy if t >= 0 else -1)] = None
-        elif shallow == depth:
-            edges[(source, s), (target, t)] = None
-        elif t == s + 1 == shallow - 1:
-            for copy in range(s, depth - 1):
-                goal = target if copy + 1 == depth - 1 else _shifted(target, -1, found)
-                edges[(source, copy), (goal, copy + 1)] = None
-        elif t == shallow - 1:
-            edges[(source, s), (target, depth - 1)] = None
-        elif (source, _shifted(target, 1, found)) in found.edges:
-            for copy in _copies(t, shallow, depth):
-                edges[(source, s), (target, copy)] = None
+        sources, targets = _copies(source[0], found.stacks), _copies(target[0], found.stacks)
+        here, there = place(source[0], found.stacks), place(target[0], found.stacks)
+        if here is None or there is None or here[0] != there[0]:
+            pairs = [(s, t) for s in sources for t in targets]
+        elif here[1] == there[1]:
+            pairs = [(s, s) for s in sources]
+        elif len(targets) > 1:
+            every = (source, _shifted(target, 1, found)) in found.edges
+            pairs = [(sources[-1], t) for t in (targets if every else targets[:1])]
+        elif len(sources) > 1 and there[1] == here[1] + 1:
+            inside = _shifted(target, -1, found)
+            edges |= {((source, s), (inside, s + 1)): None for s in sources[:-1]}
+            pairs = [(sources[-1], targets[0])]
         else:
-            edges[(source, s), (target, t)] = None
-    order = {place: i for i, place in enumerate(places)}
+            pairs = [(s, targets[0]) for s in sources]
+        edges |= {((source, s), (target, t)): None for s, t in pairs}
+    order = {at: i for i, at in enumerate(places)}
     return sorted(edges, key=lambda edge: (order[edge[0]], order[edge[1]]))
 
 
 def _shifted(key: Key, by: int, found: Measurement) -> Key:
-    """The same layer in another measured transformer layer."""
-    place = repeated(key[0])
-    assert place is not None
-    return f"{place[0]}.{place[1] + by}{place[2]}", key[1]
+    """The same layer in the next measured layer of its list, or another."""
+    where = place(key[0], found.stacks)
+    assert where is not None
+    return f"{where[0]}.{where[1] + by}{where[2]}", key[1]
 
 
-def _blocks(found: Measurement, depth: int, shown: _Names) -> dict[str, Any]:
+def _blocks(found: Measurement, shown: _Names) -> dict[str, Any]:
     blocks = {}
     for block, measured in found.blocks.items():
-        place = repeated(block)
-        copies = _copies(place[1], found.depth, depth) if place else [-1]
-        for copy in copies:
-            name = shown.strip(f"{place[0]}.{copy}" if place else block)
-            blocks[name] = {
-                "stack": "transformer" if place else "cnn",
-                "checkpointed": _by_variant(measured, shown, copy),
+        for copy in _copies(block, found.stacks):
+            blocks[shown.strip(_renamed(block, copy, found.stacks))] = {
+                "stack": found.kinds[block],
+                "checkpointed": _by_variant(measured, shown, block, copy),
             }
     return blocks
 
 
-def _by_variant(measured: dict[str, BlockMeasured], shown: _Names, index: int) -> list[dict[str, Any]]:
+def _by_variant(
+    measured: dict[str, BlockMeasured], shown: _Names, name: str, index: int
+) -> list[dict[str, Any]]:
+    stacks = shown.found.stacks
+    inside = place(name, stacks) is not None
     groups: dict[BlockMeasured, list[str]] = {}
     for variant, block in measured.items():
         groups.setdefault(block, []).append(variant)
     return [
         {
             "variants": variants,
-            "last": shown.name(block.last, index),
+            "last": shown.name(block.last, index if inside else _copies(block.last[0], stacks)[-1]),
             **{f.name: getattr(block, f.name).to_json() for f in fields(block) if f.name != "last"},
         }
         for block, variants in groups.items()

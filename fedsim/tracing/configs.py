@@ -1,6 +1,7 @@
 """Configurations of models to trace: fedsim's own presets, and a user's JSON file.
 
-Presets are the tasks' own, so that the model which is traced and the one which is trained are the same.
+A preset is a JSON file as ``save_pretrained`` writes it. Those of tasks lie with the tasks, so that the model
+which is traced and the one which is trained are the same; ``models`` holds further ones, with their sources.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from fedsim.options import name_of
 from fedsim.tasks import TASKS, Task
 from fedsim.tasks.speech.models import CONFIGS, presets
 from fedsim.tasks.speech.task import SpeechTask
+from fedsim.tracing.architecture import training_of
+from fedsim.tracing.objective import speech
 
-_NEEDED = ("conv_kernel", "conv_stride", "num_hidden_layers")
+MODELS = Path(__file__).resolve().parent / "models"
 
 
 def own() -> dict[str, Task]:
@@ -23,9 +26,15 @@ def own() -> dict[str, Task]:
     return {task.model_name: task for task in (cls() for cls in TASKS) if not isinstance(task, SpeechTask)}
 
 
+def preset_files() -> dict[str, Path]:
+    """The presets by name."""
+    tasks = {name: CONFIGS / f"{name}.json" for name in presets()}
+    return tasks | {path.stem: path for path in MODELS.glob("*.json")}
+
+
 def names() -> list[str]:
     """The models that fedsim knows how to build, sorted."""
-    return sorted([*presets(), *own()])
+    return sorted([*preset_files(), *own()])
 
 
 def preset(name: str) -> Any:
@@ -34,9 +43,10 @@ def preset(name: str) -> Any:
     Raises:
         TraceError: there is no such preset.
     """
-    if name not in presets():
+    path = preset_files().get(name)
+    if path is None:
         raise TraceError(f"there is no model {name!r}; fedsim knows {', '.join(names())}, or give --config")
-    return read(CONFIGS / f"{name}.json")
+    return read(path)
 
 
 def named(name: str) -> Any:
@@ -55,7 +65,7 @@ def read(path: Path) -> Any:
     """The transformers configuration in a JSON file, as ``save_pretrained`` writes it.
 
     Raises:
-        TraceError: the file is not one, or not of a speech model with a convolutional encoder.
+        TraceError: the file is not one, or of a model that cannot be trained without knowing more.
     """
     content = files.read_json(path, TraceError, files.MB, finite=False)
     kind = content.get("model_type") if isinstance(content, dict) else None
@@ -67,13 +77,20 @@ def read(path: Path) -> Any:
 
     if kind not in CONFIG_MAPPING:
         raise TraceError(f"{kind!r} is not a model that transformers knows", file=path, key="model_type")
+    named = content.get("architectures")
+    if named is not None and not (isinstance(named, list) and all(isinstance(one, str) for one in named)):
+        raise TraceError(
+            f"is {named!r}; a list with the name of a class is needed", file=path, key="architectures"
+        )
     values = {k: v for k, v in content.items() if k not in ("model_type", "transformers_version")}
     try:
         config = CONFIG_MAPPING[kind](**values)
     except Exception as error:  # whatever transformers' validators raise
         why = " ".join(str(error).split())
         raise TraceError(f"is not a configuration of {kind}: {why}", file=path) from None
-    for key in _NEEDED:
-        if not hasattr(config, key):
-            raise TraceError(f"{kind} has none, so it is not a speech model on waveforms", file=path, key=key)
+    if not speech(config):
+        try:
+            training_of(config)
+        except TraceError as error:
+            raise TraceError(error.message, file=path, key="architectures") from None
     return config

@@ -3,12 +3,13 @@
 ``build`` makes a transformers model under a :class:`FakeTensorMode`; nothing is allocated and
 nothing initialised. ``quick`` runs an operator as that mode does at its core, without the
 bookkeeping it needs for compiling (caches, symbolic shapes): three times faster. Traces are fitted
-with it and verified without it. Where the two would disagree (the statistics of a layer norm whose
+with it and verified without it. Where the two would disagree (the statistics of a norm whose
 input is 16-bit), the mode itself is asked.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,9 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
     in_kernel_invocation_manager,
 )
+
+logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)
+"""It logs a traceback before it raises what we say in a sentence."""
 
 _CPU = torch.device("cpu")
 _SHARES_ITS_STORAGE = {torch.ops.aten._unsafe_view.default}
@@ -34,13 +38,20 @@ _POINTWISE = {
 }
 """Operators that give, for contiguous tensors of one shape, a contiguous tensor of that shape."""
 
-_NORM = torch.ops.aten.native_layer_norm.default
+_NORMS = {
+    torch.ops.aten.native_layer_norm.default,
+    torch.ops.aten.native_group_norm.default,
+    torch.ops.aten.native_batch_norm.default,
+    torch.ops.aten._native_batch_norm_legit.default,
+    torch.ops.aten.cudnn_batch_norm.default,
+}
 
 
 def build(make: Callable[[], torch.nn.Module]) -> tuple[FakeTensorMode, torch.nn.Module]:
     """The model that ``make`` builds, on fake tensors and in training mode, with the mode it lives in."""
     from transformers.initialization import no_init_weights
 
+    logging.getLogger("transformers").setLevel(logging.ERROR)  # advice that is of no use here
     mode = FakeTensorMode()
     with mode, no_init_weights():
         model = make()
@@ -74,7 +85,7 @@ def quick(mode: FakeTensorMode) -> Callable[[Any, Any, Any], Any]:
         unusual = not tensors or any(type(t) is not FakeTensor for t in tensors)
         if kwargs.get("device") == _CPU:  # where it is already
             kwargs = {k: v for k, v in kwargs.items() if k != "device"}
-        if unusual or "device" in kwargs or (func is _NORM and args[0].dtype.itemsize == 2):
+        if unusual or "device" in kwargs or (func in _NORMS and args[0].dtype.itemsize == 2):
             return func(*args, **kwargs)
         key = None
         if func not in _aliasing:

@@ -2,7 +2,7 @@
 
 A count is tried as a sum of few monomials; the coefficients follow from some of the points by
 Fractions, and the rest of the points must agree to the last digit. Nothing is rounded and nothing is
-approximated: a count that none of the candidates explains is an error.
+approximated: a count that none of the candidates explains is an error, unless it is asked for the nearest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.errors import FedsimError
-from fedsim.pricing.polynomial import Monomial, Polynomial
+from fedsim.pricing.polynomial import Monomial, Polynomial, value
 
+Basis = tuple[Monomial, ...]
 Point = tuple[int, tuple[int, ...]]
 """A batch and the lengths of all axes."""
 
@@ -26,19 +27,12 @@ class FitError(FedsimError):
     """A count is not a polynomial of the kinds that a trace can hold."""
 
 
-def monomials(axes: dict[int, int], batched: bool = True) -> tuple[Monomial, ...]:
-    """Constant, and every power up to ``axes[axis]``; each with and without the batch."""
-    plain: list[tuple[int, int]] = [(0, 0)]
-    plain += [(axis, power) for axis, highest in axes.items() for power in range(1, highest + 1)]
-    return tuple((i, axis, power) for i in ((0, 1) if batched else (0,)) for axis, power in plain)
-
-
 @lru_cache(maxsize=1024)
 def _solver(
     points: tuple[Point, ...], basis: tuple[Monomial, ...]
 ) -> tuple[tuple[int, ...], NDArray[np.object_], int, NDArray[np.object_]] | None:
     """Rows to solve with, the integer inverse of their matrix and its denominator, the whole matrix."""
-    matrix = [[b**i * axes[a] ** j for i, a, j in basis] for b, axes in points]
+    matrix = [[int(value(m, b, axes)) for m in basis] for b, axes in points]
     rows: list[int] = []
     reduced: list[tuple[int, list[Fraction]]] = []
     for index, row in enumerate(matrix):
@@ -77,20 +71,20 @@ def _invert(matrix: list[list[int]]) -> list[list[Fraction]]:
     return [row[size:] for row in work]
 
 
-def spans(points: Sequence[Point], basis: Sequence[Monomial], spare: int = 1) -> bool:
-    """Whether the points determine every coefficient and leave ``spare`` points to check with."""
-    return len(points) >= len(basis) + spare and _solver(tuple(points), tuple(basis)) is not None
-
-
 def fit(
-    points: Sequence[Point], values: Sequence[Sequence[int]], candidates: Sequence[Sequence[Monomial]]
+    points: Sequence[Point],
+    values: Sequence[Sequence[int]],
+    candidates: Sequence[Sequence[Monomial]],
+    nearest: bool = False,
 ) -> list[Polynomial]:
     """The polynomial of each count.
 
     Args:
         points: where the counts were taken.
         values: (points, counts) whole numbers.
-        candidates: bases in the order in which they are tried for each count.
+        candidates: bases in the order in which they are tried for each count; one that the points leave no
+            room to check is not.
+        nearest: take the nearest polynomial of the last basis for a count that none explains.
 
     Raises:
         FitError: a count that no candidate explains at every point.
@@ -100,7 +94,7 @@ def fit(
     waiting = np.arange(table.shape[1])
     for basis in candidates:
         solver = _solver(tuple(points), tuple(basis))
-        if solver is None or not len(waiting):
+        if solver is None or len(points) <= len(basis) or not len(waiting):
             continue
         rows, inverse, denominator, matrix = solver
         wanted = table[:, waiting]
@@ -113,7 +107,20 @@ def fit(
                 {m: int(c) for m, c in zip(basis, coefficients[:, column], strict=True)}
             )
         waiting = waiting[~agrees]
-    if len(waiting):
+    if nearest:
+        for column in waiting:
+            found[column] = _nearest(points, [int(v) for v in table[:, column]], candidates[-1])
+    elif len(waiting):
         shown = [int(v) for v in table[:, waiting[0]]]
-        raise FitError(f"a count is not polynomial in batch and frames: {shown} at {list(points)}")
+        raise FitError(f"a count is not polynomial in batch and sizes: {shown} at {list(points)}")
     return [polynomial for polynomial in found if polynomial is not None]
+
+
+def _nearest(points: Sequence[Point], values: Sequence[int], basis: Sequence[Monomial]) -> Polynomial:
+    """Least squares of relative errors; coefficients rounded to whole numbers."""
+    matrix = np.array([[float(value(m, b, axes)) for m in basis] for b, axes in points])
+    wanted = np.array(values, dtype=float)
+    weight = 1.0 / np.maximum(np.abs(wanted), 1.0)[:, None]
+    scale = np.abs(matrix * weight).max(axis=0)
+    solved = np.linalg.lstsq(matrix * weight / scale, wanted * weight[:, 0], rcond=1e-9)[0] / scale
+    return Polynomial({m: round(float(c)) for m, c in zip(basis, solved, strict=True)})

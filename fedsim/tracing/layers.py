@@ -8,7 +8,6 @@ parameters are left out.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from fedsim.tracing.recorder import Layer
@@ -17,7 +16,6 @@ Key = tuple[str, int]
 """A module's path and which of its stretches this is: the same layer in every trace of a model."""
 
 _PROJECTIONS = ("project_hid", "project_q")
-_BLOCK = re.compile(r"^(.*\bencoder\.layers)\.(\d+)(\..*)?$")
 
 
 @dataclass(frozen=True)
@@ -81,11 +79,3 @@ def _group(module: str) -> str:
     if (parts[0] == "model" and len(parts) > 1) or module == "model":
         return "model"
     return "transformer" if module else "loss"
-
-
-def repeated(module: str) -> tuple[str, int, str] | None:
-    """``(list of layers, index, rest)`` of a module inside a transformer layer, else None."""
-    match = _BLOCK.match(module)
-    if match is None or "conv_layers" in module:
-        return None
-    return match[1], int(match[2]), match[3] or ""

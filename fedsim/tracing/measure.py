@@ -1,7 +1,6 @@
-"""Measure a model in one variant at a few points, and fit what each layer costs.
+"""Measure a model in one variant at the batches and sizes of a plan, and fit what each layer costs.
 
-Transformer layers between the first and the last cost the same, so a model is traced with at most
-three of them (see assemble.py for how they are multiplied again).
+Of layers that are alike few are traced (see repeats.py, and assemble.py for how they are multiplied again).
 """
 
 from __future__ import annotations
@@ -11,16 +10,17 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
-from fedsim.errors import FedsimError
+from fedsim.errors import TraceError
 from fedsim.pricing.layers import COUNTS, WORKSPACES
-from fedsim.pricing.polynomial import Axis, Polynomial, largest, lengths
-from fedsim.tracing.interpolation import Point, fit, monomials
+from fedsim.pricing.polynomial import Axis, Polynomial, largest, powers
+from fedsim.tracing.axes import Sizes
+from fedsim.tracing.interpolation import FitError, Point, fit
 from fedsim.tracing.layers import Identity, Key, identify, keyed
+from fedsim.tracing.plan import INPUTS, Plan, Run
 from fedsim.tracing.recorder import Layer, Recorder
+from fedsim.tracing.repeats import Stacks
 from fedsim.tracing.step import Step, Variant
 from fedsim.tracing.subject import Subject
-
-SHALLOW = 3
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,16 @@ class BlockMeasured:
 
 @dataclass
 class Measurement:
-    """A model with few transformer layers, fitted; layers are in the order of the forward pass.
+    """A model with few of the layers that are alike, fitted; layers are in the order of the forward pass.
 
     ``tables`` has an entry for every variant, and one ending in ``@1`` where a batch of 1 is special.
     """
 
     axes: tuple[Axis, ...]
-    depth: int
     prefix: str
-    last: int
+    stacks: Stacks
+    kinds: dict[str, str]
+    """Of the blocks."""
     tables: dict[str, dict[Key, Measured]] = field(default_factory=dict)
     identities: dict[Key, Identity] = field(default_factory=dict)
     arithmetic: dict[Key, str] = field(default_factory=dict)
@@ -69,10 +70,17 @@ class Measurement:
     parameters: dict[Key, tuple[int, int, int]] = field(default_factory=dict)
     """By layer: numbers in its parameters, tensors, and numbers in their rows and columns."""
     input_bytes: Polynomial = field(default_factory=Polynomial)
+    exact: bool = True
+    largest_error: float = 0.0
 
-    def point(self, batch: int, samples: int) -> Point:
-        """A batch, and the length of every axis."""
-        return batch, tuple(int(n) for n in lengths(self.axes, samples))
+    @property
+    def main_axis(self) -> int:
+        """The axis on which most layers' arithmetic depends."""
+        votes = [0] * len(self.axes)
+        for measured in next(iter(self.tables.values())).values():
+            for axis in {axis for m in measured.counts["forward_flops"].terms for axis, _ in powers(m)}:
+                votes[axis] += 1
+        return votes.index(max(votes))
 
 
 def merge(parts: Sequence[Measurement]) -> Measurement:
@@ -88,6 +96,8 @@ def merge(parts: Sequence[Measurement]) -> Measurement:
         whole.arithmetic = part.arithmetic | whole.arithmetic
         whole.edges = whole.edges | part.edges
         whole.blocks = {b: whole.blocks[b] | part.blocks[b] for b in whole.blocks}
+        whole.exact = whole.exact and part.exact
+        whole.largest_error = max(whole.largest_error, part.largest_error)
     return whole
 
 
@@ -110,61 +120,94 @@ def table(layers: list[Layer]) -> dict[Key, dict[str, Any]]:
     return rows
 
 
-def measure(subject: Subject, variant: Variant) -> tuple[Measurement, Step]:
-    """Trace and fit a subject with at most :data:`SHALLOW` of its layers that are alike.
+def measure(subject: Subject, variant: Variant, plan: Plan) -> tuple[Measurement, Step]:
+    """Trace and fit a subject in one variant.
+
+    Where some counts are no polynomials, the nearest are taken and the measurement is not ``exact``.
 
     Raises:
-        FitError: a count is not polynomial in batch and sizes.
+        TraceError: what the model does changes with the batch or the size.
     """
-    depth = min(subject.depth, SHALLOW)
-    step = Step(subject, variant, depth)
-    found = Measurement(subject.axes, depth, str(step.model.base_model_prefix), subject.last)
-    samples = subject.sizes()
-    where = [*((2, s) for s in samples), *((3, s) for s in samples[:-1])]
-    points = [found.point(b, s) for b, s in where]
-    recorders = [step.record(b, s, quickly=subject.quick) for b, s in where]
-    _learn(found, recorders[0])
-    fitted = _fit([table(r.layers) for r in recorders], points, subject, batched=True)
-    found.tables[str(variant)] = fitted
-    blocks = list(recorders[0].blocks)
-    inputs = fit(
-        points,
-        [[x for b in blocks for x in r.blocks[b].numbers()] + [r.input_bytes] for r in recorders],
-        [
-            *subject.candidates("", True)[:1],
-            *(monomials({a: 1}) for a in range(found.last + 1)),
-            monomials({0: 1, found.last: 1}),
-        ],
+    step = Step(subject, variant, plan.short)
+    found = Measurement(
+        tuple(plan.lengths.axes), str(step.model.base_model_prefix), step.stacks, dict(step.blocks)
     )
-    keys = list(keyed(recorders[0].layers))
-    for index, block in enumerate(blocks):
-        last = recorders[0].blocks[block].last
-        while recorders[0].layers[last].idle:
-            last -= 1
-        numbers = inputs[5 * index : 5 * index + 5]
-        found.blocks[block] = {str(variant): BlockMeasured(keys[last], *numbers)}
-    found.input_bytes = inputs[-1]
-    try:
-        single = table(step.trace(1, samples[0], quickly=subject.quick))
-    except ValueError:  # a batch norm has nothing to normalise in a batch of 1
-        return found, step
-    if not _explained(single, fitted, found.point(1, samples[0])):
-        alone = [single, *(table(step.trace(1, s, quickly=subject.quick)) for s in samples[1:])]
-        points = [found.point(1, s) for s in samples]
-        found.tables[f"{variant}@1"] = _fit(alone, points, subject, batched=False)
+    recorded: dict[Run, Recorder] = {}
+    for runs, nearest in ((plan.runs, False), (plan.runs + plan.more, False), (plan.runs + plan.more, True)):
+        for run in runs:
+            if run not in recorded:
+                recorded[run] = step.record(run[0], *run[1], quickly=plan.quickly)
+        try:
+            _fit_all(found, variant, plan, recorded, nearest)
+        except FitError:
+            continue
+        found.exact = not nearest
+        break
+    _learn(found, recorded[plan.runs[0]])
+    _measure_single(found, step, plan)
     return found, step
 
 
+def _fit_all(
+    found: Measurement, variant: Variant, plan: Plan, recorded: dict[Run, Recorder], nearest: bool
+) -> None:
+    """Fit layers, what checkpointing keeps of blocks, and the bytes of a batch."""
+    recorders = list(recorded.values())
+    points = [plan.point(run) for run in recorded]
+    tables = [table(r.layers) for r in recorders]
+    found.tables[str(variant)] = _fit(tables, points, plan, batched=True, nearest=nearest)
+    keys = list(keyed(recorders[0].layers))
+    for name, block in recorders[0].blocks.items():
+        members = [key for key in keys[block.first : block.last + 1] if key in plan.bases]
+        own = {m for key in members for m in plan.bases[key][1]}
+        candidates = [*(plan.bases[members[0]] if members else ()), tuple(sorted(own)), plan.everywhere]
+        numbers = fit(points, [r.blocks[name].numbers() for r in recorders], candidates, nearest)
+        last = block.last
+        while recorders[0].layers[last].idle:
+            last -= 1
+        found.blocks.setdefault(name, {})[str(variant)] = BlockMeasured(keys[last], *numbers)
+    inputs = [[r.input_bytes] for r in recorders]
+    (found.input_bytes,) = fit(points, inputs, plan.candidates(INPUTS), nearest)
+
+
+def _measure_single(found: Measurement, step: Step, plan: Plan) -> None:
+    """Fit a batch of 1 too, where it does not do what larger ones do."""
+    variant = str(step.variant)
+    alone: dict[Sizes, dict[Key, dict[str, Any]]] = {}
+    for runs in (plan.runs, plan.runs + plan.more):
+        for _, sizes in runs:
+            if sizes not in alone:
+                try:
+                    alone[sizes] = table(step.trace(1, *sizes, quickly=plan.quickly))
+                except ValueError:  # a batch norm has nothing to normalise in a batch of 1
+                    return
+            point = plan.point((1, sizes))
+            if len(alone) == 1 and _explained(alone[sizes], found.tables[variant], point):
+                return
+        points = [plan.point((1, sizes)) for sizes in alone]
+        try:
+            found.tables[f"{variant}@1"] = _fit(list(alone.values()), points, plan, batched=False)
+        except FitError:
+            continue
+        return
+    found.tables[f"{variant}@1"] = _fit(list(alone.values()), points, plan, batched=False, nearest=True)
+    found.exact = False
+
+
 def _fit(
-    rows: list[dict[Key, dict[str, Any]]], points: list[Point], subject: Subject, batched: bool
+    rows: list[dict[Key, dict[str, Any]]],
+    points: list[Point],
+    plan: Plan,
+    batched: bool,
+    nearest: bool = False,
 ) -> dict[Key, Measured]:
     keys = list(rows[0])
     if any(list(r) != keys for r in rows):
-        raise FedsimError("the layers that do something change with the batch or the length")
+        raise TraceError("what the model does, not only how much of it, changes with the batch or the size")
     found: dict[Key, Measured] = {}
     for key in keys:
         flat = [[row[key][m] for m in COUNTS] + [x for m in WORKSPACES for x in row[key][m]] for row in rows]
-        fitted = fit(points, flat, subject.candidates(key[0], batched))
+        fitted = fit(points, flat, plan.candidates(key, batched), nearest)
         start = len(COUNTS)
         workspaces = {}
         for metric in WORKSPACES:
@@ -182,10 +225,10 @@ def _explained(rows: dict[Key, dict[str, Any]], fitted: dict[Key, Measured], poi
     batch, axes = point
     for key, row in rows.items():
         measured = fitted[key]
-        if any(measured.counts[m](batch, axes) != row[m] for m in COUNTS):
+        if any(measured.counts[m].at(batch, axes) != row[m] for m in COUNTS):
             return False
         for m in WORKSPACES:
-            best = max((int(p(batch, axes)) for p in measured.workspaces[m]), default=0)
+            best = max((p.at(batch, axes) for p in measured.workspaces[m]), default=0)
             if best != max(row[m], default=0):
                 return False
     return True

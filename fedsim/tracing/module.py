@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from fedsim.tasks.base import Size
+
+Sizes = str | Sequence[str] | Mapping[str, int]
+"""How people say which sizes examples have: a name, names, or names with a usual size of each."""
+
+
+def usual_sizes(sizes: Sizes) -> dict[str, int]:
+    """Names of sizes, each with one at which a model runs: 128 where nobody says."""
+    if isinstance(sizes, Mapping):
+        return dict(sizes)
+    return dict.fromkeys([sizes] if isinstance(sizes, str) else sizes, Size.usual)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,21 +31,22 @@ class Module:
         name: what it is called.
         model: the module, or a function that builds it.
         make_batch: ``make_batch(n)`` gives a batch of n examples, ``make_batch(n, size)`` where they have a
-            size; whatever is in it, it need not have numbers that mean anything.
+            size (or several); whatever is in it, it need not have numbers that mean anything.
         loss_of: ``loss_of(model, batch)`` gives the loss, a scalar tensor.
-        size: the name of the size that examples have, such as ``tokens``; None if all are alike.
+        of_sizes: by the name of each size that examples have, such as ``tokens``, one at which the model
+            runs; tracing measures at it and below. Nothing if all examples are alike.
     """
 
     name: str
     model: nn.Module | Callable[[], nn.Module]
     make_batch: Callable[..., Any]
     loss_of: Callable[[Any, Any], torch.Tensor]
-    size: str | None = None
+    of_sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sizes(self) -> tuple[Size, ...]:
-        """Its axis, if it has one."""
-        return () if self.size is None else (Size(self.size, self.size),)
+        """Its axes."""
+        return tuple(Size(name, name, usual=usual) for name, usual in self.of_sizes.items())
 
     def build(self) -> nn.Module:
         """The module without numbers: under a fake tensor mode, nothing is allocated."""

@@ -18,6 +18,9 @@ from fedsim.tasks.speech.models import frames
 from fedsim.tasks.wav2vec2 import batch as wav2vec2
 from fedsim.tracing import heads
 
+KNOWN = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
+"""The model types whose objectives are stated here; those of others see architecture.py."""
+
 HEAD_WIDTH = 1024
 """Of the layers for recognition, as in the study's section 4.2."""
 
@@ -28,6 +31,12 @@ def fuses(config: Any) -> bool:
 
     model_class: Any = AutoModel._model_mapping[type(config)]
     return bool(model_class._supports_sdpa)
+
+
+def speech(config: Any) -> bool:
+    """Whether a configuration is of these model types, to be trained as stated here."""
+    architecture = (getattr(config, "architectures", None) or ["Model"])[0]
+    return config.model_type in KNOWN and architecture.endswith(("ForPreTraining", "ForCTC", "Model"))
 
 
 @dataclass(frozen=True)

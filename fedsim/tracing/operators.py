@@ -68,10 +68,10 @@ def works(func: Any) -> bool:
     return not (func in _NEITHER_READ_NOR_WRITTEN or func.is_view)
 
 
-def arithmetic_of(func: Any, args: Any, out: Any) -> tuple[str | None, int]:
-    """The kind of an operator's arithmetic and its FLOPs; (None, 0) if it only moves memory."""
+def arithmetic_of(func: Any, args: Any, out: Any) -> tuple[str | None, list[flops.Product]]:
+    """The kind of an operator's arithmetic and its products; None and none if it only moves memory."""
     formula = flops.FORMULAS.get(func)
-    return formula(args, out) if formula else (None, 0)
+    return formula(args, out) if formula else (None, [])
 
 
 def moved_bytes(func: Any, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> int:

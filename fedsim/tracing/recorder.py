@@ -16,14 +16,14 @@ additions, masking, the contrastive loss) makes further ones, named after the mo
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from fedsim.tracing import operators
+from fedsim.tracing.flops import count
 from fedsim.tracing.lifetimes import Lifetimes, Storage
 from fedsim.tracing.operators import Cost
 from fedsim.tracing.records import Block, Layer
@@ -44,15 +44,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         model: the model, its parameters fake.
         inputs: tensors that exist before the step and are counted as inputs.
         run: (operator, args, kwargs) -> result, if not by calling the operator.
+        blocks: the names of modules that checkpointing would run again.
         watch: told of every operator that does work, as ``watch(operator, args, kwargs, Cost)``.
     """
 
     def __init__(
-        self, model: torch.nn.Module, inputs: list[torch.Tensor], run: Any = None, watch: Watch | None = None
+        self,
+        model: torch.nn.Module,
+        inputs: list[torch.Tensor],
+        run: Any = None,
+        blocks: Collection[str] = (),
+        watch: Watch | None = None,
     ):
         super().__init__()  # type: ignore[no-untyped-call]
         self._run = run or _plainly
         self._watch_operators = watch
+        self._may_run_again = frozenset(blocks)
         self.model = model
         self.layers: list[Layer] = []
         self._starts: list[int] = []
@@ -72,6 +79,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._entered: dict[str, tuple[int, set[int]]] = {}
         self._run_so_far = (0, 0, 0)
         self._at_last_save = (-1, (0, 0, 0), 0)
+        self.input_shapes = [tuple(t.shape) for t in inputs]
         self.input_bytes = sum(t.untyped_storage().nbytes() for t in inputs)
         for tensor in [*model.parameters(), *model.buffers(), *inputs]:
             storage = tensor.untyped_storage()
@@ -92,7 +100,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         entry = (name, type(module).__name__, leaf)
 
         def enter(module: torch.nn.Module, args: Any) -> None:
-            if isinstance(module, GradientCheckpointingLayer):
+            if name in self._may_run_again:
                 tensors = [t for t in args if isinstance(t, torch.Tensor) and t.is_floating_point()]
                 keys = {t.untyped_storage()._cdata for t in tensors} - self._ignored
                 self._entered[name] = (len(self.layers), keys)
@@ -104,8 +112,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if leaf and not self._backward:
                 tensors = operators.tensors_of(output)
                 self.layers[first].output_bytes += sum(t.numel() * t.element_size() for t in tensors)
+                self.layers[first].shapes += [tuple(t.shape) for t in tensors]
             if name in self._entered:
-                self.blocks[name] = self._finished(*self._entered.pop(name))
+                block = self._finished(*self._entered.pop(name))
+                if name in self.blocks:  # it runs more than once in a step: no stretch of layers
+                    self._may_run_again -= {name}
+                self.blocks[name] = block
             self._open(0)
 
         return [
@@ -199,7 +211,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         works = operators.works(func)
         if not works and not new:
             return
-        arithmetic, flops = operators.arithmetic_of(func, args, out)
+        arithmetic, products = operators.arithmetic_of(func, args, out)
         index = self._layer_now(arithmetic)
         layer = self.layers[index]
         for storage in new:
@@ -209,11 +221,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._casts.append((record, index))
         self._lifetimes.clock += 1
         self._moments.append((index, self._backward))
+        layer.shapes += [*products, *(tuple(t.shape) for t in outputs)]
         if not works:
             return
         inputs = operators.tensors_of((args, kwargs))
+        layer.shapes += [tuple(t.shape) for t in inputs]
         if not self._backward:
             self._connect(index, inputs, outputs)
+        flops = count(products)
         cost = Cost(
             arithmetic,
             self._backward,
@@ -270,6 +285,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 key = parameter.grad.untyped_storage()._cdata
                 if key in self._lifetimes.alive:
                     self._lifetimes.alive[key].grad = True
+        self.blocks = {name: block for name, block in self.blocks.items() if name in self._may_run_again}
         for record, index in self._casts:
             if not record.saved and (record.died < 0 or record.died >= self._forward_moments):
                 self.layers[index].cached_bytes += record.nbytes

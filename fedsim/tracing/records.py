@@ -27,6 +27,7 @@ class Layer:
     output_bytes: int = 0
     forward_live_bytes: list[int] = field(default_factory=list)
     backward_live_bytes: list[int] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
     reads_from: dict[int, None] = field(default_factory=dict)
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from fedsim.tracing import cuda
+from fedsim.tracing import cuda, repeats
 from fedsim.tracing.fake import build, quick
 from fedsim.tracing.recorder import Layer, Recorder, Watch
 from fedsim.tracing.subject import Subject, subject_of
@@ -38,9 +38,9 @@ class Step:
     """A subject on fake tensors that can be traced at any batch and size.
 
     Args:
-        thing: a task, a transformers configuration, or a subject.
+        thing: a task, a module, a transformers configuration, or a subject.
         variant: backend, attention and precision.
-        layers: layers of the model's stack to build, if not all.
+        short: with few of the layers that are alike (see repeats.py).
         prepare: called with the finished model, for example to switch on checkpointing.
     """
 
@@ -48,27 +48,32 @@ class Step:
         self,
         thing: Any,
         variant: Variant,
-        layers: int | None = None,
+        short: bool = False,
         prepare: Callable[[Any], None] | None = None,
     ):
-        self.subject: Subject = thing if hasattr(thing, "candidates") else subject_of(thing)
+        self.subject: Subject = thing if hasattr(thing, "inputs") else subject_of(thing)
         self.variant = variant
-        self.mode, self.model = build(lambda: self.subject.build(variant.attention, layers))
+        self.mode, self.model = build(lambda: self.subject.build(variant.attention))
+        self.stacks = repeats.shorten(self.model) if short else {}
+        self.blocks = repeats.blocks(self.model)
         if prepare is not None:
             prepare(self.model)
         self._quick = quick(self.mode)
 
-    def trace(self, batch: int, size: int, quickly: bool = False) -> list[Layer]:
+    def trace(self, batch: int, *sizes: int, quickly: bool = False) -> list[Layer]:
         """Run one forward and one backward pass; the layers in the order of the forward pass."""
-        return self.record(batch, size, quickly).layers
+        return self.record(batch, *sizes, quickly=quickly).layers
 
-    def record(self, batch: int, size: int, quickly: bool = False, watch: Watch | None = None) -> Recorder:
-        """As :meth:`trace`, giving the finished recorder; ``watch`` is told of every operator."""
+    def record(self, batch: int, *sizes: int, quickly: bool = False, watch: Watch | None = None) -> Recorder:
+        """As :meth:`trace`, giving the finished recorder; ``watch`` is told of every operator.
+
+        Where examples have no size, one that is given is left unused.
+        """
         run = self._quick if quickly else None
         self.model.zero_grad(set_to_none=True)
         with self.mode, contextlib.ExitStack() as stack:
-            inputs = self.subject.inputs(batch, size)
-            recorder = Recorder(self.model, list(_tensors(inputs)), run, watch)
+            inputs = self.subject.inputs(batch, *sizes[: len(self.subject.axes)])
+            recorder = Recorder(self.model, list(_tensors(inputs)), run, self.blocks, watch)
             stack.enter_context(recorder)
             if self.variant.backend == "cuda":
                 stack.enter_context(cuda.operators())

@@ -1,7 +1,8 @@
 """Trace a model, verify the trace against the model, write it down.
 
-A finished trace is held against direct traces at a batch and a length that were not fitted, and
-against the whole model at its full depth. One that differs anywhere, by one byte, is not written.
+A finished trace is held against direct traces at batches and sizes that were not fitted, and against the
+whole model with all of its layers. One that calls itself exact and differs anywhere, by one byte, is not
+written; one that does not says how far it is off.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import gc
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,10 @@ from fedsim.errors import FedsimError, TraceError, refused
 from fedsim.pricing.layers import COUNTS, WORKSPACES, LayerTrace
 from fedsim.pricing.trace import parse_trace
 from fedsim.tracing.assemble import assemble
+from fedsim.tracing.axes import Sizes
 from fedsim.tracing.fake import forget
 from fedsim.tracing.measure import Measurement, measure, merge, table
+from fedsim.tracing.plan import Plan, plan
 from fedsim.tracing.step import VARIANTS, Step, Variant
 from fedsim.tracing.subject import Subject, subject_of
 
@@ -43,92 +47,128 @@ def trace(thing: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers
 
     Raises:
         TraceError: the model cannot be built, or not run without numbers.
-        FitError: a count is not polynomial in batch and sizes.
         VerificationError: the finished trace differs from a direct one.
     """
     subject = subject_of(thing)
     _try(subject, name)
-    details = {"objective": subject.objective, "config": subject.config}
     _traced[name] = thing
-    one = partial(_one, name, details)
     try:
-        if workers > 1:
-            with children.pool(workers, "fork") as pool:
-                with children.deaf():
-                    jobs = [pool.submit(one, variant) for variant in variants]
-                parts = [job.result() for job in jobs]
-        else:
-            parts = [one(variant) for variant in variants]
-            forget()
+        with _uncollected():
+            for short, quickly in _WAYS:
+                last = (short, quickly) == _WAYS[-1]
+                try:
+                    content = _traced_so(subject, name, plan(subject, short, quickly), variants, workers)
+                    if content["graph"]["exact"] or last:
+                        break
+                except Exception:  # whatever a model raises that was taken apart
+                    if last:
+                        raise
+        return content
     finally:
+        forget()
         del _traced[name]
-    return assemble(merge(parts), subject.depth, name, details)
+
+
+_WAYS = ((True, True), (False, True), (False, False))
+"""With few layers and quickly, if that gives what the whole model gives; else without one, or either."""
+
+
+def _traced_so(
+    subject: Subject, name: str, plan: Plan, variants: Iterable[Variant], workers: int
+) -> dict[str, Any]:
+    details = {"objective": subject.objective, "config": subject.config}
+    one = partial(_measured_and_verified, name, details, plan)
+    if workers > 1:
+        with children.pool(workers, "fork") as pool:
+            with children.deaf():
+                jobs = [pool.submit(one, variant) for variant in variants]
+            parts = [job.result() for job in jobs]
+    else:
+        parts = [one(variant) for variant in variants]
+    return assemble(merge(parts), name, details)
 
 
 def _try(subject: Subject, name: str) -> None:
-    """Build a subject and, unless it is a speech model of ours, run a step, to say at once what is wrong."""
+    """Build a subject and run a step, to say at once what is wrong."""
     done = "built"
     try:
-        step = Step(subject, Variant("cpu", "eager", "fp32"), layers=1)
+        step = Step(subject, Variant("cpu", "eager", "fp32"))
         done = "run without numbers"
-        if not subject.quick:
-            step.trace(2, subject.sizes()[0])
+        step.trace(2, *(size.usual for size in subject.axes))
     except Exception as error:  # whatever transformers, or a stranger's module, raises
         why = " ".join(str(error).split()) or type(error).__name__
         raise TraceError(f"{name} cannot be {done}: {why}") from error
 
 
-def _one(name: str, details: dict[str, Any], variant: Variant) -> Measurement:
-    """One variant, measured and verified; without garbage collection, which would take most of it."""
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection, which would take most of the time."""
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _measured_and_verified(subject_of(_traced[name]), name, details, variant)
+        yield
     finally:
         if collecting:
             gc.enable()
 
 
-def _measured_and_verified(
-    subject: Subject, name: str, details: dict[str, Any], variant: Variant
-) -> Measurement:
-    found, step = measure(subject, variant)
-    unseen, another = subject.unseen(subject.sizes())
-    shallow = parse_trace(assemble(found, found.depth, name, details))
-    verify(shallow, variant, step, 4, unseen)
-    depth = subject.depth
-    if depth != found.depth and (variant.attention == "eager") == (variant.precision == "fp32"):
-        whole = parse_trace(assemble(found, depth, name, details))
-        verify(whole, variant, Step(subject, variant), 5, another, quickly=True)
+def _measured_and_verified(name: str, details: dict[str, Any], plan: Plan, variant: Variant) -> Measurement:
+    subject = subject_of(_traced[name])
+    found, step = measure(subject, variant, plan)
+    held = parse_trace(assemble(replace(found, stacks={}), name, details))
+    if not found.exact:
+        found.largest_error = max(
+            _error(held, variant, step, batch, sizes)
+            for batch, sizes in zip((2, 5, 7), plan.unseen, strict=True)
+        )
+        return found
+    verify(held, variant, step, 4, *plan.unseen[0])
+    if step.stacks and (variant.attention == "eager") == (variant.precision == "fp32"):
+        whole = parse_trace(assemble(found, name, details))
+        verify(whole, variant, Step(subject, variant), 5, *plan.unseen[1], quickly=plan.quickly)
     return found
 
 
 def verify(
-    held: LayerTrace, variant: Variant, step: Step, batch: int, samples: int, quickly: bool = False
+    held: LayerTrace, variant: Variant, step: Step, batch: int, *sizes: int, quickly: bool = False
 ) -> None:
     """Hold a trace against a direct one of the same depth: every layer, every metric, to the byte.
 
     Raises:
         VerificationError: naming the first metric and layer that differ.
     """
-    direct = table(step.trace(batch, samples, quickly))
+    direct = table(step.trace(batch, *sizes, quickly=quickly))
+    name = held.names(str(variant))[0 if batch == 1 else 1]
+    busy = [
+        i
+        for i, layer in enumerate(held.layers)
+        if layer.profile(name).counts or layer.profile(name).workspaces
+    ]
+    if len(busy) != len(direct):
+        raise VerificationError(f"{held.name} {variant}: {len(busy)} layers, directly {len(direct)}")
+    parameters = sum(p.numel() for p in step.model.parameters())
+    if held.parameters != parameters:
+        raise VerificationError(f"{held.name}: {held.parameters} parameters, directly {parameters}")
     for metric in (*COUNTS, *WORKSPACES):
-        ours = held.per_layer(metric, str(variant), batch, samples)
-        active = [
-            (layer.name, value)
-            for layer, value in zip(held.layers, ours, strict=True)
-            if layer.profile(held.names(str(variant))[0 if batch == 1 else 1]).counts
-            or layer.profile(held.names(str(variant))[0 if batch == 1 else 1]).workspaces
-        ]
-        theirs = [max(r[metric], default=0) if metric in WORKSPACES else r[metric] for r in direct.values()]
-        if len(active) != len(theirs):
-            raise VerificationError(f"{held.name} {variant}: {len(active)} layers, directly {len(theirs)}")
-        for (name, mine), value in zip(active, theirs, strict=True):
-            if mine != value:
+        ours = held.per_layer(metric, str(variant), batch, *sizes)
+        for i, row in zip(busy, direct.values(), strict=True):
+            theirs = max(row[metric], default=0) if metric in WORKSPACES else row[metric]
+            if ours[i] != theirs:
                 raise VerificationError(
-                    f"{held.name} {variant} at batch {batch}, {samples} samples: {metric} of {name} is "
-                    f"{mine}, directly {value}"
+                    f"{held.name} {variant} at batch {batch}, sizes {list(sizes)}: {metric} of "
+                    f"{held.layers[i].name} is {ours[i]}, directly {theirs}"
                 )
+
+
+def _error(held: LayerTrace, variant: Variant, step: Step, batch: int, sizes: Sizes) -> float:
+    """How far the sum over the layers of any count is off, in parts of it."""
+    direct = table(step.trace(batch, *sizes))
+    errors = [0.0]
+    for metric in COUNTS:
+        theirs = sum(row[metric] for row in direct.values())
+        if theirs:
+            errors.append(abs(sum(held.per_layer(metric, str(variant), batch, *sizes)) / theirs - 1.0))
+    return max(errors)
 
 
 def write(content: dict[str, Any], folder: Path) -> Path:

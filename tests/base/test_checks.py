@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim import checks
-from fedsim.errors import ScenarioError
-from fedsim.options import Bounds, Choice, Duration, Options, Rate, Size, kind, one_of, option
+from fedsim.errors import InputError, ScenarioError
+from fedsim.options import Bounds, Choice, Duration, Options, OrBlock, Rate, Size, kind, one_of, option
 
 
 class Shape(Choice):
@@ -194,3 +194,41 @@ def test_declaring_options_imports_nothing_heavy():
     code = "import sys, fedsim.options; print({'pydantic', 'pydantic_core', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@dataclass(frozen=True)
+class Range(Options):
+    low: int = option(ge=0)
+    high: int = option(9)
+
+
+@dataclass(frozen=True)
+class Either(Options):
+    one: Annotated[Annotated[int, Bounds(ge=1)] | Range, OrBlock()] = option(1)
+    many: dict[str, Annotated[str | Range, OrBlock()]] = option(factory=dict)
+
+
+@pytest.mark.parametrize(
+    "data", [{"one": 3}, {"one": {"low": 2, "high": 5}}, {"many": {"a": "b", "c": {"low": 1}}}]
+)
+def test_a_value_or_a_block_reads_back(data):
+    found = checks.check(Either, data)
+    assert checks.check(Either, checks.dump(found)) == found
+    assert isinstance(found.one, int if data.get("one", 3) == 3 else Range)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"one": 0}, "one: 0 is not at least 1"),
+        ({"one": "x"}, "one: 'x' is not a whole number"),
+        ({"one": {"low": -1}}, "one.low: -1 is not at least 0"),
+        ({"one": {}}, "one.low: is missing"),
+        ({"many": {"a": {"lo": 1}}}, "many.a.lo: 'lo' is not a known key; did you mean 'low'"),
+        ({"many": {"a": 3}}, "many.a: 3 is not text"),
+    ],
+)
+def test_a_complaint_is_about_the_value_or_about_the_block(data, said):
+    with pytest.raises(InputError) as fault:
+        checks.check(Either, data)
+    assert said in str(fault.value)

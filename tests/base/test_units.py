@@ -21,6 +21,9 @@ from fedsim import units
         (units.parse_flops_per_s, "37.4TFLOP/s", 37.4e12),
         (units.parse_w, "300W", 300.0),
         (units.parse_j, "17Wh", 61200.0),
+        (units.parse_hz, "612MHz", 612e6),
+        (units.parse_hz, "1.3GHz", 1.3e9),
+        (units.parse_hz, 5, 5.0),
     ],
 )
 def test_text_with_a_unit_becomes_si(parse, text, value):

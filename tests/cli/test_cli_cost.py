@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from fedsim.cli import main
+from fedsim.pricing import load_trace
 
 KEYS = {
     "parameters",
@@ -106,8 +107,9 @@ def test_no_torch_for_a_price():
         ),
         (["cost", "-d", "nvidia-a40", "-m", "wav2vec2-base", "--accumulate", "0"], "0 is not a whole number"),
         (["trace", "wav2vec9"], "there is no model 'wav2vec9'"),
-        (["trace", "wav2vec2-base", "--config", "x.json"], "not both"),
-        (["trace", "--name", "mine"], "--name names the model of --config"),
+        (["trace", "wav2vec2-base", "--config", "x.json"], "not several of them"),
+        (["trace", "--task", "x.py:X", "--config", "x.json"], "not several of them"),
+        (["trace", "--name", "mine"], "--name names the model of --config or --task"),
         (["trace", "--config", "nowhere.json"], "nowhere.json: cannot be read: No such file"),
     ],
 )
@@ -124,7 +126,8 @@ def test_bad_input_is_one_sentence(fedsim, arguments, sentence):
     [
         ("[]", "model_type: is missing"),
         ('{"model_type": "wav2vec7"}', "'wav2vec7' is not a model that transformers knows"),
-        ('{"model_type": "bert"}', "bert has none, so it is not a speech model"),
+        ('{"model_type": "detr"}', "architectures: detr has none whose loss is known"),
+        ('{"model_type": "longformer", "num_hidden_layers": 1}', "mine cannot be run without numbers"),
         ('{"model_type": "wav2vec2", "conv_dim": [8, 8]}', "is not a configuration of wav2vec2"),
         ('{"model_type": "wav2vec2", "num_attention_heads": 7}', "mine cannot be built"),
     ],
@@ -135,7 +138,84 @@ def test_configurations_that_cannot_be_traced(fedsim, tmp_path, content, sentenc
     done = fedsim("trace", "--config", str(path), "--out", str(tmp_path))
     assert done.returncode == 2
     assert sentence in done.stderr
-    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+MY_TASK = """
+import torch
+from torch import nn
+
+from fedsim.extend import SizeAxis
+
+
+class MyTask:
+    sizes = (SizeAxis("tokens", "tokens"),)
+
+    def build(self):
+        return nn.Sequential(nn.Embedding(10, 8), nn.Linear(8, 10))
+
+    def fake_batch(self, batch, sizes):
+        return torch.zeros(batch, sizes["tokens"], dtype=torch.int64)
+
+    def traced_loss(self, model, batch):
+        return nn.functional.cross_entropy(model(batch).flatten(0, 1), batch.flatten())
+
+
+class Nothing:
+    pass
+
+
+class Asking(MyTask):
+    def __init__(self, width):
+        pass
+
+
+class Failing(MyTask):
+    def build(self):
+        raise ValueError("no such weights")
+
+
+class Unsized(MyTask):
+    sizes = ("tokens",)
+"""
+
+
+def test_a_task_of_ones_own_is_traced_from_its_file(fedsim, tmp_path):
+    (tmp_path / "mine.py").write_text(MY_TASK)
+    done = fedsim("trace", "--task", f"{tmp_path}/mine.py:MyTask", "--out", str(tmp_path), "--quiet")
+    assert done.stdout.strip() == str(tmp_path / "MyTask.json")
+    trace = load_trace(tmp_path / "MyTask.json")
+    assert trace.parameters == 10 * 8 + 8 * 10 + 10
+    assert trace.sizes == ("tokens",)
+    # the linear layer, 2 FLOP a multiply-add
+    assert sum(trace.per_layer("forward_flops", "cpu/eager/fp32", 3, 20)) == 2 * 3 * 20 * 8 * 10
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "sentence"),
+    [
+        (MY_TASK, "", "names nothing in a file; write my_module.py:MyTask"),
+        (MY_TASK, ":Other", "mine.py: has no 'Other'; it has MyTask, Nothing, Asking, Failing, Unsized"),
+        (MY_TASK, ":Nothing", "mine.py: Nothing is no task: it has no build, fake_batch, traced_loss"),
+        (MY_TASK, ":Asking", "mine.py: Asking cannot be made without arguments: "),
+        (MY_TASK, ":Failing", "Failing cannot be built: no such weights"),
+        (
+            MY_TASK,
+            ":Unsized",
+            "mine.py: Unsized.sizes is ('tokens',); give a tuple of fedsim.extend.SizeAxis",
+        ),
+        ("import nothing_that_there_is", ":MyTask", "mine.py: fails in line 1: ModuleNotFoundError"),
+        ("x = (", ":MyTask", "mine.py: fails in line 1: SyntaxError"),
+        (None, ":MyTask", "mine.py: cannot be read: No such file or directory"),
+    ],
+)
+def test_task_files_that_cannot_be_traced(fedsim, tmp_path, text, name, sentence):
+    if text is not None:
+        (tmp_path / "mine.py").write_text(text)
+    done = fedsim("trace", "--task", f"{tmp_path}/mine.py{name}", "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.slow

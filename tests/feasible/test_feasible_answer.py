@@ -41,8 +41,8 @@ def ask(device=NX, technique=Technique(), seconds=5.5, batch=4, held=0.0, limits
         device=device,
         trace=more.get("trace", BASE),
         technique=technique,
-        seconds=seconds,
-        longest_s=more.get("longest_s", seconds),
+        size=seconds,
+        longest=more.get("longest_s", seconds),
         batch=batch,
         background=Background("by hand", held),
         procedure=more.get("procedure", Procedure()),
@@ -244,7 +244,7 @@ def test_the_best_technique_is_never_later_and_learns_the_same():
     chosen = best.results[0].answer
     assert chosen.moment < plain.results[0].answer.moment
     assert (chosen.question.technique.optimizer, chosen.question.technique.freeze_cnn) == ("adam", False)
-    assert all(t.optimizer == "adam" and not t.freeze_cnn for t in same_learning(("fp32", "mixed"), 4))
+    assert all(t.optimizer == "adam" and not t.freeze_cnn for t in same_learning(("fp32", "mixed"), 4, BASE))
 
 
 def test_with_the_best_technique_the_reference_uses_its_own():
@@ -262,3 +262,37 @@ def test_a_precision_that_a_device_lacks_falls_back():
     )
     asked = [(q.device.name, q.technique.precision) for cell in grid.cells() for q in cell]
     assert asked == [("jetson-xavier-nx", "mixed"), ("jetson-xavier-nx", "fp32"), ("raspberry-pi-4", "fp32")]
+
+
+WORDS, ALIKE = load_trace("language_model"), load_trace("digits-cnn")
+
+
+@pytest.mark.parametrize(("trace", "size"), [(WORDS, 128), (WORDS, 512), (ALIKE, 1)])
+def test_another_model_is_priced_by_its_own_size_and_trained_on_examples(trace, size):
+    """500 examples in batches of 8 are 63 steps; memory goes by the largest example."""
+    largest = 2 * size if trace.sizes else 1
+    question = ask(
+        trace=trace, seconds=float(size), longest_s=float(largest), batch=8, limits=Limits(),
+        procedure=Procedure(rounds=10, epochs=3, examples=500),
+    )  # fmt: skip
+    pricer = Pricer(NX, trace, Technique())
+    assert question.steps == 3 * 63
+    assert sum(question.parts_s.values()) == pytest.approx(float(pricer.step_s(8, size)), rel=1e-12)
+    assert question.footprint_bytes == float(pricer.footprint_bytes(8, largest))
+    told = answer(question, GAO).as_dict()
+    assert told["at_start"]["round_s"] == pytest.approx(189 * float(pricer.step_s(8, size)), rel=1e-9)
+    assert told["longest_sizes"] == ({"tokens": largest} if trace.sizes else {})
+    assert not {"seconds", "longest_seconds"} & set(told)
+
+
+def test_each_model_takes_the_sizes_that_are_its_own():
+    grid = Grid([NX], [BASE, WORDS, ALIKE], [5.5, 15.0], sizes={"tokens": (64, 128, 256)})
+    asked = [(q.trace.name, q.size, q.batch_in_words) for cell in grid.cells() for q in cell]
+    assert asked == [
+        ("wav2vec2-base", 5.5, "4 x 5.5 s"),
+        ("wav2vec2-base", 15.0, "4 x 15 s"),
+        ("language_model", 64, "4 x 64 tokens"),
+        ("language_model", 128, "4 x 128 tokens"),
+        ("language_model", 256, "4 x 256 tokens"),
+        ("digits-cnn", 1.0, "4 examples"),
+    ]

@@ -42,8 +42,8 @@ def test_structure(device):
     for low in ("fp16", "bf16"):
         if low in device.peak_flops_per_s:
             assert 1 <= device.peak_flops_per_s[low] / device.peak_flops_per_s["fp32"] <= 40
-    # Machine balance of everything that was ever sold: 2 to 85 FLOP for each byte of memory traffic.
-    assert 2 <= device.peak_flops_per_s["fp32"] / device.memory_bandwidth_bytes_per_s <= 85
+    # Machine balance of everything that was ever sold: 2 to 105 FLOP for each byte of memory traffic.
+    assert 2 <= device.peak_flops_per_s["fp32"] / device.memory_bandwidth_bytes_per_s <= 105
     assert 0.01 <= (device.system_bytes + device.runtime_bytes) / device.memory_bytes <= 0.61
     assert all(len(source) >= 12 for source in device.sources.values())
 
@@ -59,21 +59,8 @@ def test_batteries_hold_what_the_family_holds(device):
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=lambda d: d.name)
-def test_relatives_share_the_backend_and_lead_to_a_measured_device(device):
-    seen = [device.name]
-    while device.relative is not None:
-        parent = load_device(device.relative)
-        assert parent.backend == device.backend
-        assert parent.name not in seen
-        seen.append(parent.name)
-        device = parent
-    assert device.name in {
-        "nvidia-a40",
-        "macbook-pro-2019",
-        "raspberry-pi-4",
-        "jetson-agx-xavier",
-        "jetson-xavier-nx",
-    }
+def test_no_device_takes_its_speed_from_another(device):
+    assert device.relative is None
 
 
 def test_a_maker_gets_faster_over_the_years():

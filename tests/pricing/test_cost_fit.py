@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from fedsim.cli.fit import answer, command
 from fedsim.errors import InputError
 from fedsim.hardware import load_device
 from fedsim.pricing import Pricer, Technique, load_trace
-from fedsim.pricing.advice import Fit, micro_batches, techniques
+from fedsim.pricing.advice import Fit, Longest, micro_batches, techniques
 from fedsim.pricing.technique import ATTENTIONS, CHECKPOINTINGS, OPTIMIZERS
 
 BATCH, SAMPLES = 4, 12 * 16_000
@@ -130,14 +131,14 @@ def test_what_is_missing_by_hand(tiny, roomy, brute):
 
 def test_the_longest_sentence_fits_and_one_sample_more_does_not(fit):
     assert fit.longest_plain.technique == Technique()
-    assert 0 < fit.longest_plain.samples < SAMPLES
+    assert 0 < fit.longest_plain.size < SAMPLES
     for longest in (fit.longest_plain, fit.longest_same_learning, fit.longest):
         pricer = Pricer(fit.device, fit.trace, longest.technique)
-        assert bool(pricer.fits(BATCH, longest.samples))
-        assert not bool(pricer.fits(BATCH, longest.samples + 1))
-    assert fit.longest_plain.samples <= fit.longest_same_learning.samples <= fit.longest.samples
+        assert bool(pricer.fits(BATCH, longest.size))
+        assert not bool(pricer.fits(BATCH, longest.size + 1))
+    assert fit.longest_plain.size <= fit.longest_same_learning.size <= fit.longest.size
     for option in fit.options[::17]:
-        assert not bool(Pricer(fit.device, fit.trace, option.technique).fits(BATCH, fit.longest.samples + 1))
+        assert not bool(Pricer(fit.device, fit.trace, option.technique).fits(BATCH, fit.longest.size + 1))
 
 
 @settings(max_examples=4, deadline=None)
@@ -147,18 +148,18 @@ def test_more_memory_never_makes_it_worse(tiny, roomy, share, more):
     less = Fit(with_room(roomy, least * share), tiny, BATCH, SAMPLES)
     much = Fit(with_room(roomy, least * share * more), tiny, BATCH, SAMPLES)
     assert much.missing_bytes <= less.missing_bytes
-    assert much.longest_plain.samples >= less.longest_plain.samples
+    assert much.longest_plain.size >= less.longest_plain.size
     if less.fastest is not None:
         assert much.fastest.step_s <= less.fastest.step_s
         assert len(much.cheapest.changes) <= len(less.cheapest.changes)
 
 
-def test_micro_batches_halve():
+def test_micro_batches_halve(tiny):
     assert micro_batches(1) == (1,)
     assert micro_batches(2) == (1, 2)
     assert micro_batches(5) == (1, 2, 4, 5)
     assert micro_batches(8) == (1, 2, 4, 8)
-    assert len(list(techniques(("fp32",), 1))) == 6 * 2 * 6
+    assert len(list(techniques(("fp32",), 1, tiny))) == 6 * 2 * 6
 
 
 def test_effects_on_learning(fit):
@@ -200,12 +201,71 @@ def test_the_json_is_the_answer(fit):
     said = json.loads(json.dumps(answer(fit)))
     assert said["available_bytes"] == fit.available_bytes
     assert said["fastest"] == said["options"][0]
-    assert said["longest"]["any"]["seconds"] == fit.longest.samples / 16_000
+    assert said["longest"]["any"]["seconds"] == fit.longest.size / 16_000
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0", "0.01", "1e9"])
 def test_bad_lengths_are_one_sentence(seconds):
     done = CliRunner().invoke(command, ["-d", "raspberry-pi-4", "-m", "wav2vec2-tiny", "-s", seconds])
     assert isinstance(done.exception, InputError)
-    assert str(done.exception).startswith("--seconds")
+    assert re.search(
+        r"seconds leave wav2vec2-tiny no frame|give an hour \(3600 s\) at most", str(done.exception)
+    )
     assert done.exception.exit_code == 2
+
+
+WORDS, ALIKE = load_trace("language_model"), load_trace("digits-cnn")
+
+
+def test_the_most_tokens_that_fit(roomy):
+    """One more does not, whatever the technique."""
+    fit = Fit(with_room(roomy, 2e9), WORDS, BATCH, 64)
+    for longest in (fit.longest_plain, fit.longest_same_learning, fit.longest):
+        pricer = Pricer(fit.device, WORDS, longest.technique)
+        assert bool(pricer.fits(BATCH, longest.size))
+        assert not bool(pricer.fits(BATCH, longest.size + 1))
+    said = answer(fit)
+    assert said["sizes"] == {"tokens": 64}
+    assert said["longest"]["any"]["sizes"] == {"tokens": fit.longest.size}
+    assert "samples" not in said
+    assert not {"samples", "seconds"} & set(said["longest"]["any"])
+
+
+def test_the_largest_batch_where_examples_are_alike(roomy):
+    """Device memory that a batch of 100 just fills."""
+    need = float(Pricer(roomy, ALIKE, Technique()).footprint_bytes(100, 1))
+    fit = Fit(with_room(roomy, need), ALIKE, BATCH, 1)
+    assert fit.longest_plain == Longest(100, Technique())
+    assert fit.longest.size >= fit.longest_same_learning.size >= 100
+    assert fit.longest.technique.accumulate == 1  # cut up, any batch would fit
+    said = answer(fit)
+    assert said["largest_batch"]["plain"]["batch"] == 100
+    assert "longest" not in said
+    none = Fit(with_room(roomy, 1e6), ALIKE, BATCH, 1)
+    assert none.longest.size == 0
+
+
+def test_only_techniques_that_the_model_has(tiny):
+    """Without blocks there is nothing to checkpoint, and without a CNN encoder nothing to freeze."""
+    few, all_of_them = (list(techniques(("fp32",), 4, trace)) for trace in (WORDS, tiny))
+    assert len(few) == 6 * 2 * 3  # optimizers, attention, micro-batches
+    assert {t.checkpointing for t in few} == {"none"}
+    assert set(few) < set(all_of_them)
+    transformer = replace(tiny, blocks={n: b for n, b in tiny.blocks.items() if b.stack == "transformer"})
+    assert {t.checkpointing for t in techniques(("fp32",), 4, transformer)} == {"none", "transformer"}
+    assert not any(t.freeze_cnn for t in techniques(("fp32",), 4, transformer))
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (["-m", "language_model", "--tokens", "64"], ["4 x 64 tokens", "largest number of tokens that fits"]),
+        (["-m", "digits-cnn"], ["4 examples", "largest batch that fits, in one piece", "65,536 or more"]),
+        (["-m", "language_model", "--size", "tokens=1"], ["4 x 1 tokens"]),
+    ],
+)
+def test_nothing_is_said_of_speech_where_there_is_none(asked, says):
+    done = CliRunner().invoke(command, ["-d", "jetson-xavier-nx", *asked], env={"COLUMNS": "200"})
+    assert done.exit_code == 0
+    assert all(words in done.stdout for words in says)
+    assert not [word for word in ("entence", "codebook", "CNN", "speech") if word in done.stdout]

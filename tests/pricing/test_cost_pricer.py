@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -324,3 +326,15 @@ def test_arrays_of_batches_by_samples_are_the_scalars_element_by_element(base, a
         for part, seconds in seconds_by_part(alone, RATES).items():
             assert parts[part].shape == (3, 4)
             assert parts[part][i, j] == pytest.approx(float(seconds), rel=1e-12)
+
+
+@pytest.mark.parametrize(("batch", "parts"), [(1, 1), (5, 1), (8, 4), (7, 3)])
+def test_what_a_script_does_for_each_example_is_paid_once_for_each(batch, parts):
+    work = StepWork(load_trace("wav2vec2-tiny"), "cuda", Technique(accumulate=parts))
+    slower = replace(RATES, host_s=0.25)
+    plain, more = (work.weighted(r.seconds_per_unit(), batch, [30_000, 50_000]) for r in (RATES, slower))
+    np.testing.assert_allclose(more - plain, 0.25 * batch)
+    np.testing.assert_allclose(
+        sum(seconds_by_part(work.features(batch, [30_000, 50_000]), slower).values()), more
+    )
+    assert Rates(0, 1, 1, 1, 1, 1).seconds_per_unit()[FEATURES.index("examples")] == 0

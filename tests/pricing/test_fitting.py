@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from fedsim.pricing.rates import FEATURES, Rates
 from fedsim.pricing.regression import (
     Cells,
-    Limits,
+    Known,
     choose,
     fit,
-    fit_slowdown,
     in_words,
     plans,
     predicted_s,
@@ -21,16 +20,36 @@ from fedsim.pricing.regression import (
 )
 from fedsim.pricing.regression import non_negative_least_squares as solve
 
-LIMITS = Limits({"fp32": 1e12, "mixed": 8e12}, 50e9)
-TRUE = {
-    "fp32": Rates(5e-5, 0.4e12, 0.4e12, 0.8e12, 0.8e12, 50e9),
-    "mixed": Rates(9e-5, 0.9e12, 0.9e12, 3e12, 3e12, 50e9),
+PEAKS = {"fp32": 1e12, "mixed": 8e12}
+KIND = {
+    "fp32": Rates(2e-5, 0.5e12, 0.5e12, 0.5e12, 0.5e12, 40e9),
+    "mixed": Rates(2e-5, 3e12, 3e12, 4e12, 4e12, 40e9),
 }
+TRUE = {
+    "fp32": Rates(5e-5, 0.4e12, 0.4e12, 0.4e12, 0.4e12, 40e9, host_s=0.03),
+    "mixed": Rates(5e-5, 1.5e12, 1.5e12, 2e12, 2e12, 40e9, host_s=0.03),
+}
+PLAN = (("launch", None), ("host", None), ("arithmetic", "fp32"), ("arithmetic", "mixed"))
+
+
+def known(peaks=PEAKS, bandwidth=60e9):
+    least = {
+        p: {
+            "conv_flops": r.conv_flops_per_s / peaks[p],
+            "grouped_conv_flops": r.conv_flops_per_s / peaks[p],
+            "matmul_flops": r.matmul_flops_per_s / peaks[p],
+            "attention_flops": r.matmul_flops_per_s / peaks[p],
+            "stream_bytes": r.bandwidth_bytes_per_s / bandwidth,
+            "optimizer_bytes": r.bandwidth_bytes_per_s / bandwidth,
+        }
+        for p, r in KIND.items()
+    }
+    return Known(KIND, least)
 
 
 def cells(seed=0, precisions=("fp32",) * 4 + ("mixed",) * 4, noise=0.0):
     generator = np.random.default_rng(seed)
-    size = np.array([1000, 3e11, 2e10, 4e11, 3e10, 5e9, 1e10, 7e9])
+    size = np.array([1000, 3e11, 2e10, 4e11, 3e10, 5e9, 1e10, 7e9, 4])
     features = size * generator.uniform(0.3, 3, (len(precisions), len(FEATURES)))
     exact = [f @ TRUE[p].seconds_per_unit() for f, p in zip(features, precisions, strict=True)]
     seconds = np.array(exact) * generator.normal(1, noise, len(precisions))
@@ -59,32 +78,41 @@ def test_the_solver_by_hand():
         solve(np.ones((3, 13)), np.ones(3))
 
 
-def test_a_fit_finds_the_rates_that_made_the_data():
-    found = fit(cells(), plans(("fp32", "mixed"))[0], LIMITS)
+def test_a_fit_finds_the_factors_that_made_the_data():
+    found = fit(cells(), PLAN, known())
     for precision, rates in TRUE.items():
         assert found[precision].launch_s == pytest.approx(rates.launch_s)
+        assert found[precision].host_s == pytest.approx(rates.host_s)
         assert found[precision].conv_flops_per_s == pytest.approx(rates.conv_flops_per_s)
         assert found[precision].matmul_flops_per_s == pytest.approx(rates.matmul_flops_per_s)
     np.testing.assert_allclose(predicted_s(cells(), found), cells().seconds)
 
 
-def test_no_rate_is_fitted_above_its_peak():
-    low = Limits({"fp32": 0.5e12, "mixed": 2e12}, 50e9)
-    for plan in plans(("fp32", "mixed")):
-        for precision, rates in fit(cells(), plan, low).items():
-            peak = low.peak_flops_per_s[precision] * (1 + 1e-12)
-            assert rates.conv_flops_per_s <= peak
-            assert rates.matmul_flops_per_s <= peak
+def test_what_no_step_tells_of_is_as_in_the_kind():
+    alone = cells(precisions=("fp32",) * 4)
+    found = fit(alone, PLAN, known())
+    assert found["mixed"].conv_flops_per_s == KIND["mixed"].conv_flops_per_s
+    assert found["mixed"].launch_s == pytest.approx(TRUE["fp32"].launch_s)  # that is shared
+
+
+@pytest.mark.parametrize("whole_script", [False, True])
+def test_no_rate_is_fitted_above_its_peak(whole_script):
+    peaks = {"fp32": 0.35e12, "mixed": 1.2e12}
+    for plan in plans(("fp32", "mixed"), whole_script):
+        for precision, rates in fit(cells(), plan, known(peaks, 41e9)).items():
+            if any(kind not in ("launch", "host") for kind, _ in plan):
+                assert rates.conv_flops_per_s <= peaks[precision] * (1 + 1e-12)
+                assert rates.matmul_flops_per_s <= peaks[precision] * (1 + 1e-12)
+            assert rates.bandwidth_bytes_per_s <= 41e9 * (1 + 1e-12)
 
 
 def test_weights_draw_the_fit_to_their_step():
     measured = cells(noise=0.3)
-    plan = (("launch", None), ("arithmetic", "fp32"), ("arithmetic", "mixed"))
     weights = np.ones(8)
     weights[2] = 100.0
     heavy = Cells(measured.precisions, measured.features, measured.seconds, weights)
     errors = [
-        abs(predicted_s(measured, fit(c, plan, LIMITS))[2] / measured.seconds[2] - 1)
+        abs(predicted_s(measured, fit(c, PLAN, known()))[2] / measured.seconds[2] - 1)
         for c in (measured, heavy)
     ]
     assert errors[1] < errors[0]
@@ -92,32 +120,43 @@ def test_weights_draw_the_fit_to_their_step():
 
 
 def test_the_plans():
-    assert [len(plan) for plan in plans(("fp32", "mixed"))] == [6, 5, 5, 3]
-    assert [len(plan) for plan in plans(("fp32",))] == [3, 2]
-    assert in_words(plans(("fp32",))[1]) == "launch, arithmetic fp32"
+    assert [in_words(plan) for plan in plans(("fp32",))] == [
+        "everything",
+        "launch, device",
+        "launch, arithmetic",
+        "launch, conv, matmul",
+    ]
+    whole = plans(("fp32", "mixed"), whole_script=True)
+    assert [len(plan) for plan in whole] == [1, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 5, 5]
+    assert len(set(whole)) == len(whole)
+    # what a script does for each example would be booked as slow convolution
+    assert not any("conv" in kind for plan in whole for kind, _ in plan)
+    assert not any("host" in kind for plan in plans(("fp32", "mixed")) for kind, _ in plan)
 
 
-def test_slowing_down_a_relative_is_one_factor():
+def test_one_factor_slows_everything_down():
     slow = cells(precisions=("fp32",) * 3)
-    slow = Cells(slow.precisions, slow.features, slow.seconds * 4.0, slow.weights)
-    found = fit_slowdown(slow, {"fp32": TRUE["fp32"]}, Limits({"fp32": 1e12}, 60e9))["fp32"]
-    assert found == scaled(TRUE["fp32"], 0.25, 0.25, 4.0)
+    exact = slow.features @ KIND["fp32"].seconds_per_unit()
+    slow = Cells(slow.precisions, slow.features, exact * 4.0, slow.weights)
+    found = fit(slow, (("everything", None),), known())
+    assert found["fp32"].seconds_per_unit() == pytest.approx(KIND["fp32"].seconds_per_unit() * 4.0)
+    assert found["mixed"].seconds_per_unit() == pytest.approx(KIND["mixed"].seconds_per_unit() * 4.0)
 
 
-def test_a_slowdown_never_lifts_a_rate_above_its_peak():
+def test_one_factor_never_lifts_a_rate_above_its_peak():
     fast = cells(precisions=("fp32",) * 3)
     fast = Cells(fast.precisions, fast.features, fast.seconds / 100.0, fast.weights)
-    found = fit_slowdown(fast, {"fp32": TRUE["fp32"]}, Limits({"fp32": 1e12}, 60e9))["fp32"]
-    # Bandwidth is the first to meet its peak: 60 over 50 GB/s.
+    found = fit(fast, (("everything", None),), known())["fp32"]
+    # Bandwidth is the first to meet its peak: 60 over 40 GB/s, and arithmetic could do 1 over 0.5 TFLOP/s.
     assert found.bandwidth_bytes_per_s == pytest.approx(60e9)
-    assert found.matmul_flops_per_s == pytest.approx(0.8e12 * 1.2)
+    assert found.matmul_flops_per_s == pytest.approx(0.5e12 * 1.5)
 
 
 def test_what_predicts_left_out_steps_is_chosen():
     measured = cells(noise=0.01)
 
     def right(some):
-        return fit(some, plans(("fp32", "mixed"))[3], LIMITS)
+        return fit(some, PLAN, known())
 
     def truth(some):
         return TRUE

@@ -14,7 +14,7 @@ from fedsim.errors import InputError
 from fedsim.pricing import load_trace
 from fedsim.pricing.layers import NO_SIZE
 from fedsim.pricing.polynomial import Axis
-from fedsim.pricing.sizes import in_words, needs_speech, size_of
+from fedsim.pricing.sizes import batch_in_words, in_words, size_of
 
 SPEECH = load_trace("wav2vec2-tiny")
 
@@ -56,10 +56,9 @@ def test_what_it_does_not_have_is_one_sentence(trace, given, said):
         size_of(trace, **given)
 
 
-def test_verbs_that_go_by_seconds_refuse_others():
-    needs_speech(SPEECH, "fit")
-    with pytest.raises(InputError, match="fit goes by seconds of speech, and mine is no model on waveforms"):
-        needs_speech(WORDS, "fit")
+def test_a_batch_in_the_models_own_unit():
+    said = [batch_in_words(SPEECH, 4, 5.5), batch_in_words(WORDS, 8, 4096), batch_in_words(ALIKE, 8, 1)]
+    assert said == ["4 x 5.5 s", "8 x 4,096 tokens", "8 examples"]
 
 
 def test_cost_takes_a_size():
@@ -68,3 +67,36 @@ def test_cost_takes_a_size():
     assert json.loads(by_size.stdout) == fedsim.cost("raspberry-pi-5", "wav2vec2-tiny", seconds=2.0)
     with pytest.raises(InputError, match="'samples:3' is not a size; write its name and a whole number"):
         CliRunner().invoke(cli, [*asked, "--size", "samples:3"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "same"),
+    [
+        ("language_model", ["--tokens", "128"], {"sizes": {"tokens": 128}}),
+        ("language_model", ["--size", "tokens=128"], {"sizes": {"tokens": 128}}),
+        ("wav2vec2-tiny", ["--seconds", "2"], {"sizes": {"samples": 32_000}}),
+        ("digits-cnn", [], {}),
+    ],
+)
+def test_every_way_to_say_a_size(model, size, same):
+    done = CliRunner().invoke(
+        cli, ["cost", "-d", "raspberry-pi-5", "-m", model, *size, "--json"], catch_exceptions=False
+    )
+    assert json.loads(done.stdout) == fedsim.cost("raspberry-pi-5", model, **same)
+
+
+@pytest.mark.parametrize("verb", ["cost", "fit"])
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ([], "an example of language_model has tokens: give --size tokens=NUMBER"),
+        (["--seconds", "3"], "has tokens, and no seconds: give --size tokens=NUMBER"),
+        (["--tokens", "1", "--size", "tokens=2"], "tokens is given more than once; give one size"),
+        (["--tokens", "0"], "tokens=0 is not a size; give a whole number from 1"),
+        (["--size", "tokens"], "'tokens' is not a size; write its name and a whole number, as in tokens=128"),
+    ],
+)
+def test_a_size_that_is_wrong_is_one_sentence_everywhere(verb, size, said):
+    asked = [verb, "-d", "raspberry-pi-5", "-m", "language_model", *size]
+    with pytest.raises(InputError, match=said):
+        CliRunner().invoke(cli, asked, catch_exceptions=False)

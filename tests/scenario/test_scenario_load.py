@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedsim.errors import ScenarioError
+from fedsim.hardware import load_device
 from fedsim.scenario import dump, load
+from fedsim.scenario.model import Training
+from fedsim.scenario.technique import technique
 from fedsim.words import PLAIN_NAME, plain_name
 
 GOOD = """
@@ -122,6 +125,21 @@ FAULTS = [
     ("name: small", "name: ../../etc", "name: '../../etc' is not a plain name"),
     ("name: small", "training: {model: wav2vec3}", "training.model: .*wav2vec3"),
     ("name: small", "workload: {corpus: common-voice-xx}", "workload.corpus: .*common-voice-xx"),
+    (
+        "name: small",
+        "training: {model: digits-cnn}",
+        "workload: is about utterances, and an example of digits-cnn has no size; .* as in {examples: 100}$",
+    ),
+    (
+        "name: small",
+        "workload: {utterances: 40}\ntraining: {model: language_model}",
+        r"workload: is about .* has tokens; .* as in {examples: 100, sizes: {tokens: 128}}$",
+    ),
+    (
+        "name: small",
+        "workload: {examples: 9}\ntraining: {model: language_model}",
+        "workload.sizes: none given; an example of language_model has tokens: give {tokens: ...}",
+    ),
     ("name: small", "learning: {corpus: {kind: cd}}", "learning.corpus.kind: 'cd' is not one of 'espeak'"),
     ("name: small", "hardware: {year: 2027, trend: moore}", "hardware.trend: .*moore"),
 ]
@@ -239,3 +257,18 @@ def test_a_device_file_beside_the_scenario_is_found(write, tmp_path):
     (tmp_path / "my-pi.yaml").write_text(shipped)
     scenario = load(write(GOOD.replace("raspberry-pi-4", "my-pi.yaml"))).scenario
     assert scenario.fleet.mix[1].device == str(tmp_path / "my-pi.yaml")
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "runs"),
+    [
+        ("nvidia-a100-80gb", "tf32", "tf32"),
+        ("nvidia-v100", "tf32", "fp32"),
+        ("raspberry-pi-4", "tf32", "fp32"),
+        ("nvidia-v100", "fp32-strict", "fp32-strict"),
+        ("jetson-nano", "bf16", "fp32"),
+    ],
+)
+def test_a_precision_that_a_device_lacks_falls_back(device, asked, runs):
+    training = Training(precision=asked)
+    assert technique(training, load_device(device).precisions).precision == runs

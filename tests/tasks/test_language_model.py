@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from federations import learnt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from fedsim import paths, scenario, simulation
 from fedsim.cli import fedsim
 from fedsim.errors import CorpusError, InputError, ScenarioError, TraceError
 from fedsim.files import sha256
-from fedsim.learning import Federation, Learning, make_learner
+from fedsim.learning import Federation, Learning
 from fedsim.pricing.trace import load_trace
 from fedsim.results import load
 from fedsim.scenario.file_access import ALLOWED, FileAccess, files_of
@@ -373,20 +374,11 @@ def test_it_learns_the_same_on_any_number_of_workers(folder):
     learning = Learning(
         task=task, clients_per_round=4, local_steps=10, batch_size=8, learning_rate=0.01, warmup_rounds=0
     )
-    seen = []
-    for workers in (1, 2):
-        with make_learner(Federation(learning=learning, clients=6, rounds=4), 3, workers) as learner:
-            metrics = learner.initial_metrics()
-            for r in range(4):
-                metrics += learner.train(r, np.arange(6), np.full(6, r)).metrics
-            seen.append((learner.weights().tobytes(), metrics))
-    assert seen[0] == seen[1]
-    loss = {split: [v for m, s, v in seen[0][1] if (m, s) == ("loss", split)] for split in SPLITS}
-    perplexity = [v for m, s, v in seen[0][1] if (m, s) == ("perplexity", "test")]
-    assert perplexity == pytest.approx([math.exp(v) for v in loss["test"]])
+    _, values = learnt(Federation(learning=learning, clients=6, rounds=4))
+    assert values["perplexity", "test"] == pytest.approx([math.exp(v) for v in values["loss", "test"]])
     guessed = task.data(3).account["unigram_loss"]
     for split in ("validation", "test"):
-        assert loss[split][0] > 5.0 > guessed[split] > loss[split][-1] + 0.2
+        assert values["loss", split][0] > 5.0 > guessed[split] > values["loss", split][-1] + 0.2
 
 
 SCENARIO = """
@@ -523,7 +515,8 @@ def test_a_scenario_reaches_no_text_elsewhere(poems, folder, tmp_path):
         loaded = scenario.load(str(file), access=ALLOWED).scenario
         assert loaded.learning.task.corpus.outside is True
         # what a run was made from is known by its content, and nothing else in the folder is
-        made_from = files_of({"learning": {"corpus": {"kind": "files", "path": str(file.parent / path)}}})
+        corpus = {"kind": "files", "path": str(file.parent / path)}
+        made_from = files_of({"learning": {"task": "language_model", "corpus": corpus}})
         digests = frozenset(map(sha256, made_from))
         assert len(digests) == (1 if path.endswith("txt") else 6)
         known = FileAccess(known=digests)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from federations import learnt
 from guide import copied
 
 from fedsim import plugins, scenario
 from fedsim.hardware import load_device
-from fedsim.learning import Federation, Learning, make_learner
+from fedsim.learning import Federation, Learning
 from fedsim.pricing import Pricer, Technique
 from fedsim.pricing.trace import load_trace
 from fedsim.scenario.file_access import ANYWHERE
@@ -49,21 +49,11 @@ def test_it_learns_the_same_on_any_number_of_workers(perceptron):
     learning = Learning(
         task=task, clients_per_round=4, local_steps=10, batch_size=8, learning_rate=0.02, warmup_rounds=0
     )
-    seen = []
-    for workers in (1, 2):
-        with make_learner(Federation(learning=learning, clients=8, rounds=6), 3, workers) as learner:
-            metrics = learner.initial_metrics()
-            for r in range(6):
-                clients = np.arange(8)
-                metrics += learner.train(r, clients, np.full(8, r)).metrics
-            # 2 x 16 + 16 + 32 + 16 x 2 + 2 weights, and the running mean and variance of 16 units
-            assert learner.parameters == 114 + 32
-            seen.append((learner.weights().tobytes(), metrics))
-    assert seen[0] == seen[1]
-    accuracy = [value for name, split, value in seen[0][1] if (name, split) == ("accuracy", "validation")]
-    loss = [value for name, split, value in seen[0][1] if (name, split) == ("loss", "validation")]
-    assert accuracy[-1] > 0.9
-    assert loss[-1] < 0.6 * loss[0]
+    weights, values = learnt(Federation(learning=learning, clients=8, rounds=6))
+    # 2 x 16 + 16 + 32 + 16 x 2 + 2 weights, and the running mean and variance of 16 units
+    assert len(weights) == 4 * (114 + 32)
+    assert values["accuracy", "validation"][-1] > 0.9
+    assert values["loss", "validation"][-1] < 0.6 * values["loss", "validation"][0]
 
 
 def test_what_does_not_travel_is_forgotten_between_clients(file):
@@ -75,14 +65,7 @@ def test_what_does_not_travel_is_forgotten_between_clients(file):
     task = next(cls for cls in plugins.of(Task) if cls.__name__ == "Perceptron")(hidden=4)
     assert task.build()[1].momentum is None
     learning = Learning(task=task, clients_per_round=4, local_steps=3, batch_size=8, warmup_rounds=0)
-    seen = []
-    for workers in (1, 2):
-        with make_learner(Federation(learning=learning, clients=8, rounds=2), 3, workers) as learner:
-            learner.initial_metrics()
-            for r in range(2):
-                learner.train(r, np.arange(5), np.full(5, r))
-            seen.append(learner.weights().tobytes())
-    assert seen[0] == seen[1]
+    learnt(Federation(learning=learning, clients=8, rounds=2))
 
 
 def test_it_goes_the_whole_way_from_the_command_line(traced, file, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fedsim.errors import FedsimError
 from fedsim.pricing.trace import load_trace, parse_trace
 from fedsim.tracing import configs
-from fedsim.tracing.interpolation import FitError, fit, monomials
+from fedsim.tracing.interpolation import FitError, fit
 from fedsim.tracing.step import VARIANTS, Step, Variant
 from fedsim.tracing.trace import VerificationError, dumps, verify
 
@@ -87,12 +87,16 @@ def test_deepened_layers_are_distinct_and_counted(small_trace, small_config):
     assert sum(layer.tensors for layer in small_trace.layers) == len(list(model.parameters()))
 
 
+LINES = ((0, 0, 0), (0, 0, 1), (1, 0, 0), (1, 0, 1))
+SQUARES = ((0, 0, 0), (0, 0, 1), (0, 0, 2), (1, 0, 0), (1, 0, 1), (1, 0, 2))
+
+
 def test_fit_refuses_what_is_no_polynomial():
     points = [(b, (n,)) for b in (1, 2, 3) for n in (5, 7, 11, 13)]
     cubes = [[n**3] for _, (n,) in points]
     with pytest.raises(FitError, match="not polynomial"):
-        fit(points, cubes, [monomials({0: 1}), monomials({0: 2})])
+        fit(points, cubes, [LINES, SQUARES])
     squares = [[3 * b * n * n - 2 * n + 7] for b, (n,) in points]
-    (found,) = fit(points, squares, [monomials({0: 1}), monomials({0: 2})])
+    (found,) = fit(points, squares, [LINES, SQUARES])
     assert found.terms == {(1, 0, 2): 3, (0, 0, 1): -2, (0, 0, 0): 7}
     assert issubclass(FitError, FedsimError)

@@ -100,7 +100,9 @@ def next_word(model, ids):
 
 
 def test_attention_over_words_is_exact_in_their_number(tmp_path):
-    path = fedsim.trace(Encoder, tmp_path, name="mine", batch=words, loss=next_word, size="tokens", workers=1)
+    path = fedsim.trace(
+        Encoder, tmp_path, name="mine", batch=words, loss=next_word, sizes="tokens", workers=1
+    )
     trace = load_trace(path)
     assert trace.sizes == ("tokens",)
     assert trace.parameters == 50 * 16 + 16 * 48 + 48 + 32  # tied weights once
@@ -111,7 +113,7 @@ def test_attention_over_words_is_exact_in_their_number(tmp_path):
 def test_fused_attention_is_exact_too(tmp_path):
     # verified against the module itself, to the byte, at sizes that were not fitted
     # (with two workers, to which a function that was made on the spot cannot be sent)
-    path = fedsim.trace(Fused(), tmp_path, batch=lambda *n: words(*n), loss=next_word, size="tokens")
+    path = fedsim.trace(Fused(), tmp_path, batch=lambda *n: words(*n), loss=next_word, sizes="tokens")
     saved = [
         sum(load_trace(path).per_layer("saved_bytes", "cuda/sdpa/fp32", 2, tokens)) for tokens in (64, 65, 96)
     ]
@@ -140,7 +142,7 @@ def test_fused_attention_is_exact_too(tmp_path):
             {"batch": pictures, "loss": lambda model, batch: entropy(model, batch) * float(batch[0].sum())},
             "Network cannot be run without numbers: ",
         ),
-        ({"batch": pictures, "loss": entropy, "size": "pixels"}, "Network cannot be run without numbers: "),
+        ({"batch": pictures, "loss": entropy, "sizes": "pixels"}, "Network cannot be run without numbers: "),
     ],
 )
 def test_what_cannot_be_traced_is_one_sentence(arguments, said, tmp_path):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fedsim.options import Options, option
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,3 +29,13 @@ class Finetuning(Options):
     mask_probability: float = option(0.1, "share of frames masked while training", ge=0, lt=1)
     test_minutes: float = option(5.0, "test speech recognised at most", gt=0)
     longest_seconds: float = option(15.0, "longer training utterances are left out", gt=0)
+
+    def times(self, rounds: int) -> int:
+        """How often a model is fine-tuned in so many rounds."""
+        return -(-rounds // self.every) if self.every else 1
+
+    def padded(self, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """To how many samples batches are padded."""
+        from fedsim.tasks.speech.batches import padded
+
+        return padded(sizes, self.longest_seconds)

@@ -6,13 +6,23 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from fedsim import checks
+from fedsim.errors import CorpusError
 from fedsim.options import kind, one_of, option
 from fedsim.tasks.base import Metric, Outcome, Size, Sums, Task
-from fedsim.tasks.language_model.options import TEXTS, PythonTopics, TextCorpus
+from fedsim.tasks.language_model.options import (
+    EXAMPLES_AT_ONCE,
+    PATTERN,
+    TEXTS,
+    PythonTopics,
+    TextCorpus,
+    TextFiles,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +46,7 @@ class LanguageModel(Task):
         Metric("perplexity", "perplexity of a byte", chance=256.0),
     )
     splits: ClassVar[tuple[str, ...]] = ("validation", "test")
+    reads: ClassVar[tuple[str, ...]] = ("corpus",)
 
     width: int = option(WIDTH, "of the hidden states; a multiple of heads", ge=1, le=8192)
     layers: int = option(LAYERS, "blocks of the decoder", ge=1, le=96)
@@ -75,6 +86,29 @@ class LanguageModel(Task):
         from fedsim.tasks.language_model.data import TextData
 
         return TextData(self, seed)
+
+    @classmethod
+    def files_in(cls, folder: Path, option: Mapping[str, Any]) -> list[Path]:
+        """The texts that are taken."""
+        from fedsim.tasks.language_model.reading import listed
+
+        with suppress(CorpusError):  # whoever reads it says what is wrong
+            return listed(folder, str(option.get("pattern", PATTERN)))
+        return []
+
+    def missing(self) -> str | None:
+        path = self.corpus.path if isinstance(self.corpus, TextFiles) else None
+        return None if path is None or Path(path).exists() else path
+
+    def padded(self, sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Every example to the context."""
+        import numpy as np
+
+        return np.full(np.shape(sizes), float(self.context))
+
+    def evaluation_batches(self) -> tuple[float, int]:
+        examples = max(1, self.evaluation_tokens // self.context)
+        return -(-examples // EXAMPLES_AT_ONCE) * len(self.splits), EXAMPLES_AT_ONCE
 
     def content(self) -> dict[str, Any]:
         from fedsim.tasks.language_model.reading import documents

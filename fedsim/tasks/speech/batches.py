@@ -30,6 +30,12 @@ def grain(seconds: float) -> int:
     return max(1, math.ceil(seconds * SAMPLES_PER_S / GRAIN_SAMPLES - 1e-9)) * GRAIN_SAMPLES
 
 
+def padded(samples: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
+    """Lengths cut to ``seconds`` and rounded up to half a second."""
+    grains = np.ceil(np.minimum(samples, seconds * SAMPLES_PER_S) / GRAIN_SAMPLES)
+    return np.asarray(np.maximum(grains, 1) * GRAIN_SAMPLES)
+
+
 def normalise(wave: NDArray[Any]) -> NDArray[np.float32]:
     """Mean 0 and variance 1; silence stays 0."""
     centred = wave.astype(np.float32)

@@ -119,6 +119,10 @@ class Wav2Vec2(SpeechTask):
             "codebook_perplexity": float(np.exp(-(shares * logs).sum(axis=-1)).sum()),
         }
 
+    @property
+    def finetuning(self) -> Finetuning | None:
+        return self.downstream
+
     def finetunes(self, round_index: int, rounds: int) -> bool:
         if self.downstream is None:
             return False

@@ -1,0 +1,49 @@
+"""Who fits and how long a round takes, as ``fedsim describe`` and ``fedsim validate`` print it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fedsim.printing import Column, Table
+from fedsim.units import format_bytes, format_duration
+from fedsim.words import plural
+
+if TYPE_CHECKING:
+    from fedsim.scenario import Scenario
+    from fedsim.simulation.outlook import DeviceOutlook
+
+
+def who_fits(rows: list[DeviceOutlook], each_way: bool) -> Table:
+    """Devices, and medians over their clients; download and upload apart, if ``each_way``, or together."""
+    facts = (Column("device", words=True), Column("clients", spare=2), "fit", "needs", "has")
+    if each_way:
+        table = Table(*facts, Column("download", spare=1), "training", Column("upload", spare=1))
+    else:
+        table = Table(*facts, Column("transfers", spare=1), "training")
+    for row in rows:
+        cells = [row.device, f"{row.clients:,}", f"{row.fit:.0%}"]
+        cells += [format_bytes(row.footprint_bytes), format_bytes(row.room_bytes)]
+        times = [row.download_s, row.compute_s, row.upload_s] if each_way else []
+        times = times or [row.download_s + row.upload_s, row.compute_s]
+        table.row(*cells, *map(format_duration, times))
+    return table
+
+
+def work(scenario: Scenario) -> str:
+    """What a client trains on in a round, where it is not speech: ``500 examples of 128 tokens``."""
+    from fedsim.pricing import load_trace
+    from fedsim.pricing.sizes import in_words
+
+    block = scenario.workload
+    if block.examples is None:
+        return ""
+    trace = load_trace(scenario.training.model)
+    said = plural(block.examples, "example")
+    if not block.sizes:
+        return said
+    if isinstance(block.size, int):
+        return f"{said} of {in_words(trace, block.size)}"
+    size, longest = block.size, ""
+    if size.longest is not None:
+        longest = f", {in_words(trace, size.longest)} at most"
+    return f"{said} of {in_words(trace, round(size.mean))} on average (spread {size.spread:.0%}{longest})"
