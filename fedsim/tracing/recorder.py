@@ -221,7 +221,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._casts.append((record, index))
         self._lifetimes.clock += 1
         self._moments.append((index, self._backward))
-        layer.shapes += [*products, *(tuple(t.shape) for t in outputs)]
+        layer.shapes += [*products, *(tuple(t.shape) for t in outputs), *map(_padded, outputs)]
         if not works:
             return
         inputs = operators.tensors_of((args, kwargs))
@@ -293,6 +293,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             layer = self.layers[index]
             (layer.backward_live_bytes if backward else layer.forward_live_bytes).append(live)
         return self.layers
+
+
+def _padded(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The shape of which a tensor is a slice: how far its rows lie apart, rather than how long they are."""
+    strides = tensor.stride()
+    if 0 in strides:
+        return ()
+    return (*tensor.shape[:1], *(a // b for a, b in zip(strides, strides[1:], strict=False)))
 
 
 def kept(model: torch.nn.Module) -> Iterator[torch.Tensor]:
