@@ -104,9 +104,7 @@ def quick(mode: FakeTensorMode) -> Callable[[Any, Any, Any], Any]:
         with in_kernel_invocation_manager(mode):
             out = func(*args, **kwargs)
         several = isinstance(out, (tuple, list))
-        if key is not None and all(
-            o is None or isinstance(o, torch.Tensor) for o in (out if several else (out,))
-        ):
+        if key is not None and all(o is None or _whole(o) for o in (out if several else (out,))):
             _remembered[key] = list(map(_shape, out)) if several else _shape(out)
         return tuple(map(wrap, out)) if several else wrap(out)
 
@@ -124,6 +122,13 @@ _aliasing: dict[Any, bool] = {}
 
 def _shape(tensor: torch.Tensor | None) -> Any:
     return None if tensor is None else (tensor.shape, tensor.stride(), tensor.dtype)
+
+
+def _whole(out: Any) -> bool:
+    """Whether it is a tensor with a storage of just its size, as a tensor made from its shape has."""
+    return (
+        isinstance(out, torch.Tensor) and out.untyped_storage().nbytes() == out.numel() * out.element_size()
+    )
 
 
 def _alike(tensors: list[torch.Tensor]) -> bool:
