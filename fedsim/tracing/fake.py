@@ -53,6 +53,7 @@ def build(make: Callable[[], torch.nn.Module]) -> tuple[FakeTensorMode, torch.nn
 
     logging.getLogger("transformers").setLevel(logging.ERROR)  # advice that is of no use here
     mode = FakeTensorMode()
+    mode.cache_enabled = False  # which gives a slice of a larger storage the second time a smaller one
     with mode, no_init_weights():
         model = make()
     model.train()

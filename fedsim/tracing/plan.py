@@ -1,7 +1,7 @@
 """How a subject is measured: which lengths decide what it costs, and at which batches and sizes to run it.
 
-Found in three variants, plain attention on a CPU and fused attention on CUDA in both precisions, which between
-them have every shape; the others differ in the types of tensors.
+Found in three variants, plain attention on a CPU and fused attention on CUDA in both precisions, which
+between them have every shape; the others differ in the types of tensors.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Collection, Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -300,7 +301,7 @@ def _padded(tensor: torch.Tensor) -> tuple[int, ...]:
     strides = tensor.stride()
     if 0 in strides:
         return ()
-    return (*tensor.shape[:1], *(a // b for a, b in zip(strides, strides[1:], strict=False)))
+    return (*tensor.shape[:1], *(a // b for a, b in pairwise(strides)))
 
 
 def kept(model: torch.nn.Module) -> Iterator[torch.Tensor]:
