@@ -32,6 +32,7 @@ def run(
     workers: int = 2,
     report: bool = False,
     allow_outside: bool = False,
+    draws: int | None = None,
 ) -> Run:
     """Run a scenario and open its run directory.
 
@@ -46,6 +47,8 @@ def run(
         report: whether to draw the figures and write ``report.html`` too.
         allow_outside: whether a scenario file, and a manifest that it names, may use files outside of
             their folders; ``changes`` and a mapping may name any file.
+        draws: how often the clock is repeated under drawn speeds of the devices, for the intervals in
+            ``summary``; by default as often as makes 10,000 client-rounds, from 10 to 100; 0: no intervals.
 
     Returns:
         The run: ``rounds``, ``clients`` and ``convergence`` are frames, ``summary`` and ``scenario``
@@ -57,13 +60,18 @@ def run(
     """
     import fedsim.simulation.execute as execute
     from fedsim.report import build
+    from fedsim.simulation.repeats import checked_draws
 
     with tempfile.TemporaryDirectory() as folder, _plainly(folder):
         loaded = _loaded(
             scenario, {**(changes or {}), **({} if seed is None else {"seed": seed})}, folder, allow_outside
         )
         directory = execute.run(
-            loaded, None if out is None else Path(out), workers=workers, command=["fedsim.run"]
+            loaded,
+            None if out is None else Path(out),
+            workers=workers,
+            command=["fedsim.run"],
+            draws=checked_draws(draws),
         )
     if report:
         build.write(directory)
