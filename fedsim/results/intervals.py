@@ -7,6 +7,7 @@ were made. A round that a draw never closes lies infinitely far away there, and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from fedsim.results.columns import schema
 Floats = NDArray[np.float64]
 
 FILE = "intervals.parquet"
+_LARGEST = 1e24
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,3 +89,65 @@ class Intervals:
             for c, field in zip(columns, shape, strict=True)
         ]
         yield pa.RecordBatch.from_arrays(arrays, schema=shape)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What a summary says of one figure.
+
+    Attributes:
+        low, high: its ends; infinite if it is never reached.
+        level: how likely the figure is to lie between them, as a share.
+        draws: from how many repeats they come.
+    """
+
+    low: float
+    high: float
+    level: float
+    draws: int
+
+
+def interval_of(figures: Any, name: str) -> Interval | None:
+    """The interval of a figure, from the mapping that holds both; None if there is none that can be."""
+    said = figures.get("interval") if isinstance(figures, dict) else None
+    said = said.get(name) if isinstance(said, dict) else None
+    if not isinstance(said, dict) or not {"low", "high", "level", "draws"} <= set(said):
+        return None
+    low, high = (math.inf if said[key] is None else said[key] for key in ("low", "high"))
+    level, draws = said["level"], said["draws"]
+    if any(type(value) not in (int, float) for value in (low, high, level)) or type(draws) is not int:
+        return None
+    if not (-_LARGEST < low <= high and (high < _LARGEST or high == math.inf) and 0 < level < 1 <= draws):
+        return None
+    return Interval(float(low), float(high), float(level), draws)
+
+
+def carried_over(stored: Any, summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary computed anew, with the intervals that the stored one has and that can be.
+
+    A table says nothing of speeds that were drawn; the stored summary may have been written by anybody.
+    """
+
+    def beside(old: Any, figures: dict[str, Any]) -> dict[str, Any]:
+        kept = {}
+        for name in figures:
+            if (found := interval_of(old, name)) is not None:
+                kept[name] = {k: v if math.isfinite(v) else None for k, v in vars(found).items()}
+        return {**figures, "interval": kept} if kept else figures
+
+    def inside(old: Any, key: str) -> Any:
+        return old.get(key) if isinstance(old, dict) else None
+
+    found = beside(stored, summary)
+    found["devices"] = {
+        name: beside(inside(inside(stored, "devices"), name), entry)
+        for name, entry in summary["devices"].items()
+    }
+    found["metrics"] = {
+        split: {
+            name: beside(inside(inside(inside(stored, "metrics"), split), name), entry)
+            for name, entry in metrics.items()
+        }
+        for split, metrics in summary["metrics"].items()
+    }
+    return found
