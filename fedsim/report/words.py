@@ -5,8 +5,6 @@ Every sentence is built from figures of the run; a sentence whose figures are mi
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +12,7 @@ from typing import Any
 
 from fedsim.outcomes import OUTCOMES
 from fedsim.report.digest import Digest, share_of
-from fedsim.report.text import dig, duration, energy, figure, is_number, listed, name, share, size
+from fedsim.report.text import between, dig, duration, energy, figure, is_number, listed, name, share, size
 from fedsim.results.intervals import interval_of
 from fedsim.results.metrics import HEARD, goals, heard, shown
 from fedsim.tasks.speech.text import about_figures
@@ -90,17 +88,6 @@ def time_sentence(digest: Digest) -> str:
         said += f", {mean} each" if mean == longest else f": {mean} a round on average, {longest} at most"
     idle = 1.0 - rounds * summary["mean_round_s"] / summary["end_s"] if summary["end_s"] else 0.0
     return said + (f"; {share(idle)} of it waiting for clients between rounds." if idle >= 0.005 else ".")
-
-
-def between(figures: dict[str, Any], name: str, written: Callable[[float], str]) -> str:
-    """The interval of a figure in words: ``7.27 h to 7.9 h``, ``7.27 h or more``; empty without one."""
-    found = interval_of(figures, name)
-    if found is None:
-        return ""
-    if found.low == math.inf:
-        return "never"
-    low, high = written(found.low), "" if found.high == math.inf else written(found.high)
-    return low if low == high else f"{low} to {high}" if high else f"{low} or more"
 
 
 def interval_sentence(digest: Digest) -> str:

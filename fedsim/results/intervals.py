@@ -98,7 +98,7 @@ class Interval:
     Attributes:
         low, high: its ends; infinite if it is never reached.
         level: how likely the figure is to lie between them, as a share.
-        draws: from how many repeats they come.
+        draws: from how many repeats they come; 0 where they are known without any.
     """
 
     low: float
@@ -111,13 +111,15 @@ def interval_of(figures: Any, name: str) -> Interval | None:
     """The interval of a figure, from the mapping that holds both; None if there is none that can be."""
     said = figures.get("interval") if isinstance(figures, dict) else None
     said = said.get(name) if isinstance(said, dict) else None
-    if not isinstance(said, dict) or not {"low", "high", "level", "draws"} <= set(said):
+    if not isinstance(said, dict) or not {"low", "high", "level"} <= set(said):
         return None
     low, high = (math.inf if said[key] is None else said[key] for key in ("low", "high"))
-    level, draws = said["level"], said["draws"]
+    level, draws = said["level"], said.get("draws", 0)
     if any(type(value) not in (int, float) for value in (low, high, level)) or type(draws) is not int:
         return None
-    if not (-_LARGEST < low <= high and (high < _LARGEST or high == math.inf) and 0 < level < 1 <= draws):
+    if not (-_LARGEST < low <= high and (high < _LARGEST or high == math.inf) and 0 < level < 1):
+        return None
+    if "draws" in said and draws < 1:
         return None
     return Interval(float(low), float(high), float(level), draws)
 
@@ -131,7 +133,7 @@ def carried_over(stored: Any, summary: dict[str, Any]) -> dict[str, Any]:
     def beside(old: Any, figures: dict[str, Any]) -> dict[str, Any]:
         kept = {}
         for name in figures:
-            if (found := interval_of(old, name)) is not None:
+            if (found := interval_of(old, name)) is not None and found.draws:
                 kept[name] = {k: v if math.isfinite(v) else None for k, v in vars(found).items()}
         return {**figures, "interval": kept} if kept else figures
 

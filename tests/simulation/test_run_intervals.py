@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from fedsim import api, hardware
+from fedsim import api, hardware, yamlfile
+from fedsim.engine.server import Simulation
 from fedsim.errors import InputError, RunError
 from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.results import RunWriter
 from fedsim.scenario import load
 from fedsim.simulation import compose, execute, repeats
+from fedsim.simulation.forecast import forecast
+from fedsim.simulation.outlook import outlook
 from fedsim.simulation.repeats import usual_draws
 
 Z = NormalDist().inv_cdf(0.95)
@@ -97,11 +101,7 @@ def test_two_entries_with_one_device_err_together_and_two_devices_do_not(tmp_pat
 
 
 def load_of(tmp_path, mix):
-    from fedsim import yamlfile
-
-    file = tmp_path / "scenario.yaml"
-    file.write_text(yamlfile.dump(scenario(mix, clients=12, cohort=4)), encoding="utf-8")
-    return load(file).scenario
+    return load_mapping(tmp_path, scenario(mix, clients=12, cohort=4))
 
 
 def speeds(composition, draws):
@@ -193,8 +193,6 @@ def test_a_run_killed_in_its_draws_goes_on_with_the_same_bytes(tmp_path, monkeyp
 
 
 def load_file(tmp_path):
-    from fedsim import yamlfile
-
     file = tmp_path / "asked.yaml"
     mix = [entry("jetson-xavier-nx", 0.5), entry("raspberry-pi-4", 0.5, "lte")]
     file.write_text(yamlfile.dump(scenario(mix, 8, 4, 4)), encoding="utf-8")
@@ -226,3 +224,47 @@ def test_a_learned_curve_keeps_its_rounds_and_its_times_have_intervals(tmp_path)
             assert (last["low"], last["high"]) == (by_round.end_low_s[1], by_round.end_high_s[1])
             assert last["low"] < found["last_s"] < last["high"]
     assert math.isfinite(run.summary["interval"]["end_s"]["high"])
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 40])
+def test_a_forecast_s_interval_is_that_of_the_run(tmp_path, rounds):
+    """Of equal rounds the first two are enough to know by how much all may be off."""
+    asked = scenario([entry("nvidia-a100-40gb")], rounds=rounds)
+    composition = compose(load_mapping(tmp_path, asked))
+    told = forecast(composition, look_s=1e9, most=2, draws=10)
+    run = api.run(asked, tmp_path / "run", draws=10).summary
+    for name, whole in (("end_s", "end_s"), ("round_s", "mean_round_s"), ("longest_s", "longest_round_s")):
+        for key in ("low", "high", "level", "draws"):
+            assert told.interval[name][key] == pytest.approx(run["interval"][whole][key], rel=1e-9)
+    assert told.interval["energy_j"]["low"] * rounds == pytest.approx(run["interval"]["energy_j"]["low"])
+    assert forecast(composition, look_s=1e9, most=2).interval == {}
+
+
+def test_a_forecast_of_what_slow_devices_never_finish_is_open_above(tmp_path, monkeypatch):
+    composition = compose(load_mapping(tmp_path, scenario([entry("nvidia-a100-40gb")], rounds=3)))
+    real, made = Simulation.__init__, []
+
+    def at_most(self, world, plan, *rest):
+        made.append(world)
+        slow = len(made) > 1 and world.compute_s.sum() > composition.world.compute_s.sum()
+        real(self, world, replace(plan, rounds=1) if slow else plan, *rest)
+
+    monkeypatch.setattr(Simulation, "__init__", at_most)
+    told = forecast(composition, look_s=1e9, draws=10).interval["end_s"]
+    assert told["low"] is not None
+    assert told["high"] is None
+
+
+@pytest.mark.parametrize("device", ["jetson-xavier-nx", "nvidia-a100-40gb", "macbook-pro-2019"])
+def test_the_outlook_s_training_has_the_interval_of_its_device(tmp_path, device):
+    row, other = outlook(compose(load_of(tmp_path, [entry(device, 0.5), entry("raspberry-pi-5", 0.5)])))
+    row = row if row.device == device else other
+    off = error_of(device) ** Z
+    assert row.interval["compute_s"]["low"] == pytest.approx(row.compute_s / off)
+    assert row.interval["compute_s"]["high"] == pytest.approx(row.compute_s * off)
+
+
+def load_mapping(tmp_path, content):
+    file = tmp_path / "mapping.yaml"
+    file.write_text(yamlfile.dump(content), encoding="utf-8")
+    return load(file).scenario
