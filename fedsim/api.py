@@ -133,6 +133,7 @@ def sweep(
     changes: Mapping[str, Any] | None = None,
     workers: int = 2,
     allow_outside: bool = False,
+    draws: int = 10,
 ) -> pd.DataFrame:
     """Run a sweep with processes of this machine, and give its table.
 
@@ -143,6 +144,8 @@ def sweep(
         workers: points computed at once. They are spawned, so a script calls this below
             ``if __name__ == "__main__":``.
         allow_outside: whether it, and a manifest that it names, may use files outside of their folders.
+        draws: how often each point's clock is repeated under drawn speeds of its devices, for the columns
+            ``interval.*.low`` and ``.high``; 0: none.
 
     Returns:
         ``sweep.parquet``: a row a point, its parameters and every figure of its summary. Its
@@ -157,6 +160,7 @@ def sweep(
     from fedsim import yamlfile
     from fedsim.scenario.file_access import allowed
     from fedsim.scenario.sweep import load as load_sweep
+    from fedsim.simulation.repeats import checked_draws
     from fedsim.sweeps.processes import Processes
     from fedsim.sweeps.store import Store
 
@@ -169,6 +173,7 @@ def sweep(
         lambda: Processes(workers),
         store=Store(),
         command=["fedsim.sweep"],
+        draws=checked_draws(draws) or 0,
     )
     frame = pd.read_parquet(found.directory / "sweep.parquet")
     frame.attrs["directory"] = str(found.directory)
