@@ -46,6 +46,11 @@ def step_interval(pricer: Pricer, seconds: float) -> dict[str, float]:
     return {"low": seconds / factor, "high": seconds * factor, "level": LEVEL}
 
 
+def board_of(device: str) -> str:
+    """What errs together with a device of that name: the board of which it is a power mode, or itself."""
+    return device.partition("@")[0]
+
+
 def deviations(device: str, seed: int, draws: int) -> Floats:
     """float64[draws]: by how many standard errors each draw's speed of a device is off.
 
@@ -54,7 +59,7 @@ def deviations(device: str, seed: int, draws: int) -> Floats:
         seed: of the run.
         draws: how many there are in all.
     """
-    stream = rng.key(seed, "speed", device.partition("@")[0])
+    stream = rng.key(seed, "speed", board_of(device))
     rank = np.argsort(np.argsort(rng.uniforms(stream, np.arange(draws))))
     return np.array([_NORMAL.inv_cdf((place + 0.5) / draws) for place in rank.tolist()])
 
