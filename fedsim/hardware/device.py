@@ -110,6 +110,8 @@ class Device:
         modes: the names of its power modes, the one that its file describes first; empty if it has none.
         sources: where each figure comes from, by dotted key or section of the file.
         file: the file it was read from.
+        startup_s: seconds from being asked to the first step, as sold and as its file states it; None: it
+            does not; see :func:`fedsim.hardware.startup.startup`.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Device:
     sources: Mapping[str, str] = field(hash=False)
     file: str
     modes: tuple[str, ...] = ()
+    startup_s: float | None = None
 
     def source_of(self, figure: str) -> str:
         """The source of a figure, for example ``memory.bandwidth``."""
@@ -252,6 +255,9 @@ class _File(HardwareFile):
     compute: _Compute = option(description="peaks, and what it trains in")
     power: _Power = option(description="what it draws")
     thermal: _Thermal | None = option(None, "leave out if it does not slow down")
+    startup: DurationOrZero | None = option(
+        None, "from being asked to the first step", le=units.HOUR_S, right="a duration from 0s to 1h"
+    )
     relative: Text | None = option(None, right="the name of a device")
     measurements: Text | None = option(None, right="a CSV file beside this one")
     rates: StatedRates | None = option(None, "effective rates measured on it")
@@ -267,7 +273,8 @@ class _File(HardwareFile):
         plain = ("memory.shared", "compute.trains_in")
         rates = ["rates"] if self.rates is not None else []
         modes = ["modes"] if self.modes else []
-        return ["released", *(figure for figure in found if figure not in plain), *rates, *modes]
+        startup = ["startup"] if self.startup is not None else []
+        return ["released", *(figure for figure in found if figure not in plain), *startup, *rates, *modes]
 
 
 def _in_mode(path: Path, name: str) -> Device:
@@ -356,6 +363,7 @@ def _read(path: Path) -> Device:
         sources=stated.sources,
         file=str(path),
         modes=tuple(stated.modes),
+        startup_s=stated.startup,
     )
 
 

@@ -315,6 +315,7 @@ class DeviceRow:
     completed: str
     lost: str
     download: str
+    startup: str
     compute: str
     upload: str
     waiting: str
@@ -339,6 +340,7 @@ def device_rows(digest: Digest) -> list[DeviceRow]:
                 completed=share(done / total if total else None),
                 lost=", ".join(f"{count(outcomes[word])} {OUTCOME_WORDS[word]}" for word in lost) or "none",
                 download=duration(entry["mean_download_s"]),
+                startup=duration(entry["mean_startup_s"]),
                 compute=duration(entry["mean_compute_s"]),
                 upload=duration(entry["mean_upload_s"]),
                 waiting=duration(entry["waiting_s"] / done if done else None),
