@@ -68,44 +68,16 @@ def real_steps(
     model_name: str, batch: int, seconds: float, precision: str, device: str, threads: int, steps: int
 ) -> dict[str, Any]:
     """Train for a few steps; seconds of each by wall and processor, and the peak of memory."""
-    import numpy as np
     import torch
-    from transformers import Wav2Vec2ForPreTraining
-    from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
 
-    from fedsim.tasks.speech.models import frames
-    from fedsim.tracing import configs
+    from fedsim.measure.steps import make
 
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    np.random.seed(0)
-    config = configs.preset(model_name)
-    config.layerdrop = 0.0
-    config._attn_implementation = "eager"
-    model = Wav2Vec2ForPreTraining(config).to(device).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
-    mixed = precision == "mixed"
-    scaler = torch.amp.GradScaler(device, init_scale=128.0, enabled=mixed)  # so low that no step is skipped
-    samples = round(seconds * 16_000)
-    shape = (batch, frames(config, samples))
-    masked = _compute_mask_indices(shape, config.mask_time_prob, config.mask_time_length)
-    negatives = _sample_negative_indices(shape, config.num_negatives, masked)
-    inputs = {
-        "input_values": torch.randn(batch, samples).to(device),
-        "mask_time_indices": torch.from_numpy(masked).bool().to(device),
-        "sampled_negative_indices": torch.from_numpy(negatives).to(device),
-    }
+    step = make(model_name, batch, seconds, precision, device)
     rows = []
     for _ in range(steps):
         wall, processor = time.perf_counter(), time.process_time()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device, torch.float16, enabled=mixed):
-            loss = model(**inputs).loss
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        loss = step()
         rows.append((time.perf_counter() - wall, time.process_time() - processor))
     assert bool(torch.isfinite(loss)), "the step did not train"
     return {

@@ -68,7 +68,7 @@ def _once(command: list[str], now: Callable[[], float]) -> float:
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
         said = process.stdout.readline().strip()
         seconds = now() - start
         errors = process.communicate()[1].strip().splitlines()
