@@ -68,8 +68,8 @@ SLOWER = {
 
 CORES = "Google gave it one core of the second rank less, so that its peak in fp32 is 5% lower"
 BANDWIDTH = (
-    "its memory has 300 GB/s and the T4's 320, which is what binds in the model; a cache of 48 MB instead of 4 "
-    "is not priced: 1% apart"
+    "its memory has 300 GB/s and the T4's 320, which is what binds in the model; a cache of 48 MB instead of "
+    "4 is not priced: 1% apart"
 )
 OLDER_IS_FASTER = {
     ("nvidia-t4", "nvidia-l4", "mixed", "4 x 5.5 s"): BANDWIDTH,
