@@ -32,18 +32,21 @@ def who_fits(rows: list[DeviceOutlook], each_way: bool) -> Table:
 def work(scenario: Scenario) -> str:
     """What a client trains on in a round, where it is not speech: ``500 examples of 128 tokens``."""
     from fedsim.pricing import load_trace
-    from fedsim.pricing.sizes import in_words
+    from fedsim.pricing.sizes import held, in_words
 
     block = scenario.workload
     if block.examples is None:
         return ""
-    trace = load_trace(scenario.training.model)
+    trace = held(load_trace(scenario.training.model), block.fixed)
     said = plural(block.examples, "example")
+    rest = "".join(f" and {n:,} {name}" for name, n in block.fixed.items())
     if not block.sizes:
         return said
     if isinstance(block.size, int):
-        return f"{said} of {in_words(trace, block.size)}"
+        return f"{said} of {in_words(trace, block.size)}{rest}"
     size, longest = block.size, ""
     if size.longest is not None:
         longest = f", {in_words(trace, size.longest)} at most"
-    return f"{said} of {in_words(trace, round(size.mean))} on average (spread {size.spread:.0%}{longest})"
+    return (
+        f"{said} of {in_words(trace, round(size.mean))} on average (spread {size.spread:.0%}{longest}){rest}"
+    )

@@ -38,7 +38,7 @@ def shorten(model: nn.Module) -> Stacks:
 
 
 def blocks(model: nn.Module) -> dict[str, str]:
-    """Modules that gradient checkpointing runs again as one, and the kind of each, ``cnn`` or ``transformer``.
+    """Modules that gradient checkpointing runs again as one, and the kind of each (cnn or transformer).
 
     They are what transformers checkpoints in a model of its own; elsewhere what stands in a list beside
     others of its class and is made of several modules, the outermost such.

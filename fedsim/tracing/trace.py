@@ -69,8 +69,8 @@ def trace(thing: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers
         del _traced[name]
 
 
-_WAYS = ((True, True), (False, True), (False, False))
-"""With few layers and quickly, if that gives what the whole model gives; else without one, or either."""
+_WAYS = ((True, True), (True, False), (False, True), (False, False))
+"""With few layers and quickly, if that gives what the whole model gives; else without one, or both."""
 
 
 def _traced_so(
