@@ -146,7 +146,7 @@ def test_a_chip_is_foretold_by_the_others(kind):
 
 
 def test_intervals_hold_what_was_measured_and_are_not_wider_than_they_need():
-    """90% intervals hold 85 to 97% of what was left out: chips of a kind, and steps of a calibrated device."""
+    """90% intervals hold 85 to 97% of what was left out: chips of a kind, steps of a calibrated device."""
     held = [
         max(one.ratio, 1 / one.ratio) <= half_width(priors()[kind].error)
         for kind in KINDS
