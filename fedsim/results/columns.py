@@ -147,12 +147,18 @@ TABLES: Mapping[str, tuple[Column, ...]] = MappingProxyType(
 
 INTERVALS = (
     Column("round", "int64", "", "Index of the round, from 0."),
-    Column("end_low_s", "float64", "s", "Low end of the interval of the round's end_s.", "no draw closes it"),
+    Column(
+        "end_low_s", "float64", "s", "Low end of the interval of the round's end_s.", "too few draws close it"
+    ),
     Column(
         "end_high_s", "float64", "s", "High end of the interval of end_s.", "too many draws never close it"
     ),
     Column(
-        "length_low_s", "float64", "s", "Low end of the interval of end_s - start_s.", "no draw closes it"
+        "length_low_s",
+        "float64",
+        "s",
+        "Low end of the interval of end_s - start_s.",
+        "too few draws close it",
     ),
     Column("length_high_s", "float64", "s", "High end of it.", "too many draws never close it"),
 )
@@ -161,9 +167,9 @@ INTERVALS = (
 FILES: Mapping[str, tuple[Column, ...]] = MappingProxyType({**TABLES, "intervals": INTERVALS})
 
 _INTERVAL = {
-    "low": "Low end of the interval of that figure (interval.<figure>): what it is if devices that nobody "
-    "measured are as much faster as is likely; null if it is never reached.",
-    "high": "High end of it; null if in too many draws it is never reached.",
+    "low": "Low end of the interval of that figure under drawn speeds of the devices; null if too few draws "
+    "reach it.",
+    "high": "High end of it; null if too many draws never reach it.",
     "level": "How likely the figure is to lie between the two, as a share.",
     "draws": "From how many repeats under drawn speeds the two come.",
 }

@@ -12,6 +12,8 @@ import pytest
 
 from fedsim.errors import RunError
 from fedsim.report import build, words
+from fedsim.report.compare.gather import gather
+from fedsim.report.compare.tables import overview
 from fedsim.report.digest import digest
 from fedsim.report.figures import convergence, rounds
 from fedsim.report.style import DARK, LIGHT
@@ -126,3 +128,13 @@ def test_a_damaged_table_of_intervals_is_one_sentence(make_run, tmp_path, change
         file.write_bytes(file.read_bytes()[:-9])
     with pytest.raises(RunError, match="intervals"):
         digest(load(run))
+
+
+def test_runs_are_compared_with_their_intervals(make_run, drawn, tmp_path):
+    plain = make_run(tmp_path / "plain", rounds=3, cohort=4, clients=9)
+    end_s = load(drawn).summary["end_s"]
+    (clock, *_) = overview(gather([drawn, plain]))
+    assert clock.headings[:4] == ("run", "time", "90%", "rounds")
+    assert [row[2] for row in clock.rows] == [f"{duration(end_s / 2)} to {duration(end_s * 3)}", "–"]
+    other = make_run(tmp_path / "other", rounds=2, cohort=4, clients=9)
+    assert overview(gather([plain, other]))[0].headings[:3] == ("run", "time", "rounds")
