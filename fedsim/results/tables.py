@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedsim.missing import MISSING
 from fedsim.outcomes import OUTCOMES
-from fedsim.results.columns import CLIENTS, ROUNDS, TABLES
+from fedsim.results.columns import CLIENTS, FILES, ROUNDS, TABLES
 
-TEXT = {table: frozenset(c.name for c in columns if c.dtype == "string") for table, columns in TABLES.items()}
-NULLABLE = {table: frozenset(c.name for c in columns if c.null) for table, columns in TABLES.items()}
+TEXT = {table: frozenset(c.name for c in columns if c.dtype == "string") for table, columns in FILES.items()}
+NULLABLE = {table: frozenset(c.name for c in columns if c.null) for table, columns in FILES.items()}
 _PACKED = {"int64": "<i8", "float64": "<f8", "string": "<i4"}
 
 

@@ -16,7 +16,7 @@ has free at dispatch; if none does, it takes the last, and runs out of memory wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -157,6 +157,10 @@ class FleetWorld:
             model_bytes=float(pricers[names[0]][0].weights_bytes) * download_share,
             update_bytes=float(pricers[names[0]][0].weights_bytes) * upload_share,
         )
+
+    def at_speeds(self, factors: Floats) -> FleetWorld:
+        """The same, where training takes float64[techniques, devices] times as long."""
+        return replace(self, compute_s=self.compute_s * factors[:, :, None])
 
     @property
     def rounds_alike(self) -> bool:

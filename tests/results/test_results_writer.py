@@ -22,7 +22,8 @@ from fedsim import files
 from fedsim.errors import FedsimError, RunError
 from fedsim.outcomes import MEANINGS
 from fedsim.results import OUTCOMES, RunWriter, load, manifest, new_run_dir, store, writer
-from fedsim.results.columns import CLIENTS, ROUNDS, SUMMARY, TABLES, markdown, schema
+from fedsim.results.columns import CLIENTS, FILES, ROUNDS, SUMMARY, TABLES, markdown, schema
+from fedsim.results.intervals import Intervals
 from fedsim.results.tables import totals
 
 DEVICES = ("raspberry-pi-4", "jetson-xavier-nx", "snapdragon-870")
@@ -416,8 +417,15 @@ def test_every_summary_key_is_defined(tmp_path):
         some = {"least": 1.0, "mean": 2.0, "most": 3.0}
         run.note("examples", {"clock": some, "learner": some})
         write_rounds(run, 0, 3)
-        summary = run.finish()
+        ends = {name: {"compute_s": (1.0, 2.0)} for name in DEVICES}
+        found = Intervals(0.9, 10, {"end_s": (1.0, np.inf)}, ends, np.ones((2, 3)), np.full((2, 3), np.inf))
+        summary = run.finish(intervals=found)
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
+    assert summary["interval"] == {"end_s": {"low": 1.0, "high": None, "level": 0.9, "draws": 10}}
+    rows = pq.read_table(tmp_path / "run" / "intervals.parquet")
+    assert rows.schema.names == [column.name for column in FILES["intervals"]]
+    assert rows.column("end_low_s").to_pylist() == [1.0] * 3
+    assert rows.column("length_high_s").to_pylist() == [None] * 3
 
     def defined(key):
         names = key.split(".")
