@@ -68,80 +68,20 @@ def options() -> argparse.Namespace:
 
 
 # %% One process: real steps of one setting
-def pretraining(model_name: str, batch: int, seconds: float) -> tuple[Any, dict[str, Any]]:
-    """wav2vec 2.0, and a batch of noise with masks and negatives as its training draws them."""
-    import torch
-    from transformers import Wav2Vec2ForPreTraining
-    from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
-
-    from fedsim.tasks.speech.models import frames
-    from fedsim.tracing import configs
-
-    config = configs.preset(model_name)
-    config.layerdrop = 0.0
-    config._attn_implementation = "eager"
-    samples = round(seconds * 16_000)
-    shape = (batch, frames(config, samples))
-    masked = _compute_mask_indices(shape, config.mask_time_prob, config.mask_time_length)
-    negatives = _sample_negative_indices(shape, config.num_negatives, masked)
-    return Wav2Vec2ForPreTraining(config), {
-        "input_values": torch.randn(batch, samples),
-        "mask_time_indices": torch.from_numpy(masked).bool(),
-        "sampled_negative_indices": torch.from_numpy(negatives),
-    }
-
-
-def any_other(model_name: str, batch: int, size: float) -> tuple[Any, dict[str, Any]]:
-    """A model with its loss, as it is traced, and a batch of noise and of labels 0 and 1."""
-    import torch
-
-    from fedsim.tracing import configs
-    from fedsim.tracing.subject import subject_of
-
-    subject = subject_of(configs.named(model_name))
-    inputs = subject.inputs(batch, round(size))
-    for tensor in inputs["batch"].values():
-        if isinstance(tensor, torch.Tensor):
-            tensor.random_(0, 2) if tensor.dtype is torch.int64 else tensor.normal_()
-    return subject.build("eager"), inputs
-
-
-def moved(values: Any, device: str) -> Any:
-    """A batch on a device."""
-    if isinstance(values, dict):
-        return {key: moved(value, device) for key, value in values.items()}
-    return values.to(device) if hasattr(values, "to") else values
-
-
 def real_steps(
     model_name: str, batch: int, size: float, precision: str, device: str, threads: int, steps: int
 ) -> dict[str, Any]:
     """Train for a few steps; seconds of each by wall and processor, and the peak of memory."""
-    import numpy as np
     import torch
 
+    from fedsim.measure.steps import make
+
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    np.random.seed(0)
-    make = pretraining if model_name.startswith("wav2vec2") else any_other
-    model, inputs = make(model_name, batch, size)
-    model, inputs = model.to(device).train(), moved(inputs, device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
-    mixed = precision == "mixed"
-    scaler = torch.amp.GradScaler(device, init_scale=128.0, enabled=mixed)  # so low that no step is skipped
+    step = make(model_name, batch, size, precision, device)
     rows = []
     for _ in range(steps):
         wall, processor = time.perf_counter(), time.process_time()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device, torch.float16, enabled=mixed):
-            out = model(**inputs)
-            loss = out if isinstance(out, torch.Tensor) else out.loss
-            del out
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        loss = step()
         rows.append((time.perf_counter() - wall, time.process_time() - processor))
     assert bool(torch.isfinite(loss)), "the step did not train"
     return {

@@ -32,6 +32,7 @@ def run(
     workers: int = 2,
     report: bool = False,
     allow_outside: bool = False,
+    draws: int | None = None,
 ) -> Run:
     """Run a scenario and open its run directory.
 
@@ -46,6 +47,8 @@ def run(
         report: whether to draw the figures and write ``report.html`` too.
         allow_outside: whether a scenario file, and a manifest that it names, may use files outside of
             their folders; ``changes`` and a mapping may name any file.
+        draws: how often the clock is repeated under drawn speeds of the devices, for the intervals in
+            ``summary``; by default as often as makes 10,000 client-rounds, from 10 to 100; 0: no intervals.
 
     Returns:
         The run: ``rounds``, ``clients`` and ``convergence`` are frames, ``summary`` and ``scenario``
@@ -57,13 +60,18 @@ def run(
     """
     import fedsim.simulation.execute as execute
     from fedsim.report import build
+    from fedsim.simulation.repeats import checked_draws
 
     with tempfile.TemporaryDirectory() as folder, _plainly(folder):
         loaded = _loaded(
             scenario, {**(changes or {}), **({} if seed is None else {"seed": seed})}, folder, allow_outside
         )
         directory = execute.run(
-            loaded, None if out is None else Path(out), workers=workers, command=["fedsim.run"]
+            loaded,
+            None if out is None else Path(out),
+            workers=workers,
+            command=["fedsim.run"],
+            draws=checked_draws(draws),
         )
     if report:
         build.write(directory)
@@ -125,6 +133,7 @@ def sweep(
     changes: Mapping[str, Any] | None = None,
     workers: int = 2,
     allow_outside: bool = False,
+    draws: int = 10,
 ) -> pd.DataFrame:
     """Run a sweep with processes of this machine, and give its table.
 
@@ -135,6 +144,8 @@ def sweep(
         workers: points computed at once. They are spawned, so a script calls this below
             ``if __name__ == "__main__":``.
         allow_outside: whether it, and a manifest that it names, may use files outside of their folders.
+        draws: how often each point's clock is repeated under drawn speeds of its devices, for the columns
+            ``interval.*.low`` and ``.high``; 0: none.
 
     Returns:
         ``sweep.parquet``: a row a point, its parameters and every figure of its summary. Its
@@ -149,6 +160,7 @@ def sweep(
     from fedsim import yamlfile
     from fedsim.scenario.file_access import allowed
     from fedsim.scenario.sweep import load as load_sweep
+    from fedsim.simulation.repeats import checked_draws
     from fedsim.sweeps.processes import Processes
     from fedsim.sweeps.store import Store
 
@@ -161,6 +173,7 @@ def sweep(
         lambda: Processes(workers),
         store=Store(),
         command=["fedsim.sweep"],
+        draws=checked_draws(draws) or 0,
     )
     frame = pd.read_parquet(found.directory / "sweep.parquet")
     frame.attrs["directory"] = str(found.directory)

@@ -110,9 +110,12 @@ def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
         verdict = Text.assemble(
             ("does not fit", "red"), f": {short} more than the {format_bytes(free)} that the system leaves"
         )
-    known = answer["calibration"]
-    off = f"a time is off by a factor of {known['standard_error']:.2f} (one standard error)"
-    rates = f"rates: {known['status']}; {off}"
+    known, ends = answer["calibration"], answer["interval"]["step_s"]
+    off = f"off by a factor of {known['standard_error']:.2f} (one standard error)"
+    within = (
+        f"{format_duration(ends['low'])} to {format_duration(ends['high'])} ({ends['level']:.0%} interval)"
+    )
+    rates = f"rates: {known['status']}; a step takes {within}, {off}"
     put(
         Text.assemble(
             what,

@@ -31,7 +31,8 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
     """Say what SCENARIO will do: who is in the fleet, who fits, how long rounds take, what they cost.
 
     The first rounds are simulated for about three seconds, without training; what is left of them is
-    carried on at the pace of the simulated clock, the time between rounds included.
+    carried on at the pace of the simulated clock, the time between rounds included. Intervals (90%) say
+    how far times may be off where nobody measured a device; they take about three seconds more.
     """
     from rich.text import Text
 
@@ -43,11 +44,12 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
     from fedsim.simulation import compose
     from fedsim.simulation.forecast import forecast
     from fedsim.simulation.outlook import outlook
+    from fedsim.simulation.repeats import FEWEST
 
     loaded = load(scenario, overrides, allowed(outside))
     with about(loaded.file):
         composition = compose(loaded.scenario)
-    rows, seen = outlook(composition), forecast(composition)
+    rows, seen = outlook(composition), forecast(composition, draws=FEWEST)
     if as_json:
         devices = [asdict(row) for row in rows]
         click.echo(json.dumps({"name": loaded.scenario.name, "devices": devices, "forecast": asdict(seen)}))
@@ -83,10 +85,11 @@ def _who(scenario: Scenario) -> str:
         if rounds.close.buffer > 1:
             close = f"every {rounds.close.buffer} updates make a new model"
     on = f", each on {work(scenario)}," if work(scenario) else ""
+    afresh = "; clients start afresh each time" if training.start == "cold" else ""
     return (
         f"{plural(clients, 'client')} {verb(clients, 'train')} {training.model} ({training.precision}, "
         f"batches of {training.batch_size}){on} in {plural(rounds.count, 'round')} of {rounds.cohort:,}, "
-        f"chosen by {rounds.select.name}; {close}; aggregated by {rounds.aggregate.name}."
+        f"chosen by {rounds.select.name}; {close}; aggregated by {rounds.aggregate.name}{afresh}."
     )
 
 
@@ -133,6 +136,7 @@ def _words(seen: Forecast, scenario: Scenario) -> list[str]:
         f"  time      a round takes {format_duration(seen.round_s)}, at most"
         f" {format_duration(seen.longest_s)}; {plural(seen.rounds, 'round')} {verb(seen.rounds, 'take')}"
         f" {'' if whole else 'about '}{format_duration(seen.end_s)}{between}",
+        *_off(seen),
         f"  clients   {fates}",
         f"  memory    {'runs out on ' + ', '.join(lost) if lost else 'suffices everywhere'}",
         f"  bytes     {format_bytes(seen.downloaded_bytes)} out and {format_bytes(seen.uploaded_bytes)} back"
@@ -151,6 +155,26 @@ def _words(seen: Forecast, scenario: Scenario) -> list[str]:
     if seen.rounds < scenario.rounds.count:
         lines.append(f"  It ends after {plural(seen.rounds, 'round')}: {seen.ended}.")
     return lines
+
+
+def _off(seen: Forecast) -> list[str]:
+    """How far the figures may be off; nothing where no draw was made."""
+    from fedsim.report.text import between
+    from fedsim.units import format_duration, format_j
+
+    found = vars(seen)
+    parts = [
+        between(found, "round_s", format_duration),
+        between(found, "end_s", format_duration),
+        between(found, "energy_j", format_j),
+    ]
+    if not all(parts):
+        return []
+    level, draws = (seen.interval["end_s"][key] for key in ("level", "draws"))
+    return [
+        f"  interval  a round {parts[0]}, all {parts[1]}, energy a round {parts[2]}"
+        f" ({level:.0%}, by {draws} draws of the devices' speeds)"
+    ]
 
 
 _FATES = {

@@ -75,7 +75,9 @@ def command(out: Path | None, as_json: bool, **asked: Any) -> None:
     """Find the first year in which training fits beside other programs, equals an A40 in speed and memory,
     and finishes the paper's procedure in time and within a budget; say which of these binds.
 
-    Without --draws the growth is the trend's own; with it, doubling times are drawn from their ranges.
+    Without --draws the growth is the trend's own, and years in brackets are those of a device as fast and
+    as slow as it may be (a 90% interval of its speed); with it, doubling times are drawn from their ranges,
+    and the speed is as priced. Memory is not drawn.
     """
     import json
 

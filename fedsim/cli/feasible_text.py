@@ -59,10 +59,15 @@ def _row(result: Result, names: list[str], with_technique: bool) -> list[str | T
     if with_technique:
         label += f"\n    {question.technique.in_words()}"
     cells: list[str | Text] = [label]
-    last: str | Text
+    last: Text | str
     if result.spread is None:
         last = _year(None, 0) if found.year is None else Text(str(found.year), style="bold")
-        cells += [_year(found.findings[n].year, found.start) if n in found.findings else "" for n in names]
+        last.append(_perhaps(found.year, found.years), style="dim")
+        held = [found.findings.get(name) for name in names]
+        cells += [
+            _year(one.year, found.start).append(_perhaps(one.year, one.years), style="dim") if one else ""
+            for one in held
+        ]
         binding = found.binding
         binds = _WORDS["as_sold" if binding is None else binding.criterion.name]
     else:
@@ -80,6 +85,14 @@ def _year(year: int | None, start: int) -> Text:
     if year is None:
         return Text("never", style="red")
     return Text(str(year), style="green" if year == start else "")
+
+
+def _perhaps(year: int | None, ends: tuple[int | None, int | None]) -> str:
+    """Between which years it is, if the device's speed makes a difference: `` (2025-29)``."""
+    if set(ends) == {year}:
+        return ""
+    first, last = ("never" if end is None else str(end) for end in ends)
+    return f" ({first}-{last[2:] if last[:2] == first[:2] else last})"
 
 
 def _between(quantiles: dict[str, float | None]) -> str:
@@ -105,6 +118,8 @@ def _notes(study: Study) -> None:
     notes = []
     if study.draws is None:
         notes.append("First whole years; green: as sold, or in the trend's own first year.")
+        if any(set(f.years) != {f.year} for r in study.results for f in r.answer.findings.values()):
+            notes.append("In brackets: if the device is as fast, or as slow, as it may be (90% interval).")
     else:
         notes.append(f"From the 5% to the 95% quantile of {plural(study.draws, 'draw')} of growth.")
     if limits.reference is not None:

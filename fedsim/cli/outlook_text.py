@@ -13,19 +13,32 @@ if TYPE_CHECKING:
     from fedsim.simulation.outlook import DeviceOutlook
 
 
+_WITHIN = Column("training, 90%", spare=1)
+
+
 def who_fits(rows: list[DeviceOutlook], each_way: bool) -> Table:
-    """Devices, and medians over their clients; download and upload apart, if ``each_way``, or together."""
+    """Devices, and medians over their clients; download and upload apart, if ``each_way``, or together.
+
+    Starting up has a column where a client does so in a round.
+    """
+    from fedsim.report.text import between
+
     facts = (Column("device", words=True), Column("clients", spare=2), "fit", "needs", "has")
+    starts = any(row.startup_s for row in rows)
+    start = [Column("startup", spare=1)] if starts else []
     if each_way:
-        table = Table(*facts, Column("download", spare=1), "training", Column("upload", spare=1))
+        table = Table(
+            *facts, Column("download", spare=1), *start, "training", Column("upload", spare=1), _WITHIN
+        )
     else:
-        table = Table(*facts, Column("transfers", spare=1), "training")
+        table = Table(*facts, Column("transfers", spare=1), *start, "training", _WITHIN)
     for row in rows:
         cells = [row.device, f"{row.clients:,}", f"{row.fit:.0%}"]
         cells += [format_bytes(row.footprint_bytes), format_bytes(row.room_bytes)]
-        times = [row.download_s, row.compute_s, row.upload_s] if each_way else []
-        times = times or [row.download_s + row.upload_s, row.compute_s]
-        table.row(*cells, *map(format_duration, times))
+        work = [row.startup_s, row.compute_s] if starts else [row.compute_s]
+        times = [row.download_s, *work, row.upload_s] if each_way else [row.download_s + row.upload_s, *work]
+        within = between(vars(row), "compute_s", format_duration)
+        table.row(*cells, *map(format_duration, times), within)
     return table
 
 

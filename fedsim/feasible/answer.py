@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from fedsim.feasible.crossing import first_years
 from fedsim.feasible.question import Question
 from fedsim.hardware import Trend
 from fedsim.pricing.sizes import counted, is_speech, sizes_of
+from fedsim.pricing.uncertainty import LEVEL
 from fedsim.units import DAY_S
 
 HORIZON = 2060
@@ -29,6 +30,8 @@ class Finding:
         moment: the same to a fraction of a year; infinite if never.
         value_at_start: the criterion's value as sold (or in the trend's own first year).
         as_sold: whether it holds then already.
+        years: the first whole years if the device is as fast and as slow as it may be.
+        moments: the same to a fraction of a year.
     """
 
     criterion: Criterion
@@ -36,12 +39,15 @@ class Finding:
     moment: float
     value_at_start: float
     as_sold: bool
+    years: tuple[int | None, int | None]
+    moments: tuple[float, float]
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data, in SI units."""
         return {
             "year": self.year,
             "moment": self.moment if math.isfinite(self.moment) else None,
+            "interval": {"year": _ends(self.years), "moment": _ends(self.moments)},
             "as_sold": self.as_sold,
             "resource": self.criterion.resource,
             "at_start": self.value_at_start,
@@ -85,13 +91,26 @@ class Answer:
         return max(f.moment for f in self.findings.values())
 
     @property
+    def years(self) -> tuple[int | None, int | None]:
+        """The first whole years if the device is as fast and as slow as it may be."""
+        low, high = ([finding.years[k] for finding in self.findings.values()] for k in range(2))
+        return _latest(low), _latest(high)
+
+    @property
     def parity(self) -> list[Finding]:
         """Speed and memory of the reference, if asked."""
         return [self.findings[name] for name in PARITY if name in self.findings]
 
     def at(self, year: int) -> dict[str, Any]:
         """The device of a year at work: bytes, seconds, joules and watts."""
-        grown = Grown(self.question, _arrays(self.trend))
+        plain = self._at(year, 1.0)
+        own, _ = self.question.spreads()
+        fast, slow = self._at(year, 1.0 / own), self._at(year, own)
+        plain["interval"] = {name: _ends((fast[name], slow[name])) for name in _IN_TIME}
+        return plain
+
+    def _at(self, year: int, slower: float) -> dict[str, Any]:
+        grown = Grown(self.question, _arrays(self.trend), slower)
         years = np.array([float(year - self.start)])
         parts = {part: float(s[0]) for part, s in grown.parts_s(years).items()}
         return {
@@ -124,6 +143,7 @@ class Answer:
             "steps_a_round": question.steps,
             "year": self.year,
             "moment": self.moment if math.isfinite(self.moment) else None,
+            "interval": {"year": _ends(self.years)},
             "binds": None if binding is None else binding.criterion.resource,
             "binds_by": None if binding is None else binding.criterion.name,
             "criteria": {name: finding.as_dict() for name, finding in self.findings.items()},
@@ -148,17 +168,25 @@ def answer(question: Question, trend: Trend, horizon: int = HORIZON) -> Answer:
         trend: the growth to assume.
         horizon: the last year to look at.
     """
-    start = trend.start(question.device.released)
-    grown = Grown(question, _arrays(trend))
+    start, growth = trend.start(question.device.released), _arrays(trend)
+    own, beside = question.spreads()
+    asked, fast, slow = (
+        criteria(Grown(question, growth, own**power, beside**power)) for power in (0.0, -1.0, 1.0)
+    )
     findings = {}
-    for criterion in criteria(grown):
-        whole, moment = (float(x[0]) for x in first_years(criterion.holds, 1, horizon - start))
+    for several in zip(asked, fast, slow, strict=True):
+        criterion = several[0]
+        when = [[float(x[0]) for x in first_years(one.holds, 1, horizon - start)] for one in several]
+        years = [start + int(whole) if math.isfinite(whole) else None for whole, _ in when]
+        moments = [start + moment for _, moment in when]
         findings[criterion.name] = Finding(
             criterion,
-            start + int(whole) if math.isfinite(whole) else None,
-            start + moment,
+            years[0],
+            moments[0],
             float(criterion.value(np.zeros(1))[0]),
-            whole == 0.0,
+            when[0][0] == 0.0,
+            (years[1], years[2]),
+            (moments[1], moments[2]),
         )
     return Answer(question, trend, start, horizon, findings)
 
@@ -183,9 +211,23 @@ def _sizes(question: Question) -> dict[str, Any]:
 
 
 def _last_year(findings: Iterable[Finding]) -> int | None:
-    years = [finding.year for finding in findings]
+    return _latest([finding.year for finding in findings])
+
+
+def _latest(years: Sequence[int | None]) -> int | None:
+    """The last of some years; None if one of them never comes."""
     known = [year for year in years if year is not None]
     return max(known) if len(known) == len(years) else None
+
+
+_IN_TIME = ("step_s", "round_s", "procedure_days", "round_j", "procedure_j")
+"""What takes as much longer as a step does."""
+
+
+def _ends(ends: tuple[float | None, float | None]) -> dict[str, float | None]:
+    """Low and high end of an interval as plain data; None for what is not reached."""
+    low, high = (None if end is None or not math.isfinite(end) else end for end in ends)
+    return {"low": low, "high": high, "level": LEVEL}
 
 
 def _arrays(trend: Trend) -> dict[str, Any]:

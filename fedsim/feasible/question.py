@@ -27,6 +27,7 @@ from fedsim.hardware import Device
 from fedsim.pricing import FEATURES, LayerTrace, Pricer, Technique
 from fedsim.pricing.sizes import batch_in_words, counted, is_speech
 from fedsim.pricing.step_time import throttled_s
+from fedsim.pricing.uncertainty import board_of, spread
 from fedsim.units import HOUR_S
 
 Array = NDArray[np.float64]
@@ -145,6 +146,24 @@ class Question:
         pricer = Pricer(reference, self.trace, self.reference_technique or self.technique)
         parts = _parts_s(pricer, self.batch, self.size)
         return float(self.on(reference, sum(parts.values())))
+
+    def spreads(self) -> tuple[float, float]:
+        """By what factor seconds go from their middle to the high end of their interval.
+
+        The first is of the device's own seconds, the second of them over the reference's, which is off
+        itself; a device beside itself is off by nothing.
+
+        Raises:
+            TechniqueError: the reference does not train in the technique's precision.
+        """
+        own, reference = self._pricer.standard_error, self.limits.reference
+        if reference is None:
+            return spread(own), spread(own)
+        technique = self.reference_technique or self.technique
+        other = Pricer(reference, self.trace, technique).standard_error
+        same = board_of(reference.name) == board_of(self.device.name)
+        both = abs(math.log(own) - math.log(other)) if same else math.hypot(math.log(own), math.log(other))
+        return spread(own), spread(math.exp(both))
 
     @cached_property
     def _pricer(self) -> Pricer:

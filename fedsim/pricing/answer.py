@@ -10,6 +10,7 @@ from fedsim.pricing.pricer import Pricer
 from fedsim.pricing.sizes import settled
 from fedsim.pricing.technique import Technique
 from fedsim.pricing.trace import load_trace
+from fedsim.pricing.uncertainty import step_interval
 
 
 def pricer_of(
@@ -36,7 +37,7 @@ def answer(pricer: Pricer, batch: int, samples: int) -> dict[str, Any]:
     """Bytes, seconds and FLOPs of a step with ``batch`` sentences padded to ``samples``."""
     footprint = {part: float(value) for part, value in pricer.footprint(batch, samples).items()}
     step = {part: float(value) for part, value in pricer.step(batch, samples).items()}
-    calibration = pricer.calibration
+    calibration, step_s = pricer.calibration, float(pricer.step_s(batch, samples))
     return {
         "parameters": pricer.parameters,
         "forward_flops": float(pricer.forward_flops(batch, samples)),
@@ -45,7 +46,8 @@ def answer(pricer: Pricer, batch: int, samples: int) -> dict[str, Any]:
         "saved_bytes": float(pricer.saved_bytes(batch, samples)),
         "footprint_bytes": float(pricer.footprint_bytes(batch, samples)),
         "footprint": footprint,
-        "step_s": float(pricer.step_s(batch, samples)),
+        "step_s": step_s,
+        "interval": {"step_s": step_interval(pricer, step_s)},
         "step": step,
         "fits": bool(pricer.fits(batch, samples)),
         "memory_bytes": float(pricer.device.memory_bytes),

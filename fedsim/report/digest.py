@@ -17,7 +17,9 @@ from fedsim.errors import RunError, one_line
 from fedsim.outcomes import OUTCOMES
 from fedsim.report.closeup import Closeup, instructive_round
 from fedsim.report.text import dig
-from fedsim.results.columns import TABLES
+from fedsim.results import parquet
+from fedsim.results.columns import FILES, TABLES
+from fedsim.results.intervals import FILE, carried_over
 from fedsim.results.reading import Run
 from fedsim.results.summary import ClientSums, Codes, numbers, outcome_of, survey
 
@@ -60,6 +62,8 @@ class Digest:
         series: convergence by (split, metric).
         memory: samples by device.
         closeup: the round worth a closer look, if there is one.
+        intervals: the columns of ``intervals.parquet``, likewise; None if no speeds were drawn. NaN
+            where a bound is never reached.
     """
 
     run: Run
@@ -69,6 +73,7 @@ class Digest:
     series: dict[tuple[str, str], Series]
     memory: dict[str, Memory]
     closeup: Closeup | None
+    intervals: dict[str, NDArray[Any]] | None = None
 
     @property
     def name(self) -> str:
@@ -95,7 +100,30 @@ def digest(run: Run) -> Digest:
     ended = run.summary.get("ended") if run.finished else "not finished yet"
     summary, sums = survey(run, one_line(ended) if isinstance(ended, str) else "")
     rounds = rounds_of(run)
-    return Digest(run, summary, sums, rounds, series_of(run), _memory(run), instructive_round(run, rounds))
+    if run.finished:
+        summary = carried_over(run.summary, summary)
+    seen = instructive_round(run, rounds)
+    return Digest(run, summary, sums, rounds, series_of(run), _memory(run), seen, _intervals(run, rounds))
+
+
+def _intervals(run: Run, rounds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
+    """The columns of ``intervals.parquet``, if there is one.
+
+    Raises:
+        RunError: if it is damaged, or holds other rounds than the run.
+    """
+    file = run.path / FILE
+    if not (run.finished and file.is_file()):
+        return None
+    names = [column.name for column in FILES["intervals"]]
+    batches = list(parquet.read(file, "intervals", names))
+    found = {n: np.concatenate([numbers(b, n) for b in batches]) if batches else np.zeros(0) for n in names}
+    if not np.array_equal(found["round"], rounds["round"]):
+        raise RunError("holds intervals of other rounds than the run", file=file)
+    ends = np.array([found[name] for name in names[1:]])
+    if np.any(np.abs(ends[np.isfinite(ends)]) > _LARGEST):
+        raise RunError("holds a value that is no time", file=file)
+    return found
 
 
 def rounds_of(run: Run) -> dict[str, NDArray[Any]]:

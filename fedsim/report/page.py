@@ -24,7 +24,7 @@ from fedsim.report import live, words
 from fedsim.report.digest import Digest
 from fedsim.report.style import DARK, LIGHT, Rendered
 from fedsim.report.text import dig, name, share
-from fedsim.results.columns import SUMMARY, TABLES
+from fedsim.results.columns import FILES, SUMMARY, TABLES
 from fedsim.words import count
 
 #: Height of a picture's frame, title, tools and caption, in pixels.
@@ -152,7 +152,7 @@ def html(digest: Digest, pictures: list[Picture]) -> str:
         facts=_facts(digest),
         inputs=_inputs(digest),
         scenario=digest.run.scenario_text,
-        tables=TABLES,
+        tables=TABLES if digest.intervals is None else FILES,
         summary_keys={key: said for key, said in SUMMARY.items() if _stands(digest.summary, key.split("."))},
         summary=json.dumps(digest.summary, indent=2, ensure_ascii=False),
         version=one_line(dig(digest.run.manifest, "versions", "fedsim") or ""),

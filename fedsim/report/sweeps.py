@@ -2,7 +2,8 @@
 
 Further axes become panels, one below the other. Everything is read from the sweep's directory:
 ``sweep.parquet`` and ``sweep.yaml``. A hollow mark is a point whose figure means little: its rounds
-ended early, or fewer than half of its client-rounds completed. A failed point leaves a gap.
+ended early, or fewer than half of its client-rounds completed. A failed point leaves a gap. A broad
+upright line is the interval of a figure that rests on devices nobody measured.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
+from numpy.typing import NDArray
 
 from fedsim import files, yamlfile
 from fedsim.errors import RunError
@@ -176,7 +178,9 @@ def _scale(column: str, largest: float) -> tuple[float, str]:
 def draw(data: Data, column: str, panels: Sequence[tuple[str, list[int]]], theme: Theme) -> Canvas:
     """Draw one figure of a sweep."""
     values = np.array([np.nan if v is None else float(v) for v in data.columns[column]])
-    known = values[np.isfinite(values)]
+    ends = _ends(data, column)
+    known = np.concatenate([values, *ends])
+    known = known[np.isfinite(known)]
     divisor, label = _scale(column, float(np.abs(known).max()) if known.size else 1.0)
     x = data.axes[0]
     series = data.axes[1] if len(data.axes) > 1 else None
@@ -191,6 +195,8 @@ def draw(data: Data, column: str, panels: Sequence[tuple[str, list[int]]], theme
                 series
             ) else [("", rows)]  # fmt: skip
             for index, (_, mine) in enumerate(groups[:MOST_SERIES]):
+                colour = theme.series[index % len(theme.series)]
+                ax.vlines(_at(x, mine), *(ends[:, mine] / divisor), color=colour, alpha=0.35, lw=4)
                 _line(ax, x, mine, values / divisor, doubtful, theme, index, labels[index] if labels else "")
             if log:
                 ax.set_yscale("log")
@@ -221,17 +227,31 @@ def draw(data: Data, column: str, panels: Sequence[tuple[str, list[int]]], theme
         return frame
 
 
+def _at(x: Axis, rows: list[int]) -> NDArray[np.float64]:
+    """Where points stand along the bottom."""
+    return np.array([x.values[r] if x.is_number else x.places.index(x.values[r]) for r in rows], dtype=float)
+
+
 def _line(
     ax: Axes, x: Axis, rows: list[int], values: Any, doubtful: Any, theme: Theme, index: int, label: str
 ) -> None:
     """One series: filled marks joined by a line, hollow ones apart."""
-    at = np.array([x.values[r] if x.is_number else x.places.index(x.values[r]) for r in rows], dtype=float)
+    at = _at(x, rows)
     y, weak = values[rows], doubtful[rows]
     colour, marker = theme.series[index % len(theme.series)], _MARKERS[index % len(_MARKERS)]
     firm = np.where(weak, np.nan, y)
     style = "-" if x.is_number else "none"
     ax.plot(at, firm, ls=style, marker=marker, color=colour, ms=4.5, lw=1.4, label=label)
     ax.plot(at[weak], y[weak], ls="none", marker=marker, color=colour, mfc="none", ms=4.5)
+
+
+def _ends(data: Data, column: str) -> NDArray[np.float64]:
+    """float64[2, points]: the low and the high end of a figure's interval; NaN where it has none."""
+    above, _, figure = column.rpartition(".")
+    named = f"{above}.interval.{figure}" if above else f"interval.{figure}"
+    none = [None] * len(data.columns["point"])
+    ends = [data.columns.get(f"{named}.{end}", none) for end in ("low", "high")]
+    return np.array([[np.nan if value is None else float(value) for value in of] for of in ends])
 
 
 def _title(data: Data, column: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fedsim import units
+from fedsim.results.intervals import interval_of
 
 #: Units for a time axis, largest first: (seconds, name on an axis).
 _TIMES = (
@@ -116,3 +117,14 @@ def dig(tree: Any, *path: str) -> Any:
             return None
         tree = tree.get(key)
     return tree
+
+
+def between(figures: Any, name: str, written: Callable[[float], str]) -> str:
+    """The interval of a figure in words: ``7.27 h to 7.9 h``, ``7.27 h or more``; empty without one."""
+    found = interval_of(figures, name)
+    if found is None:
+        return ""
+    if found.low == math.inf:
+        return "never"
+    low, high = written(found.low), "" if found.high == math.inf else written(found.high)
+    return low if low == high else f"{low} to {high}" if high else f"{low} or more"

@@ -12,7 +12,8 @@ from typing import Any
 
 from fedsim.outcomes import OUTCOMES
 from fedsim.report.digest import Digest, share_of
-from fedsim.report.text import dig, duration, energy, figure, is_number, listed, name, share, size
+from fedsim.report.text import between, dig, duration, energy, figure, is_number, listed, name, share, size
+from fedsim.results.intervals import interval_of
 from fedsim.results.metrics import HEARD, goals, heard, shown
 from fedsim.tasks.speech.text import about_figures
 from fedsim.words import count, plural, spread, verb
@@ -87,6 +88,19 @@ def time_sentence(digest: Digest) -> str:
         said += f", {mean} each" if mean == longest else f": {mean} a round on average, {longest} at most"
     idle = 1.0 - rounds * summary["mean_round_s"] / summary["end_s"] if summary["end_s"] else 0.0
     return said + (f"; {share(idle)} of it waiting for clients between rounds." if idle >= 0.005 else ".")
+
+
+def interval_sentence(digest: Digest) -> str:
+    """How far its times may be off; empty if no speeds were drawn."""
+    summary = digest.summary
+    time, spent = between(summary, "end_s", duration), between(summary, "energy_j", energy)
+    found = interval_of(summary, "end_s")
+    if found is None:
+        return ""
+    said = f"As far as the speed of its devices is known, that is {time}"
+    said += f" and {spent}" if spent else ""
+    repeats = f"the clock was repeated under {plural(found.draws, 'draw')} of their speeds"
+    return f"{said} ({share(found.level)} interval; {repeats})."
 
 
 def ending_sentence(digest: Digest) -> str:
@@ -243,6 +257,7 @@ def cost_sentence(digest: Digest) -> str:
 def answer(digest: Digest) -> list[str]:
     """The answer: a headline first, then a few sentences."""
     rest = [
+        interval_sentence(digest),
         baseline_sentence(digest),
         ending_sentence(digest),
         not_finite_sentence(digest),
@@ -284,6 +299,8 @@ def cards(digest: Digest) -> list[Card]:
     part, outcomes, total = summary["participation"], summary["outcomes"], summary["client_rounds"]
     rounds = plural(summary["rounds"], "round")
     rounds += f", {duration(summary['mean_round_s'])} on average" if summary["rounds"] > 1 else ""
+    within = between(summary, "end_s", duration)
+    rounds = f"{within}; {rounds}" if within else rounds
     made = [
         Card("Simulated time", duration(summary["end_s"]), rounds),
         Card("Completed", share(share_of(digest, "completed")), f"of {plural(total, 'client-round')}"),
@@ -315,7 +332,9 @@ class DeviceRow:
     completed: str
     lost: str
     download: str
+    startup: str
     compute: str
+    compute_within: str
     upload: str
     waiting: str
     footprint: str
@@ -339,7 +358,9 @@ def device_rows(digest: Digest) -> list[DeviceRow]:
                 completed=share(done / total if total else None),
                 lost=", ".join(f"{count(outcomes[word])} {OUTCOME_WORDS[word]}" for word in lost) or "none",
                 download=duration(entry["mean_download_s"]),
+                startup=duration(entry["mean_startup_s"]),
                 compute=duration(entry["mean_compute_s"]),
+                compute_within=between(entry, "mean_compute_s", duration),
                 upload=duration(entry["mean_upload_s"]),
                 waiting=duration(entry["waiting_s"] / done if done else None),
                 footprint=size(entry["footprint_bytes"]),

@@ -67,7 +67,7 @@ ROUNDS = (
         "wasted_s",
         "float64",
         "s",
-        "Seconds of download, compute and upload by clients that did not complete.",
+        "Seconds of download, startup, compute and upload by clients that did not complete.",
     ),
     Column(
         "loss",
@@ -85,6 +85,12 @@ CLIENTS = (
     Column("device", "string", "", "Name of the client's device."),
     Column("dispatched_s", "float64", "s", "When the server sent the client to work."),
     Column("download_s", "float64", "s", "Seconds really spent on receiving the model."),
+    Column(
+        "startup_s",
+        "float64",
+        "s",
+        "Seconds really spent on starting up between download and training: process, imports, model, data.",
+    ),
     Column("compute_s", "float64", "s", "Seconds really spent on local training."),
     Column("upload_s", "float64", "s", "Seconds really spent on sending the update."),
     Column("ended_s", "float64", "s", "When the client's part ended, well or badly."),
@@ -145,6 +151,35 @@ TABLES: Mapping[str, tuple[Column, ...]] = MappingProxyType(
     {"rounds": ROUNDS, "clients": CLIENTS, "convergence": CONVERGENCE}
 )
 
+INTERVALS = (
+    Column("round", "int64", "", "Index of the round, from 0."),
+    Column(
+        "end_low_s", "float64", "s", "Low end of the interval of the round's end_s.", "too few draws close it"
+    ),
+    Column(
+        "end_high_s", "float64", "s", "High end of the interval of end_s.", "too many draws never close it"
+    ),
+    Column(
+        "length_low_s",
+        "float64",
+        "s",
+        "Low end of the interval of end_s - start_s.",
+        "too few draws close it",
+    ),
+    Column("length_high_s", "float64", "s", "High end of it.", "too many draws never close it"),
+)
+
+#: Every Parquet file of a run directory; ``intervals`` is there only if speeds were drawn.
+FILES: Mapping[str, tuple[Column, ...]] = MappingProxyType({**TABLES, "intervals": INTERVALS})
+
+_INTERVAL = {
+    "low": "Low end of the interval of that figure under drawn speeds of the devices; null if too few draws "
+    "reach it.",
+    "high": "High end of it; null if too many draws never reach it.",
+    "level": "How likely the figure is to lie between the two, as a share.",
+    "draws": "From how many repeats under drawn speeds the two come.",
+}
+
 #: Keys of ``summary.json``; ``*`` stands for any name at that place.
 SUMMARY: Mapping[str, str] = MappingProxyType(
     {
@@ -172,10 +207,12 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "devices.*.client_rounds": "Client-rounds dispatched to this device.",
         "devices.*.outcomes.*": "Those by outcome.",
         "devices.*.download_s": "Seconds spent on receiving, summed.",
+        "devices.*.startup_s": "Seconds spent on starting up, summed.",
         "devices.*.compute_s": "Seconds spent on training, summed.",
         "devices.*.upload_s": "Seconds spent on sending, summed.",
         "devices.*.waiting_s": "Seconds from completed clients' end to their round's end, summed.",
         "devices.*.mean_download_s": "Mean over completed client-rounds; null if none completed.",
+        "devices.*.mean_startup_s": "Mean over completed client-rounds; null if none completed.",
         "devices.*.mean_compute_s": "Mean over completed client-rounds; null if none completed.",
         "devices.*.mean_upload_s": "Mean over completed client-rounds; null if none completed.",
         "devices.*.downloaded_bytes": "Bytes received.",
@@ -214,6 +251,9 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "metrics.*.*.best_s": "Simulated time at which the best value was first reached.",
         "metrics.*.*.best_round": "Round at which the best value was first reached.",
         "metrics.*.*.values": "How many values there are.",
+        **{f"interval.*.{key}": meaning for key, meaning in _INTERVAL.items()},
+        **{f"devices.*.interval.*.{key}": meaning for key, meaning in _INTERVAL.items()},
+        **{f"metrics.*.*.interval.*.{key}": meaning for key, meaning in _INTERVAL.items()},
     }
 )
 
@@ -237,13 +277,13 @@ FINETUNE: Mapping[str, str] = MappingProxyType(
 
 @cache
 def schema(table: str) -> pa.Schema:
-    """The Arrow schema of ``rounds``, ``clients`` or ``convergence``, units and meanings included."""
+    """The Arrow schema of one of ``FILES``, units and meanings included."""
     return pa.schema(
         [
             pa.field(
                 c.name, c.dtype, nullable=bool(c.null), metadata={"unit": c.unit, "meaning": c.definition}
             )
-            for c in TABLES[table]
+            for c in FILES[table]
         ]
     )
 
@@ -251,7 +291,7 @@ def schema(table: str) -> pa.Schema:
 def markdown() -> str:
     """All definitions as Markdown tables: the page that documents the run directory's columns."""
     parts = []
-    for table, columns in TABLES.items():
+    for table, columns in FILES.items():
         rows = "".join(f"| `{c.name}` | {c.dtype} | {c.unit} | {c.definition} |\n" for c in columns)
         parts.append(
             f"## {table}.parquet\n\n| column | type | unit | meaning |\n| --- | --- | --- | --- |\n{rows}"

@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fedsim.missing import MISSING
 from fedsim.outcomes import OUTCOMES
-from fedsim.results.columns import CLIENTS, ROUNDS, TABLES
+from fedsim.results.columns import CLIENTS, FILES, ROUNDS, TABLES
 
-TEXT = {table: frozenset(c.name for c in columns if c.dtype == "string") for table, columns in TABLES.items()}
-NULLABLE = {table: frozenset(c.name for c in columns if c.null) for table, columns in TABLES.items()}
+TEXT = {table: frozenset(c.name for c in columns if c.dtype == "string") for table, columns in FILES.items()}
+NULLABLE = {table: frozenset(c.name for c in columns if c.null) for table, columns in FILES.items()}
 _PACKED = {"int64": "<i8", "float64": "<f8", "string": "<i4"}
 
 
@@ -72,7 +72,8 @@ def totals(clients: Mapping[str, ArrayLike]) -> dict[str, float]:
     codes = outcome_codes(clients["outcome"])
     counts = np.bincount(codes, minlength=len(OUTCOMES))
     energy = np.asarray(clients["energy_j"], dtype=np.float64)
-    work = sum(np.asarray(clients[k], dtype=np.float64) for k in ("download_s", "compute_s", "upload_s"))
+    phases = ("download_s", "startup_s", "compute_s", "upload_s")
+    work = sum(np.asarray(clients[k], dtype=np.float64) for k in phases)
     lost = codes != OUTCOMES.index("completed")
     row: dict[str, float] = {"selected": int(codes.size)}
     row |= {word: int(count) for word, count in zip(OUTCOMES, counts, strict=True)}

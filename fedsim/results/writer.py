@@ -22,9 +22,11 @@ from numpy.typing import ArrayLike
 from fedsim import files
 from fedsim.errors import FedsimError, RunError, refused
 from fedsim.locks import Lock
+from fedsim.results import intervals as intervals_
 from fedsim.results import parquet, store, tables
 from fedsim.results.columns import TABLES
-from fedsim.results.manifest import check_format
+from fedsim.results.intervals import Intervals
+from fedsim.results.manifest import check_format, check_goes_on
 from fedsim.results.reading import Run, is_run, read_json
 from fedsim.results.store import INITIAL, Store
 from fedsim.results.summary import summarise
@@ -182,6 +184,7 @@ class RunWriter:
                 f"by: fedsim report {shlex.quote(str(self.path))}",
                 file=self.path,
             )
+        check_goes_on(manifest, file)
         if not self._parts.is_dir():
             raise RunError("is damaged: it has neither summary.json nor parts", file=self.path)
 
@@ -286,13 +289,17 @@ class RunWriter:
             self._store.sync()
 
     def finish(
-        self, ended: str = "all rounds done", volatile: Mapping[str, Any] | None = None
+        self,
+        ended: str = "all rounds done",
+        volatile: Mapping[str, Any] | None = None,
+        intervals: Intervals | None = None,
     ) -> dict[str, Any]:
         """Write the final Parquet files and ``summary.json``; remove ``parts/``.
 
         Args:
             ended: why the run ended, in words; goes into the summary.
             volatile: what differs from run to run (wall-clock seconds); goes into the manifest.
+            intervals: of its figures, if speeds were drawn; for the summary and a table of their own.
 
         Returns:
             The summary.
@@ -302,6 +309,9 @@ class RunWriter:
             for table in TABLES:
                 parquet.write(self.path / f"{table}.parquet", table, run.batches(table))
             summary = summarise(Run(self.path, finished=True), ended)
+            if intervals is not None:
+                parquet.write(self.path / intervals_.FILE, "intervals", intervals.rows())
+                summary = intervals.beside(summary, run.rounds["end_s"].to_numpy())
             if volatile:
                 manifest = read_json(self.path / "manifest.json")
                 manifest["volatile"] = {**manifest.get("volatile", {}), **volatile}

@@ -101,6 +101,12 @@ def compose(scenario: Scenario) -> Composition:
     for path in file_access.files_of({"learning": checks.dump(asked).get("learning")}):
         _note_file(inputs, "corpus" if asked.learning is None else asked.learning.task.label(path), str(path))
     loads, work = _work(scenario)
+    startup_s = None
+    if scenario.training.start == "cold":
+        starts = {device.name: hardware.startup(device) for device in devices.values()}
+        startup_s = {name: start.seconds for name, start in starts.items()}
+        if not all(start.own for start in starts.values()):
+            _note_file(inputs, "hardware", str(hardware.families_file()))
     models = {device.name: device for device in devices.values()}
     world = FleetWorld.build(
         fleet,
@@ -111,6 +117,7 @@ def compose(scenario: Scenario) -> Composition:
         scenario.training.local_epochs,
         scenario.rounds.compression.bytes_share + len(scenario.rounds.aggregate.keeps),
         1.0 + len(scenario.rounds.aggregate.sends),
+        startup_s,
     )
     alone = _alone(scenario)
     plan = Plan(

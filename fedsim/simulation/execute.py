@@ -21,7 +21,7 @@ from fedsim.engine.world import Learner
 from fedsim.errors import InputError, RunError, about, going_on
 from fedsim.scenario import Loaded, Scenario, dump, file_access, load
 from fedsim.scenario.file_access import FileAccess
-from fedsim.simulation import examples, state
+from fedsim.simulation import examples, repeats, state
 from fedsim.simulation.compose import Composition, compose
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.progress import Progress, Silent
@@ -49,6 +49,7 @@ def run(
     progress: Progress | None = None,
     command: Sequence[str] = (),
     adapt: Adapt | None = None,
+    draws: int | None = 0,
 ) -> Path:
     """Run a scenario and return its run directory.
 
@@ -59,6 +60,8 @@ def run(
         progress: told how the run goes on.
         command: the command line, for the manifest.
         adapt: changes what was composed before it runs, such as the learner.
+        draws: how often the time plane is repeated under drawn speeds of the devices, for intervals;
+            None: as often as :func:`fedsim.simulation.repeats.usual_draws` says.
 
     Raises:
         InputError: if the scenario cannot be run, or ``out`` holds something already.
@@ -71,10 +74,11 @@ def run(
         composition = compose(scenario)
     if adapt is not None:
         composition = adapt(composition)
+    if draws is None:
+        draws = repeats.usual_draws(composition.plan)
+    notes = {**composition.notes, **({"draws": draws} if draws else {})}
     inputs = {"scenario": loaded.file, **composition.inputs, **plugins.files()}
-    manifest = results.manifest(
-        scenario.name, scenario.seed, composition.clients, inputs, command, composition.notes
-    )
+    manifest = results.manifest(scenario.name, scenario.seed, composition.clients, inputs, command, notes)
     directory = out if out is not None else results.new_run_dir(DEFAULT_ROOT, scenario.name)
     writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices)
     with writer:
@@ -228,7 +232,7 @@ def _simulate(
     progress: Progress,
     began: float,
 ) -> None:
-    scenario = results.Run(writer.path, finished=False).scenario_text
+    scenario, draws = results.Run(writer.path, finished=False).scenario_text, _draws(writer)
     simulation = Simulation(composition.world, composition.plan, learner, engine_state)
     progress.begin(composition.plan.rounds, writer.next_round)
     saved = time.monotonic()
@@ -236,11 +240,24 @@ def _simulate(
         row = {"round": record.index, "start_s": record.start_s, "end_s": record.end_s, "loss": record.loss}
         writer.round(row, composition.columns(record), record.metrics)
         progress.round(record)
-        if learner is not None or time.monotonic() - saved > STATE_INTERVAL_S:
+        before_repeats = draws > 0 and record.index + 1 == composition.plan.rounds
+        if learner is not None or before_repeats or time.monotonic() - saved > STATE_INTERVAL_S:
             writer.sync()
             state.save(writer.path / "checkpoints", record.index + 1, simulation.state(), scenario)
             saved = time.monotonic()
     assert simulation.ending is not None
     wall = {"wall_s": round(time.monotonic() - began, 3), "python": sys.version.split()[0]}
-    writer.finish(simulation.ending.reason, volatile=wall)
+    intervals = None
+    if draws and writer.next_round:
+        intervals = repeats.intervals(composition, draws, writer.next_round, progress)
+    writer.finish(simulation.ending.reason, wall, intervals)
     state.clear(writer.path / "checkpoints")
+
+
+def _draws(writer: results.RunWriter) -> int:
+    """How many draws the run was begun with."""
+    draws = results.Run(writer.path, finished=False).manifest.get("draws", 0)
+    if type(draws) is not int or not 0 <= draws <= repeats.MOST_ASKED:
+        right = f"it is a whole number up to {repeats.MOST_ASKED:,}"
+        raise RunError(f"is damaged: {right}", file=writer.path / "manifest.json", key="draws")
+    return draws

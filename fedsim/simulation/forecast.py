@@ -4,14 +4,20 @@ The rounds looked at are the very ones that the run will begin with; the rest is
 them. What is carried on is the simulated clock, which also counts the time between rounds, when
 nobody is there to begin one. Lives repeat by the day, so where it was seen for a day or more, the rest
 goes at the pace of the last whole days. Selection that learns from losses (Oort) sees none here.
+
+How far the figures may be off where nobody measured a device comes from repeats under drawn speeds
+(:mod:`fedsim.pricing.uncertainty`) of as many of these rounds as there is time for: by what factor
+these differ, the figures may.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +25,7 @@ from numpy.typing import NDArray
 from fedsim.engine.records import ClientRounds
 from fedsim.engine.server import Simulation
 from fedsim.outcomes import OUTCOMES
+from fedsim.pricing.uncertainty import LEVEL, bounds, factors
 from fedsim.simulation.compose import Composition
 from fedsim.units import DAY_S
 
@@ -44,6 +51,8 @@ class Forecast:
         energy_j: spent by clients in a round, on average.
         wasted_j: the part of it spent by clients that did not complete.
         real_s: real seconds that simulating a round took, on average.
+        interval: ``low``, ``high``, ``level`` and ``draws`` by name of a figure of the above; empty
+            without draws. An end that is never reached is None.
     """
 
     rounds: int
@@ -60,22 +69,28 @@ class Forecast:
     energy_j: float
     wasted_j: float
     real_s: float
+    interval: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def forecast(composition: Composition, look_s: float = LOOK_S, most: int | None = None) -> Forecast:
+def forecast(
+    composition: Composition, look_s: float = LOOK_S, most: int | None = None, draws: int = 0
+) -> Forecast:
     """Simulate rounds of a scenario, without learning, for about ``look_s`` real seconds.
 
-    At least two rounds are simulated, if there are, and at most ``most``.
+    At least two rounds are simulated, if there are, and at most ``most``; then, for about as long
+    again, the first of them under ``draws`` drawn speeds of the devices.
     """
     simulation = Simulation(composition.world, composition.plan, None, None)
     began = time.monotonic()
     lengths: list[float] = []
     ends: list[float] = []
     parts: list[ClientRounds] = []
+    spent_j: list[float] = []
     for record in islice(simulation, most):
         lengths.append(record.end_s - record.start_s)
         ends.append(record.end_s)
         parts.append(record.clients)
+        spent_j.append(record.energy_j)
         if len(ends) > 1 and time.monotonic() - began > look_s:
             break
     real_s = time.monotonic() - began
@@ -85,7 +100,9 @@ def forecast(composition: Composition, look_s: float = LOOK_S, most: int | None 
     n = max(len(ends), 1)
     ended = None if simulation.ending is None else simulation.ending.reason
     rounds = composition.plan.rounds if ended is None else len(ends)
-    return Forecast(
+    again = len(ends) if real_s * draws <= look_s else max(2, int(len(ends) * look_s / (real_s * draws)))
+    seen_again = _Look(lengths[:again], ends[:again], spent_j[:again], rounds)
+    found = Forecast(
         rounds=rounds,
         looked_at=len(ends),
         ended=ended,
@@ -101,6 +118,65 @@ def forecast(composition: Composition, look_s: float = LOOK_S, most: int | None 
         wasted_j=float(seen.energy_j[~done].sum()) / n,
         real_s=real_s / n,
     )
+    if not (draws and ends):
+        return found
+    return replace(found, interval=_around(found, _interval(composition, seen_again, draws)))
+
+
+def _around(found: Forecast, off: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Intervals of a forecast's figures, from how far the figures of a look may be off."""
+
+    def end(name: str, factor: float) -> float | None:
+        value = float(getattr(found, name)) * factor
+        return value if math.isfinite(value) else None
+
+    return {
+        name: {**said, "low": end(name, said["low"]), "high": end(name, said["high"])}
+        for name, said in off.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A look at the first rounds of a run that will have ``rounds``."""
+
+    lengths: Sequence[float]
+    ends: Sequence[float]
+    spent_j: Sequence[float]
+    rounds: int
+
+    def figures(self) -> dict[str, float]:
+        """Figures of a :class:`Forecast` that speeds move."""
+        return {
+            "round_s": float(np.mean(self.lengths)),
+            "longest_s": max(self.lengths),
+            "end_s": carried_on_s(self.ends, self.rounds),
+            "energy_j": float(np.mean(self.spent_j)),
+        }
+
+
+def _interval(composition: Composition, seen: _Look, draws: int) -> dict[str, dict[str, Any]]:
+    """By what factors the figures of a look may be off: the ends of their intervals over themselves."""
+    speeds = factors([composition.pricers[n] for n in composition.devices], composition.plan.seed, draws)
+    plain = seen.figures()
+    drawn: dict[str, list[float]] = {name: [] for name in plain}
+    for speed in speeds:
+        simulation = Simulation(composition.world.at_speeds(speed), composition.plan)
+        records = list(islice(simulation, len(seen.ends)))
+        if len(records) < len(seen.ends):
+            found = dict.fromkeys(plain, math.inf)
+        else:
+            lengths = [record.end_s - record.start_s for record in records]
+            ends, spent_j = [record.end_s for record in records], [record.energy_j for record in records]
+            found = _Look(lengths, ends, spent_j, seen.rounds).figures()
+        for name, value in found.items():
+            drawn[name].append(value)
+    said = {}
+    for name, value in plain.items():
+        if value:
+            low, high = (float(end) / value for end in bounds(drawn[name]))
+            said[name] = {"low": low, "high": high, "level": LEVEL, "draws": draws}
+    return said
 
 
 def carried_on_s(ends_s: Sequence[float], rounds: int) -> float:

@@ -88,13 +88,13 @@ def _file(name: str, *, is_device: bool) -> Any:
     return found
 
 
-def of_point(scenario: Scenario) -> str:
-    """The address of a point.
+def of_point(scenario: Scenario, draws: int = 0) -> str:
+    """The address of a point whose clock is repeated under ``draws`` drawn speeds.
 
     Raises:
         InputError: if a file that the scenario names cannot be read.
     """
-    return digest([code(), content(scenario)])
+    return digest([code(), content(scenario), *([draws] if draws else [])])
 
 
 def of_learning(scenario: Scenario) -> str | None:

@@ -80,6 +80,7 @@ def start(
     store: Store | None = None,
     progress: Progress | None = None,
     command: Sequence[str] = (),
+    draws: int = 0,
 ) -> Conclusion:
     """Run a sweep into a new directory.
 
@@ -90,16 +91,17 @@ def start(
         store: what was computed before; None uses and keeps nothing.
         progress: told how it goes on.
         command: the command line, for ``sweep.json``.
+        draws: how often the clock of each point is repeated under drawn speeds, for intervals.
 
     Raises:
         InputError: if a point cannot be run, or ``out`` holds something already.
         FedsimError: for a fault on the way; finished points are kept.
     """
-    addresses = _addresses(sweep)
+    addresses = _addresses(sweep, draws)
     where = out if out is not None else results.new_run_dir(DEFAULT_ROOT, sweep.name)
-    lock = directory.begin(where, sweep, addresses, command)
+    lock = directory.begin(where, sweep, addresses, command, draws)
     with closing(lock), going_on(directory.go_on(where), where):
-        return _Conductor(sweep, addresses, where, executor, store, progress or Silent()).conduct()
+        return _Conductor(sweep, addresses, where, executor, store, progress or Silent(), draws).conduct()
 
 
 def resume(
@@ -120,13 +122,14 @@ def resume(
         FedsimError: for a fault on the way; finished points are kept.
     """
     sweep, said = directory.read(where, outside)
-    addresses = _addresses(sweep)
+    draws = directory.draws_of(where, said)
+    addresses = _addresses(sweep, draws)
     with closing(directory.hold(where)), going_on(directory.go_on(where), where):
         directory.renew(where, sweep, addresses, said)
-        return _Conductor(sweep, addresses, where, executor, store, progress or Silent()).conduct()
+        return _Conductor(sweep, addresses, where, executor, store, progress or Silent(), draws).conduct()
 
 
-def _addresses(sweep: Sweep) -> list[str]:
+def _addresses(sweep: Sweep, draws: int) -> list[str]:
     """The address of every point.
 
     Raises:
@@ -139,7 +142,7 @@ def _addresses(sweep: Sweep) -> list[str]:
     for point in sweep.points:
         try:
             check(point.scenario)
-            found.append(address.of_point(point.scenario))
+            found.append(address.of_point(point.scenario, draws))
         except InputError as error:
             raise ScenarioError(f"{error}, at the point {said(point.parameters)}") from None
     return found
@@ -156,7 +159,9 @@ class _Conductor:
         executor: MakeExecutor,
         store: Store | None,
         progress: Progress,
+        draws: int,
     ) -> None:
+        self.draws = draws
         self.sweep, self.addresses, self.where = sweep, addresses, where
         self.store, self.progress = store, progress
         self.make_executor = executor
@@ -278,6 +283,7 @@ class _Conductor:
             known=dict(known),
             plugins=plugins.carried(),
             directory=str(self._place(point).resolve()) if self.executor.shares_files else None,
+            draws=self.draws,
         )
         self.executor.submit(point.number, job)
 

@@ -19,6 +19,7 @@ from fedsim.results.manifest import versions
 from fedsim.results.reading import read_json
 from fedsim.scenario.file_access import allowed, files_of
 from fedsim.scenario.sweep import Point, Sweep, make, shown
+from fedsim.simulation.repeats import MOST_ASKED
 from fedsim.sweeps.table import Row
 
 FORMAT = 1
@@ -32,7 +33,9 @@ def place(directory: Path, point: Point, points: int) -> Path:
     return directory / "points" / f"{point.number:0{len(str(points - 1))}d}-{slug}"
 
 
-def begin(directory: Path, sweep: Sweep, addresses: Sequence[str], command: Sequence[str]) -> Lock:
+def begin(
+    directory: Path, sweep: Sweep, addresses: Sequence[str], command: Sequence[str], draws: int = 0
+) -> Lock:
     """Make a sweep's directory and write down what is asked, and the address of every point.
 
     What a sweep that was stopped before it began has left there is used again.
@@ -59,6 +62,7 @@ def begin(directory: Path, sweep: Sweep, addresses: Sequence[str], command: Sequ
             "versions": versions(),
             "inputs": _inputs(sweep),
             "plugins": {label: sha256(path) for label, path in plugins.files().items()},
+            "draws": draws,
             "points": _entries(directory, [Row(p, addresses[p.number], None, None) for p in sweep.points]),
             "volatile": {"created": now, "command": list(command), "folder": str(sweep.folder.resolve())},
         }
@@ -161,6 +165,19 @@ def read(directory: Path, outside: bool = False) -> tuple[Sweep, dict[str, Any]]
     except ScenarioError as error:
         at = directory / "sweep.yaml" if error.file in (None, str(file)) else error.file
         raise ScenarioError(error.message, file=at, key=error.key) from None
+
+
+def draws_of(directory: Path, said: dict[str, Any]) -> int:
+    """How many draws a sweep began with, from its ``sweep.json``; an older one with none.
+
+    Raises:
+        RunError: if it says what cannot be.
+    """
+    draws = said.get("draws", 0)
+    if type(draws) is not int or not 0 <= draws <= MOST_ASKED:
+        right = f"it is a whole number up to {MOST_ASKED:,}"
+        raise RunError(f"is damaged: {right}", file=directory / "sweep.json", key="draws")
+    return draws
 
 
 def renew(directory: Path, sweep: Sweep, addresses: Sequence[str], said: dict[str, Any]) -> None:

@@ -20,10 +20,12 @@ from pathlib import Path
 from fedsim import files, locks, paths
 from fedsim.errors import InputError
 from fedsim.files import sha256
+from fedsim.results import intervals
 from fedsim.sweeps.work import TABLES
 
 KEEP_S = 30 * 86_400.0
 _KEPT = (*TABLES, "summary.json", "manifest.json")
+_PERHAPS = (intervals.FILE,)
 
 
 def put_file(source: Path, target: Path) -> None:
@@ -59,11 +61,12 @@ class Store:
         place = self._point(address)
         try:
             hashes = json.loads((place / "entry.json").read_text(encoding="utf-8"))
-            if any(sha256(place / file) != hashes[file] for file in _KEPT):
+            perhaps = [file for file in _PERHAPS if file in hashes]
+            if any(sha256(place / file) != hashes[file] for file in (*_KEPT, *perhaps)):
                 raise ValueError
             manifest = json.loads((place / "manifest.json").read_text(encoding="utf-8"))
             directory.mkdir(parents=True)
-            for file in TABLES:
+            for file in (*TABLES, *perhaps):
                 put_file(place / file, directory / file)
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
             manifest |= {"name": name, "volatile": {"created": now, "reused": True}}
@@ -83,9 +86,10 @@ class Store:
         with contextlib.suppress(OSError, InputError):
             place.parent.mkdir(parents=True, exist_ok=True)
             with locks.scratch(self.root, ".making-") as work:
-                for file in _KEPT:
+                kept = [*_KEPT, *(file for file in _PERHAPS if (directory / file).is_file())]
+                for file in kept:
                     put_file(directory / file, work / file)
-                entry = {file: sha256(work / file) for file in _KEPT}
+                entry = {file: sha256(work / file) for file in kept}
                 (work / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
                 if place.is_dir():
                     shutil.rmtree(place)

@@ -2,9 +2,10 @@
 
 Columns, in this order: ``point``, ``status``, ``message``, ``address``, the parameters by their key
 paths, then the figures of ``summary.json`` by theirs (``outcomes.completed``,
-``devices.raspberry-pi-4.energy_j``), sorted. A figure that a point does not have is null, as are all
-of a failed one. Each column carries its unit and meaning in the schema. The same points give the
-same bytes, wherever and in whatever order they were computed.
+``devices.raspberry-pi-4.energy_j``), sorted, and where speeds were drawn the ends of their intervals
+(``interval.end_s.low``). A figure that a point does not have is null, as are all of a failed one.
+Each column carries its unit and meaning in the schema. The same points give the same bytes, wherever
+and in whatever order they were computed.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Row:
 
 def unit_of(column: str) -> str:
     """The unit that a column's name ends in; empty for counts, shares and names."""
-    return next((unit for end, unit in _UNITS.items() if column.endswith(end)), "")
+    figure = column.removesuffix(".low").removesuffix(".high")  # the ends of its interval
+    return next((unit for end, unit in _UNITS.items() if figure.endswith(end)), "")
 
 
 def meaning_of(path: Sequence[str]) -> str:
@@ -67,8 +69,15 @@ def is_figure(name: str) -> bool:
 
 
 def figures(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The leaves of a summary with their paths; nulls are left out."""
+    """The leaves of a summary with their paths; nulls are left out.
+
+    Of intervals there are the ends, and those of devices are left to the points' own summaries.
+    """
     for key, value in tree.items():
+        if key == "interval" and path[:1] == ("devices",):
+            continue
+        if "interval" in path and key in ("level", "draws"):
+            continue
         if isinstance(value, Mapping):
             yield from figures(value, (*path, key))
         elif value is not None:

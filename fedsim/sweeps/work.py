@@ -33,6 +33,7 @@ class Job:
         known: answers of that trajectory by name, as lines.
         plugins: what the scenario needs beyond fedsim's own; see :func:`fedsim.plugins.carried`.
         directory: where to write the run; None hands its files back.
+        draws: how often its clock is repeated under drawn speeds; see :mod:`fedsim.simulation.repeats`.
     """
 
     scenario: str
@@ -41,6 +42,7 @@ class Job:
     known: Mapping[str, str] = field(default_factory=dict)
     plugins: tuple[plugins.Source | str, ...] = ()
     directory: str | None = None
+    draws: int = 0
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _run(job: Job, directory: Path) -> Done:
         shutil.rmtree(directory)
     if not directory.is_dir():
         with _scratch() as place:
-            run(_load(job, place), directory, adapt=adapt)
+            run(_load(job, place), directory, adapt=adapt, draws=job.draws)
     return Done(
         answers=tuple(answer.line for answer in read(directory / "checkpoints")),
         learned=sum(learner.learned for learner in learners),

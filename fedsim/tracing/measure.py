@@ -220,7 +220,8 @@ def _fit(
 
 def _form(rows: dict[Key, dict[str, Any]]) -> list[tuple[Key, int, int]]:
     """The layers that do something, and how many operators of each were seen in either pass."""
-    return [(key, *(len(row[m]) for m in WORKSPACES)) for key, row in rows.items()]
+    forward, backward = WORKSPACES
+    return [(key, len(row[forward]), len(row[backward])) for key, row in rows.items()]
 
 
 def _explained(rows: dict[Key, dict[str, Any]], fitted: dict[Key, Measured], point: Point) -> bool:

@@ -48,7 +48,7 @@ def blocks(model: nn.Module) -> dict[str, str]:
         for path, layers in _lists(model):
             classes = {type(layer) for layer in layers}
             if len(layers) > 1 and len(classes) == 1 and next(layers[0].children(), None) is not None:
-                inside = any(path.startswith(f"{block}.") for block in found)
+                inside = any(f"{path}.".startswith(f"{block}.") for block in found)
                 found += [] if inside else [f"{path}.{i}" for i in range(len(layers))]
     return {name: _kind(model.get_submodule(name)) for name in found}
 

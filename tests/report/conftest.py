@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fedsim.results import OUTCOMES, RunWriter, manifest
+from fedsim.results.intervals import Intervals
 
 SCENARIO = """name: {name}
 seed: 7
@@ -65,8 +66,12 @@ def write_run(
     finish=True,
     seed=7,
     reason="all rounds done",
+    drawn=None,
 ):
-    """Write a run; ``only`` forces one outcome on everybody."""
+    """Write a run; ``only`` forces one outcome on everybody.
+
+    ``drawn``: low and high end of everything that takes time, as factors; None: no intervals.
+    """
     rng = np.random.default_rng(seed)
     mix = "\n".join(
         f"    - {{device: {json.dumps(k.device, ensure_ascii=False)}, share: {k.share}, link: wifi}}"
@@ -120,6 +125,7 @@ def write_run(
             "device": k,
             "dispatched_s": np.full(size, now),
             "download_s": down,
+            "startup_s": np.zeros(size),
             "compute_s": compute,
             "upload_s": up,
             "ended_s": ended,
@@ -147,10 +153,28 @@ def write_run(
         run.round(row, columns, metrics)
         now = end
     if finish:
-        run.finish(reason)
+        run.finish(reason, intervals=None if drawn is None else ends_of(run.path, drawn))
     else:
         run.close()
     return path
+
+
+def ends_of(path, factors):
+    """Intervals of an unfinished run whose ends are those multiples of its figures."""
+    from fedsim.results import Run, summarise
+
+    run = Run(path, finished=False)
+    summary, low_high = summarise(run), np.array(factors)
+
+    def ends(figures, names):
+        return {name: tuple(low_high * figures[name]) for name in names if figures[name] is not None}
+
+    devices = {name: ends(figures, ["mean_compute_s"]) for name, figures in summary["devices"].items()}
+    end_s, start_s = (run.rounds[name].to_numpy() for name in ("end_s", "start_s"))
+    whole = ends(summary, ["end_s", "mean_round_s", "energy_j"])
+    return Intervals(
+        0.9, 12, whole, devices, low_high[:, None] * end_s, low_high[:, None] * (end_s - start_s)
+    )
 
 
 @pytest.fixture(scope="session")

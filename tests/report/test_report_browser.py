@@ -17,6 +17,22 @@ def report(tmp_path_factory, make_run):
     return build.write(make_run(tmp_path_factory.mktemp("browser") / "usual", rounds=12)).html
 
 
+def test_what_is_uncertain_is_shaded_and_nothing_goes_wrong(browser, make_run, tmp_path):
+    """The same page with and without intervals differs where they are shaded, by time, and nowhere else."""
+    seen_by = {}
+    for name, drawn in (("plain", None), ("sure", (1.0, 1.0)), ("drawn", (0.5, 2.0))):
+        page = build.write(make_run(tmp_path / name, rounds=12, drawn=drawn)).html
+        with browser.open(page, LAPTOP) as seen:
+            assert seen.clean, (seen.errors, seen.requests, seen.dialogs)
+            seen_by[name] = {
+                chart: seen.page.evaluate(f"document.querySelector('#{chart} .chart canvas').toDataURL()")
+                for chart in ("convergence", "rounds", "memory")
+            }
+    assert seen_by["sure"]["memory"] == seen_by["plain"]["memory"] == seen_by["drawn"]["memory"]
+    assert seen_by["sure"]["rounds"] == seen_by["plain"]["rounds"] != seen_by["drawn"]["rounds"]
+    assert seen_by["plain"]["convergence"] != seen_by["drawn"]["convergence"]
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
 def test_every_chart_is_drawn_and_nothing_goes_wrong(browser, report, size, dark):

@@ -11,7 +11,7 @@ from fedsim.outcomes import OUTCOMES
 from fedsim.report.compare.differences import Difference
 from fedsim.report.compare.gather import Entry, best_split
 from fedsim.report.compare.targets import SHARES, WORDS, Reached, Target, judged
-from fedsim.report.text import NONE, duration, energy, figure, listed, name, share, size
+from fedsim.report.text import NONE, between, duration, energy, figure, listed, name, share, size
 from fedsim.report.words import DONE, OUTCOME_WORDS
 from fedsim.results.metrics import HEARD, heard
 from fedsim.words import count, plural
@@ -109,8 +109,11 @@ def note(target: Target) -> str:
 def overview(entries: Sequence[Entry]) -> list[Table]:
     """The runs side by side in three narrow tables: clock and learning; outcomes; energy and bytes."""
     curves = [curve for metric in judged(entries) if (curve := best_split(entries, metric))]
+    found = [between(entry.run.summary, "end_s", duration) for entry in entries]
+    within = [(said or NONE,) if any(found) else () for said in found]
     clock = [
-        (e.label, duration(e.end_s), count(e.rounds["round"].size), duration(_mean_s(e))) for e in entries
+        (e.label, duration(e.end_s), *said, count(e.rounds["round"].size), duration(_mean_s(e)))
+        for e, said in zip(entries, within, strict=True)
     ]
     metrics = [curve.rpartition(".")[2] for curve in curves]
     ends = tuple(
@@ -124,7 +127,8 @@ def overview(entries: Sequence[Entry]) -> list[Table]:
     ]
     return [
         Table(
-            ("run", "time", "rounds", "a round", *ends), [a + b for a, b in zip(clock, learnt, strict=True)]
+            ("run", "time", *(["90%"] if any(found) else []), "rounds", "a round", *ends),
+            [a + b for a, b in zip(clock, learnt, strict=True)],
         ),
         Table(("run", "client-rounds", *(OUTCOME_WORDS[word] for word in seen)), outcomes),
         Table(("run", "energy", "wasted", "down", "up"), [_cost(entry) for entry in entries]),

@@ -6,9 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from fedsim.report.digest import Digest
 from fedsim.report.style import Canvas, Theme
+from fedsim.report.text import share
+from fedsim.results.intervals import interval_of
+from fedsim.words import plural
 
 Subject = TypeVar("Subject")
+
+
+def shading(digest: Digest) -> str:
+    """How to read what is shaded, with a blank before it; empty if no speeds were drawn."""
+    found = interval_of(digest.summary, "end_s")
+    if found is None or digest.intervals is None:
+        return ""
+    return (
+        f" Shaded: where it lies with {share(found.level)} probability, since the speed of no device is known"
+        f" exactly ({plural(found.draws, 'repeat')} under drawn speeds, without learning)."
+    )
 
 
 @dataclass(frozen=True)

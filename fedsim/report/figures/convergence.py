@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from fedsim.report.digest import Digest, Series
-from fedsim.report.figures.chart import Chart
+from fedsim.report.figures.chart import Chart, shading
 from fedsim.report.live import ROUNDS, by_time, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas
 from fedsim.report.text import dig, duration, figure, is_number, share, time_unit
@@ -69,7 +70,20 @@ def _caption(digest: Digest) -> str:
     return (
         f"Each point is the global model after a round, evaluated on {who}, "
         "at the simulated time at which that model existed."
-    )
+    ) + shading(digest)
+
+
+def _when(digest: Digest, series: Series) -> NDArray[np.float64] | None:
+    """float64[2, n]: between which times the models of a curve exist; None if no speeds were drawn.
+
+    A curve keeps its rounds and moves in time; where a round may never close the time is NaN.
+    """
+    if digest.intervals is None or not digest.rounds["round"].size:
+        return None
+    place = np.searchsorted(digest.rounds["round"], np.maximum(series.round, 0))
+    place = np.minimum(place, digest.rounds["round"].size - 1)
+    known = np.where(series.round >= 0, 1.0, 0.0)  # the initial model is there at time 0
+    return np.array([digest.intervals[name][place] * known for name in ("end_low_s", "end_high_s")])
 
 
 def _thin(series: Series) -> Series:
@@ -96,6 +110,10 @@ def _panel(ax: Axes, digest: Digest, theme: Theme, about: Metric, label: str, se
             label=_called(digest, split),
             zorder=2 if split == "train" else 3,
         )
+        if (ends := _when(digest, series)) is not None:
+            ax.fill_betweenx(
+                series.value * factor, *(ends / second), color=colours[split], alpha=0.15, linewidth=0
+            )
     main = digest.series[present[0], metric]
     if main.value.size > 1:
         end = float(main.value[-1])
@@ -162,8 +180,10 @@ def live(digest: Digest) -> dict[str, Any]:
         lines = []
         for split in (s for s in _SPLITS if (s, metric) in digest.series):
             series = _thin(digest.series[split, metric])
+            ends = _when(digest, series)
             lines.append(
                 {
+                    **({} if ends is None else {"within": [figures(end, 9) for end in ends]}),
                     "label": _called(digest, split),
                     "colour": shades[split],
                     "thin": split == "train",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fedsim.outcomes import OUTCOMES
 from fedsim.report.digest import Digest
-from fedsim.report.figures.chart import Chart
+from fedsim.report.figures.chart import Chart, shading
 from fedsim.report.live import ROUNDS, by_time, chart, figures
 from fedsim.report.style import Canvas, Theme, canvas, legend, whole_numbers
 from fedsim.report.text import duration, share, time_unit
@@ -47,6 +47,14 @@ def title(digest: Digest) -> str:
     ) + tail
 
 
+def _within(digest: Digest, edges: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """float64[2, bars]: ends of the mean length of a bar's rounds; None if no speeds were drawn."""
+    if digest.intervals is None:
+        return None
+    ends = [digest.intervals[name] for name in ("length_low_s", "length_high_s")]
+    return np.array([np.add.reduceat(end, edges[:-1]) / np.diff(edges) for end in ends])
+
+
 def draw(digest: Digest, theme: Theme) -> Canvas:
     """Draw round lengths above, stacked outcomes below."""
     length = digest.rounds["end_s"] - digest.rounds["start_s"]
@@ -59,6 +67,9 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         centre, width = starts + (sizes - 1) / 2, sizes * (0.86 if length.size < 60 else 1.0)
         means = np.add.reduceat(length, edges[:-1]) / sizes
         upper.bar(centre, means / second, width=width, color=theme.blue)
+        if (within := _within(digest, edges)) is not None:
+            low, high = within / second
+            upper.bar(centre, high - low, width=width, bottom=low, color=theme.ink, alpha=0.25)
         upper.set_ylabel(f"round length ({unit})")
         upper.set_ylim(bottom=0)
         base = np.zeros(sizes.size)
@@ -113,7 +124,9 @@ def live(digest: Digest) -> dict[str, Any]:
     upper = {"kind": "stack", "ylabel": f"round length ({unit})", "format": "s", "divisor": second, **spans}
     lower = {"kind": "stack", "ylabel": "clients a round", "format": "count", "height": 230, **spans}
     modes = [ROUNDS, by_time(*time_unit(float(end.max())))]
-    bars = {"label": "length", "colour": "blue", "y": figures(length)}
+    bars: dict[str, Any] = {"label": "length", "colour": "blue", "y": figures(length)}
+    if (within := _within(digest, edges)) is not None:
+        bars["within"] = [figures(end) for end in within]
     panels = [{**upper, "series": [bars]}, *([{**lower, "series": outcomes}] if outcomes else [])]
     return chart("rounds", modes, *panels)
 
@@ -125,6 +138,7 @@ CHART = Chart(
     title=title,
     caption=lambda digest: (
         "Above, how long each round lasted on the simulated clock; below, how its client-rounds ended."
+        + shading(digest)
     ),
     draw=draw,
     live=live,

@@ -10,7 +10,10 @@ KINDS.lines = function (panel, chart) {
   });
   const data = uPlot.join(tables.map(([xs, ys]) => [xs, ys]));
   const shown = i => !chart.off.has(panel.series[i].label);
-  const all = tables.flatMap(t => t[0]);
+  // Between which times a curve's points lie, where it is not sure; null where one is never reached.
+  const within = panel.series.map(s => mode.name === "time" && !mode.log && s.within
+    ? s.within.map(ends => ends.map(value => value === null ? null : value / by)) : null);
+  const all = [...tables.flatMap(t => t[0]), ...within.flatMap(ends => ends ? ends[1].filter(value => value !== null) : [])];
   const end = all.reduce((a, b) => Math.max(a, b), 0), start = all.reduce((a, b) => Math.min(a, b), end);
 
   return {
@@ -40,6 +43,18 @@ KINDS.lines = function (panel, chart) {
       return [panel.zero ? 0 : least - room, most + room];
     },
     draw(u) {
+      paint(u, (ctx, at) => panel.series.forEach((s, i) => {
+        if (!within[i] || !shown(i)) return;
+        const [low, high] = within[i], [, ys, from] = tables[i];
+        const kept = ys.map((_, place) => place).filter(place => low[from[place]] !== null && high[from[place]] !== null);
+        ctx.beginPath();
+        kept.forEach(place => ctx.lineTo(at.x(low[from[place]]), at.y(ys[place])));
+        kept.reverse().forEach(place => ctx.lineTo(at.x(high[from[place]]), at.y(ys[place])));
+        ctx.globalAlpha = 0.15;
+        ctx.fillStyle = colour(s.colour);
+        ctx.fill();
+        ctx.globalAlpha = 1;
+      }));
       if (panel.target) paint(u, (ctx, at) => {
         const y = at.y(panel.target.y);
         dashed(ctx, at.left, y, at.left + at.width, y);

@@ -27,6 +27,16 @@ KINDS.stack = function (panel, chart) {
     return sum / (last - first + 1);
   }
 
+  // The ends between which a pool's mean lies, if they are known; null if one is never reached.
+  function ends(s, [first, last]) {
+    if (!s.within) return null;
+    const means = s.within.map(values => {
+      const some = values.slice(first, last + 1);
+      return some.includes(null) ? null : some.reduce((sum, value) => sum + value, 0) / some.length / unit;
+    });
+    return means.includes(null) ? null : means;
+  }
+
   return {
     data: [[low, high], [null, null]],
     height: panel.height,
@@ -34,7 +44,8 @@ KINDS.stack = function (panel, chart) {
     extent: () => [low, high > low ? high : low + 1],
     yrange(left, right) {
       const sums = pools(left, right).map(pool => shown().reduce((sum, s) => sum + mean(s, pool), 0) / unit);
-      return [0, Math.max(...sums, 0) * 1.04 || 1];
+      const most = pools(left, right).flatMap(pool => shown().map(s => (ends(s, pool) || [0, 0])[1]));
+      return [0, Math.max(...sums, ...most, 0) * 1.04 || 1];
     },
     draw(u) {
       paint(u, (ctx, at) => {
@@ -49,6 +60,13 @@ KINDS.stack = function (panel, chart) {
             ctx.fillStyle = colour(s.colour);
             ctx.fillRect(left + gap / 2, y1, Math.max(width - gap, 0.6), y0 - y1);
             base += part;
+            const within = ends(s, pool);
+            if (within) {
+              ctx.globalAlpha = 0.25;
+              ctx.fillStyle = colour("ink");
+              ctx.fillRect(left + gap / 2, at.y(within[1]), Math.max(width - gap, 0.6), at.y(within[0]) - at.y(within[1]));
+              ctx.globalAlpha = 1;
+            }
           }
         }
         if (panel.line) dashed(ctx, at.x(panel.line.x), at.top, at.x(panel.line.x), at.top + at.height);
