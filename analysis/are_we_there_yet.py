@@ -310,7 +310,7 @@ def _later(result: Result) -> str:
     low, high = (
         math.ceil(q or math.inf) - year for q, year in zip(_quantiles(result), (2026, 2027), strict=True)
     )
-    return f"{min(low, high)} to {max(low, high)}"
+    return str(low) if low == high else f"{min(low, high)} to {max(low, high)}"
 
 
 def _quantiles(result: Result) -> tuple[float | None, float | None]:
