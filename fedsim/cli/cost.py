@@ -85,6 +85,7 @@ def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
     from rich.columns import Columns
     from rich.text import Text
 
+    from fedsim.pricing.answer import doubt
     from fedsim.printing import Column, Table, put
     from fedsim.units import format_bytes, format_duration, format_flops
 
@@ -113,6 +114,7 @@ def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
     known = answer["calibration"]
     off = f"a time is off by a factor of {known['standard_error']:.2f} (one standard error)"
     rates = f"rates: {known['status']}; {off}"
+    counts = doubt(answer["exact"], answer["largest_error"])
     put(
         Text.assemble(
             what,
@@ -127,6 +129,7 @@ def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
         "",
         verdict,
         Text(rates, style="dim"),
+        *([Text(f"counts: {counts}, as far as was tried", style="yellow")] if counts else []),
     )
 
 
