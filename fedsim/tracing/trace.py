@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+
 from fedsim import children, files
 from fedsim.errors import FedsimError, TraceError, refused
 from fedsim.pricing.layers import COUNTS, WORKSPACES, LayerTrace
@@ -96,8 +98,14 @@ def _try(subject: Subject, name: str) -> None:
         done = "run without numbers"
         step.trace(2, *(size.usual for size in subject.axes))
     except Exception as error:  # whatever transformers, or a stranger's module, raises
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise TraceError(f"{name} cannot be {done}: {why}") from error
+        raise TraceError(f"{name} cannot be {done}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """In a sentence, also where PyTorch only says which operator asked for numbers."""
+    if isinstance(error, DataDependentOutputException | DynamicOutputShapeException):
+        return f"what it does depends on the values in its tensors ({error.func})"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager
