@@ -144,11 +144,51 @@ def newest_boards(draws: int) -> Study:
     return study(grid, [load_trend("epoch")], draws)
 
 
+# %% A federation of real devices: what a step of its kind asks of a phone
+def conformer_values() -> dict[str, object]:
+    """Figures on the phone that stands for the devices of arXiv 2408.10443."""
+    phone, iphone, model = load_device("google-tensor-g3"), load_device("a15-bionic"), trace("base")
+    samples = round(SECONDS * SAMPLES_PER_S)
+    ways = {
+        f"{BATCH} sentences, Adam": (BATCH, Technique()),
+        "1 sentence, Adam": (1, Technique()),
+        "1 sentence, SGD": (1, Technique(optimizer="sgd")),
+        "1 sentence, SGD, checkpointing": (1, Technique(optimizer="sgd", checkpointing="both")),
+    }
+    steps = {way: (Pricer(phone, model, technique), batch) for way, (batch, technique) in ways.items()}
+    peak = {way: float(p.footprint_bytes(batch, samples)) / GIB for way, (p, batch) in steps.items()}
+    seconds = {way: float(p.step_s(batch, samples)) for way, (p, batch) in steps.items()}
+    plain, lean = next(iter(ways)), list(ways)[-1]
+    pricer, batch = steps[lean]
+    parts = pricer.footprint(batch, samples)
+    return {
+        "conformer_parameters": model.parameters / 1e6,
+        "conformer_phone": phone.title,
+        "conformer_s": SECONDS,
+        "conformer_table": "\n".join(
+            _row([way, f"{peak[way]:.1f} GiB", f"{seconds[way]:.1f} s"]) for way in ways
+        ),
+        "conformer_plain_gib": peak[plain],
+        "conformer_plain_share": peak[plain] / _left_gib(phone),
+        "conformer_iphone_gib": _left_gib(iphone),
+        "conformer_lean_gib": peak[lean],
+        "conformer_weights_gib": float(parts["weights"] + parts["gradients"]) / GIB,
+        "conformer_lean_step_s": seconds[lean],
+        "conformer_update_mb": model.parameters * 4 / 1e6,
+        "procedure_sentences": Procedure().examples,
+    }
+
+
+def _left_gib(device: Device) -> float:
+    """Memory beside the system and the programs that usually run."""
+    return (device.memory_bytes - device.system_bytes - background("usual", device).held_bytes) / GIB
+
+
 # %% The page: figures for are-we-there-yet.in.md
 def page(sold: Sequence[Sold], states: Sequence[State], nx: Study, newest: Study) -> str:
     ranking = levers.read(Path(__file__).with_name("results") / "levers.csv")
     values = {**_sold_values(sold), **_state_values(states), **_year_values(nx, newest)}
-    values |= _lever_values(ranking)
+    values |= {**_lever_values(ranking), **conformer_values()}
     template = Path(__file__).with_name("are-we-there-yet.in.md").read_text(encoding="utf-8")
     return template.format(
         **values,
@@ -214,6 +254,7 @@ def _state_values(states: Sequence[State]) -> dict[str, object]:
         "quickest_how": quickest.best_technique.in_words(),
         "elite_days": days["snapdragon-8-elite"],
         "pi_days": days["raspberry-pi-5"],
+        "mac_days": days["macbook-pro-m4"],
         "large_plain": sum(s.plain_longest_s >= LARGE_SECONDS for s in large),
         "large_best": len(lasting),
         "large_best_names": _titles(lasting),
@@ -236,6 +277,7 @@ def _year_values(nx: Study, newest: Study) -> dict[str, object]:
         "epoch_range": _range(epoch),
         "memory_last": epoch.spread.binding()["parity_memory"],
         "thor_range": _range(reach["jetson-thor"]),
+        "thor_later": _later(reach["jetson-thor"]),
         "nano_range": _range(reach["jetson-orin-nano-super"]),
         "elite_range": _range(reach["snapdragon-8-elite"]),
     }
@@ -259,10 +301,22 @@ def _lever_values(ranking: Sequence[Mapping[str, Any]]) -> dict[str, object]:
 
 def _range(result: Result) -> str:
     """Whole years at the 5% and the 95% quantile."""
+    low, high = ("never" if q is None else str(math.ceil(q)) for q in _quantiles(result))
+    return f"in {low}" if low == high else f"between {low} and {high}"
+
+
+def _later(result: Result) -> str:
+    """Years beyond those in which parity was expected when efficiency came from one relative."""
+    low, high = (
+        math.ceil(q or math.inf) - year for q, year in zip(_quantiles(result), (2026, 2027), strict=True)
+    )
+    return f"{min(low, high)} to {max(low, high)}"
+
+
+def _quantiles(result: Result) -> tuple[float | None, float | None]:
     assert result.spread is not None
     found = result.spread.quantiles(result.spread.everything)
-    low, high = ("never" if q is None else str(math.ceil(q)) for q in (found["0.05"], found["0.95"]))
-    return f"{low} and {high}"
+    return found["0.05"], found["0.95"]
 
 
 def _title(device: Device) -> str:

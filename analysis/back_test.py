@@ -196,7 +196,7 @@ _SHOWN = {
 
 _PLACED = {
     "Orin NX": ("right", -0.22, 1.12),
-    "Orin Nano": ("center", 0.0, 0.82),
+    "Orin Nano": ("left", 0.2, 0.78),
     "Orin Nano Super": ("left", 0.25, 1.0),
     "AGX Orin": ("right", -0.22, 1.12),
     "Pi 5": ("right", -0.22, 1.12),

@@ -2,9 +2,9 @@
 
     python analysis/validate_host.py [--host host.yaml] [--threads N] [--steps 8] [--repeats 2]
 
-Real means: transformers' Wav2Vec2ForPreTraining at full size with masking, 100 negatives,
-contrastive and diversity loss, eager attention and torch's Adam, in fp32 or (on a GPU) autocast to
-fp16 with its loss scaled. Every setting runs in fresh processes, so that the peak resident size
+Real means: transformers' own models at full size with their losses (Wav2Vec2ForPreTraining with masking, 100
+negatives, contrastive and diversity loss), eager attention and torch's Adam, in fp32 or (on a GPU) autocast
+to fp16 with its loss scaled. Every setting runs in fresh processes, so that the peak resident size
 (VmHWM) is its own. The device file comes from ``fedsim calibrate``, which has timed single operators
 at other batches and lengths and no step; or it is any other (``--host hardware/nvidia-h100.yaml``).
 """
@@ -33,6 +33,9 @@ SETTINGS = {
         ("wav2vec2-base", 4, 5.5, "fp32"),
         ("wav2vec2-base", 2, 8.0, "fp32"),
         ("wav2vec2-large", 1, 3.0, "fp32"),
+        ("bert-base", 8, 128, "fp32"),
+        ("resnet-18", 16, 224, "fp32"),
+        ("whisper-tiny", 2, 64, "fp32"),
     ],
     "cuda": [
         ("wav2vec2-base", 1, 5.5, "fp32"),
@@ -44,7 +47,8 @@ SETTINGS = {
         ("wav2vec2-large", 4, 5.5, "mixed"),
     ],
 }
-KEYS = ("model", "batch", "seconds", "precision")
+"""Model, batch, size of an example (seconds of speech, tokens of text, pixels a side), precision."""
+KEYS = ("model", "batch", "size", "precision")
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -58,54 +62,26 @@ def options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=2, help="processes for each setting, interleaved")
     parser.add_argument("--measured", type=Path, help="JSON of an earlier run: its steps, predicted anew")
     parser.add_argument("--out", type=Path, default=RESULTS / "validate_host.csv")
-    one = ("MODEL", "BATCH", "SECONDS", "PRECISION")
+    one = ("MODEL", "BATCH", "SIZE", "PRECISION")
     parser.add_argument("--one", nargs=4, metavar=one, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 # %% One process: real steps of one setting
 def real_steps(
-    model_name: str, batch: int, seconds: float, precision: str, device: str, threads: int, steps: int
+    model_name: str, batch: int, size: float, precision: str, device: str, threads: int, steps: int
 ) -> dict[str, Any]:
     """Train for a few steps; seconds of each by wall and processor, and the peak of memory."""
-    import numpy as np
     import torch
-    from transformers import Wav2Vec2ForPreTraining
-    from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices, _sample_negative_indices
 
-    from fedsim.tasks.speech.models import frames
-    from fedsim.tracing import configs
+    from fedsim.measure.steps import make
 
     torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    np.random.seed(0)
-    config = configs.preset(model_name)
-    config.layerdrop = 0.0
-    config._attn_implementation = "eager"
-    model = Wav2Vec2ForPreTraining(config).to(device).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
-    mixed = precision == "mixed"
-    scaler = torch.amp.GradScaler(device, init_scale=128.0, enabled=mixed)  # so low that no step is skipped
-    samples = round(seconds * 16_000)
-    shape = (batch, frames(config, samples))
-    masked = _compute_mask_indices(shape, config.mask_time_prob, config.mask_time_length)
-    negatives = _sample_negative_indices(shape, config.num_negatives, masked)
-    inputs = {
-        "input_values": torch.randn(batch, samples).to(device),
-        "mask_time_indices": torch.from_numpy(masked).bool().to(device),
-        "sampled_negative_indices": torch.from_numpy(negatives).to(device),
-    }
+    step = make(model_name, batch, size, precision, device)
     rows = []
     for _ in range(steps):
         wall, processor = time.perf_counter(), time.process_time()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device, torch.float16, enabled=mixed):
-            loss = model(**inputs).loss
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        loss = step()
         rows.append((time.perf_counter() - wall, time.process_time() - processor))
     assert bool(torch.isfinite(loss)), "the step did not train"
     return {
@@ -136,18 +112,18 @@ def in_fresh_process(setting: tuple[str, int, float, str], args: argparse.Namesp
 
 
 # %% Predictions, and both side by side
-def predicted(
-    device: Any, model_name: str, batch: int, seconds: float, precision: str
-) -> tuple[float, float]:
+def predicted(device: Any, model_name: str, batch: int, size: float, precision: str) -> tuple[float, float]:
     """Seconds of a step, and its peak bytes (on a GPU: of tensors, without runtime and slack)."""
     from fedsim.pricing import Technique, load_trace
     from fedsim.pricing.pricer import Pricer
+    from fedsim.pricing.sizes import counted
 
-    pricer = Pricer(device, load_trace(model_name), Technique(precision))
-    samples = round(seconds * 16_000)
-    parts = pricer.footprint(batch, samples)
+    trace = load_trace(model_name)
+    pricer = Pricer(device, trace, Technique(precision))
+    length = counted(trace, size) if trace.sizes else 1
+    parts = pricer.footprint(batch, length)
     left_out = ("runtime", "slack") if device.backend == "cuda" else ()
-    return float(pricer.step_s(batch, samples)), float(sum(v for k, v in parts.items() if k not in left_out))
+    return float(pricer.step_s(batch, length)), float(sum(v for k, v in parts.items() if k not in left_out))
 
 
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -226,7 +202,7 @@ def show(rows: list[dict[str, Any]]) -> None:
         f"{'setting':34}{'step: predicted':>16}{'measured':>10}{'':>7}{'peak: predicted':>18}{'measured':>12}"
     )
     for row in rows:
-        setting = f"{row['model']} {row['batch']} x {row['seconds']:g} s {row['precision']}"
+        setting = f"{row['model']} {row['batch']} x {row['size']:g} {row['precision']}"
         peaks = [row[f"{which}_peak_bytes"] / 2**30 for which in ("predicted", "measured")]
         print(
             f"{setting:34}{row['predicted_step_s']:14.3f} s{row['measured_step_s']:8.3f} s"
@@ -238,8 +214,8 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     args = options()
     if args.one:
-        name, batch, seconds, precision = args.one
-        found = real_steps(name, int(batch), float(seconds), precision, args.device, args.threads, args.steps)
+        name, batch, size, precision = args.one
+        found = real_steps(name, int(batch), float(size), precision, args.device, args.threads, args.steps)
         print(json.dumps(found))
         return
     from fedsim.hardware import load_device
@@ -256,7 +232,8 @@ def main() -> None:
     head = about(args, device)
     if args.measured:
         earlier = json.loads(args.measured.read_text(encoding="utf-8"))
-        head, runs = earlier["machine"] | {"calibration": head["calibration"]}, earlier["runs"]
+        head = earlier["machine"] | {"calibration": head["calibration"]}
+        runs = [{"size": run.get("seconds"), **run} for run in earlier["runs"]]  # as it was called before
         args.device, args.threads = head["device"], head["threads"]
     else:
         runs = measure(args)

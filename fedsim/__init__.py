@@ -1,4 +1,4 @@
-"""fedsim: can this fleet of real devices train this speech model, how long does it take, what breaks?
+"""fedsim: can this fleet of real devices train this model, how long does it take, what breaks?
 
     import fedsim
 

@@ -63,7 +63,7 @@ fleet:
       speed_spread: 0.1
       utc_offsets: [-5, 0, 1, 8]
 workload: {utterances: 20}
-training: {model: wav2vec2-base, precision: mixed, batch_size: 4}
+training: {model: wav2vec2-base, precision: mixed, batch_size: 4, start: warm}
 rounds: {count: 1000000, cohort: 10}
 """
 

@@ -85,10 +85,11 @@ def _who(scenario: Scenario) -> str:
         if rounds.close.buffer > 1:
             close = f"every {rounds.close.buffer} updates make a new model"
     on = f", each on {work(scenario)}," if work(scenario) else ""
+    afresh = "; clients start afresh each time" if training.start == "cold" else ""
     return (
         f"{plural(clients, 'client')} {verb(clients, 'train')} {training.model} ({training.precision}, "
         f"batches of {training.batch_size}){on} in {plural(rounds.count, 'round')} of {rounds.cohort:,}, "
-        f"chosen by {rounds.select.name}; {close}; aggregated by {rounds.aggregate.name}."
+        f"chosen by {rounds.select.name}; {close}; aggregated by {rounds.aggregate.name}{afresh}."
     )
 
 

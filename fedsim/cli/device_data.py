@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedsim.hardware import Device
+from fedsim.hardware import Device, startup
 from fedsim.hardware.device import PEAK_PRECISIONS
 from fedsim.pricing import LayerTrace, Pricer, Technique
 from fedsim.pricing.calibration import Calibration, Residual, status_of
@@ -71,6 +71,7 @@ def as_dict(device: Device) -> dict[str, Any]:
         "battery_j": device.battery_j,
         "sustained": device.sustained,
         "throttle_after_s": device.throttle_after_s,
+        "startup_s": startup(device).seconds,
         "modes": list(device.modes),
         "status": status_of(device),
         "relative": device.relative,

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from fedsim.cli.device_data import AskedStep, as_dict, calibration_dict, flat, residual_dict, summary, to_csv
 from fedsim.errors import InputError
-from fedsim.hardware import Device, measurements
+from fedsim.hardware import Device, measurements, startup
 from fedsim.pricing.calibration import Calibration, calibrate, status_of
 from fedsim.pricing.memory_check import MemoryCheck, memory_checks
 from fedsim.pricing.priors import priors, unit_peaks
@@ -108,8 +108,7 @@ def one(device: Device, form: str, asked: AskedStep | None = None) -> None:
         return
     figures = Table(*_words("figure", "value", "source"))
     last = ""
-    for label, value, figure in _figures(device):
-        source = device.source_of(figure)
+    for label, value, source in _figures(device):
         figures.row(label, value, "as above" if source == last else source)
         last = source
     put(
@@ -129,6 +128,7 @@ def one(device: Device, form: str, asked: AskedStep | None = None) -> None:
 
 
 def _figures(device: Device) -> list[tuple[str, str, str]]:
+    """What each figure is called, its value, and its source."""
     shared = "shared with the system" if device.memory_shared else "its own"
     rows = [
         ("first sold", str(device.released), "released"),
@@ -151,7 +151,11 @@ def _figures(device: Device) -> list[tuple[str, str, str]]:
     if device.throttle_after_s is not None:
         after = format_duration(device.throttle_after_s)
         rows.append(("once hot", f"{device.sustained:.0%} of its speed after {after}", "thermal.sustained"))
-    return rows
+    start = startup(device)
+    return [
+        *((label, value, device.source_of(figure)) for label, value, figure in rows),
+        ("startup", format_duration(start.seconds), start.source),
+    ]
 
 
 def _rates_table(device: Device, calibration: Calibration) -> Table:

@@ -116,14 +116,14 @@ def _asked(
     from fedsim.cli.device_data import AskedStep
     from fedsim.errors import InputError
     from fedsim.pricing import load_trace
-    from fedsim.pricing.sizes import size_of
+    from fedsim.pricing.sizes import settled
 
     if model is None:
         if batch is not None or seconds is not None or sizes:
             raise InputError("a batch or a size without a model says nothing; give --model too")
         return None
-    trace = load_trace(model)
-    return AskedStep(trace, batch or 4, size_of(trace, seconds, sizes))
+    trace, size = settled(load_trace(model), seconds, sizes)
+    return AskedStep(trace, batch or 4, size)
 
 
 def _parsed(parse: object, text: str | None, option: str) -> float | None:

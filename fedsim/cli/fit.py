@@ -53,10 +53,10 @@ def command(
     from fedsim.hardware import load_device
     from fedsim.pricing import load_trace
     from fedsim.pricing.advice import Fit, most
-    from fedsim.pricing.sizes import in_words, size_of
+    from fedsim.pricing.sizes import in_words, settled
 
-    hardware, trace = load_device(device), load_trace(model)
-    size = size_of(trace, seconds, sizes)
+    hardware = load_device(device)
+    trace, size = settled(load_trace(model), seconds, sizes)
     if size > most(trace):
         raise InputError(f"{in_words(trace, size)} is more than is looked for; give an hour (3600 s) at most")
     fit = Fit(hardware, trace, batch, size)

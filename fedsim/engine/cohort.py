@@ -1,13 +1,14 @@
-"""A cohort's results: download, training and upload against everything that can stop a client.
+"""A cohort's results: download, startup, training and upload against everything that can stop a client.
 
 All clients are priced at once in numpy, in seconds after their dispatch, so that a client that
-nothing stops takes exactly ``(download_s + compute_s) + upload_s``. What stops a client first
-decides its outcome. At one and the same instant being complete comes first, then oom, battery,
+nothing stops takes exactly ``((download_s + startup_s) + compute_s) + upload_s``. What stops a client
+first decides its outcome. At one and the same instant being complete comes first, then oom, battery,
 failed, offline, late.
 
-Assumptions: a client trains only when its download is complete and uploads only when its training
-is; memory is short only while training; power is ``idle_w + radio_w`` from dispatch to the end of
-the download and again while uploading (latency included), and ``compute_w`` in between.
+Assumptions: a client starts up only when its download is complete, trains only when it has started,
+and uploads only when its training is complete; memory is short only while training; power is
+``idle_w + radio_w`` from dispatch to the end of the download and again while uploading (latency
+included), and ``compute_w`` in between.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class ClientResults:
     """
 
     download_s: Floats
+    startup_s: Floats
     compute_s: Floats
     upload_s: Floats
     after_s: Floats
@@ -157,15 +159,19 @@ def _simulate_cohort(
         meter.spend(zero, got, transfer_w)
 
     limit = stop if meter is None else meter.stop(stop, got, estimate.compute_w)
-    trained = got + estimate.compute_s
-    span_end = np.where(alive, np.minimum(trained, limit.after_s), got)
-    oom = world.oom_from_s(estimate, dispatched_s + got, dispatched_s + span_end)
-    after_s = np.maximum(oom - dispatched_s, got)
+    started = got + estimate.startup_s
+    trained = started + estimate.compute_s
+    span_end = np.where(alive, np.maximum(np.minimum(trained, limit.after_s), started), started)
+    oom = world.oom_from_s(estimate, dispatched_s + started, dispatched_s + span_end)
+    after_s = np.maximum(oom - dispatched_s, started)
     limit = limit.sooner(oom, dispatched_s, OOM, np.where(alive & (after_s < trained), after_s, np.inf))
     result = limit.where(alive, result)
     died = alive & (trained > result.after_s)
     alive &= ~died
-    compute_s = np.where(alive, estimate.compute_s, np.where(died, result.after_s - got, 0.0))
+    cut_short = np.where(died, np.minimum(result.after_s - got, estimate.startup_s), 0.0)
+    startup_s = np.where(alive, estimate.startup_s, cut_short)
+    cut_short = np.where(died, np.maximum(result.after_s - started, 0.0), 0.0)
+    compute_s = np.where(alive, estimate.compute_s, cut_short)
     left = np.where(alive, trained, result.after_s)
     if meter is not None:
         meter.spend(got, left, estimate.compute_w)
@@ -187,6 +193,7 @@ def _simulate_cohort(
         meter.spend(left, after_s, transfer_w)
     return ClientResults(
         download_s=got,
+        startup_s=startup_s,
         compute_s=compute_s,
         upload_s=upload_s,
         after_s=after_s,
@@ -194,7 +201,7 @@ def _simulate_cohort(
         outcome=np.where(alive, np.int8(COMPLETED), result.why),
         downloaded_bytes=downloaded,
         uploaded_bytes=uploaded,
-        energy_j=transfer_w * (got + upload_s) + estimate.compute_w * compute_s,
+        energy_j=transfer_w * (got + upload_s) + estimate.compute_w * (startup_s + compute_s),
         charge_j=None if meter is None else meter.charge_j,
     )
 

@@ -22,7 +22,7 @@ from fedsim.engine.ticket import tickets
 from fedsim.engine.world import Ints, WorkEstimate
 from fedsim.missing import MISSING
 
-ASKING, DOWN, TRAINING, ANSWERING, UP = range(5)  # latency, download, training, latency, upload
+ASKING, DOWN, TRAINING, ANSWERING, UP = range(5)  # latency, download, startup and training, latency, upload
 
 
 @dataclass
@@ -42,6 +42,7 @@ class _InFlightClient:
     limit_s: float = math.inf  # when the client is stopped in this phase, and by what
     limit_why: int = LATE
     download_s: float = 0.0
+    startup_s: float = 0.0
     compute_s: float = 0.0
     upload_s: float = 0.0
     downloaded_bytes: float = 0.0
@@ -161,6 +162,7 @@ class SharedInFlight:
             each.download_s = now_s - each.dispatched_s
             each.downloaded_bytes = float(estimate.download_bytes[0])
         elif each.phase == TRAINING:
+            each.startup_s = float(estimate.startup_s[0])
             each.compute_s = float(estimate.compute_s[0])
         elif each.phase == UP:
             each.upload_s = now_s - each.since_s + float(estimate.latency_s[0])
@@ -176,7 +178,7 @@ class SharedInFlight:
         if phase in (ASKING, ANSWERING):
             each.due_s = now_s + float(estimate.latency_s[0])
         elif phase == TRAINING:
-            each.due_s = now_s + float(estimate.compute_s[0])
+            each.due_s = now_s + float(estimate.startup_s[0]) + float(estimate.compute_s[0])
         else:
             self._transfer(each, now_s)
         if phase in (ASKING, TRAINING, ANSWERING):  # power changes: so does what the battery lasts for
@@ -212,10 +214,11 @@ class SharedInFlight:
             if empty[0] <= limit_s and empty[0] < math.inf:
                 limit_s, why = max(float(empty[0]), now_s), BATTERY
         if each.phase == TRAINING:
-            end_s = max(min(each.due_s, limit_s), now_s)
-            oom_s = float(self.server.world.oom_from_s(estimate, start, np.array([end_s]))[0])
+            started = start + estimate.startup_s
+            end = np.maximum(min(each.due_s, limit_s), started)
+            oom_s = float(self.server.world.oom_from_s(estimate, started, end)[0])
             if oom_s <= limit_s and oom_s < each.due_s:
-                limit_s, why = max(oom_s, now_s), OOM
+                limit_s, why = max(oom_s, float(started[0])), OOM
         return limit_s, why
 
     def _power_w(self, each: _InFlightClient) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -245,7 +248,9 @@ class SharedInFlight:
         if each.phase in (ASKING, DOWN):
             each.download_s = now_s - each.dispatched_s
         elif each.phase == TRAINING:
-            each.compute_s = lasted
+            startup_s = float(estimate.startup_s[0])
+            each.startup_s = min(lasted, startup_s)
+            each.compute_s = max(now_s - (each.since_s + startup_s), 0.0)
         else:
             each.upload_s = lasted if each.phase == ANSWERING else latency + lasted
         if each.phase in (DOWN, UP):
@@ -283,13 +288,14 @@ class SharedInFlight:
         def asked(name: str) -> Any:
             return np.array([getattr(estimate, name)[0] for estimate in estimates], dtype=np.float64)
 
-        download, compute, upload = of("download_s"), of("compute_s"), of("upload_s")
+        download, startup, compute, upload = map(of, ("download_s", "startup_s", "compute_s", "upload_s"))
         transfer_w = asked("idle_w") + asked("radio_w")
         return ClientRounds(
             round=of("base_round", np.int64),
             client=of("client", np.int64),
             dispatched_s=of("dispatched_s"),
             download_s=download,
+            startup_s=startup,
             compute_s=compute,
             upload_s=upload,
             ended_s=np.array([at for _, _, at in ended]),
@@ -298,7 +304,7 @@ class SharedInFlight:
             available_bytes=asked("available_bytes"),
             downloaded_bytes=of("downloaded_bytes"),
             uploaded_bytes=of("uploaded_bytes"),
-            energy_j=transfer_w * (download + upload) + asked("compute_w") * compute,
+            energy_j=transfer_w * (download + upload) + asked("compute_w") * (startup + compute),
             examples=asked("examples"),
             weight=np.full(len(in_flight), MISSING),
             loss=np.full(len(in_flight), MISSING),

@@ -24,6 +24,7 @@ class ClientRounds:
         client: int64.
         dispatched_s: when the server chose the client.
         download_s: seconds spent downloading, latency included.
+        startup_s: seconds spent on starting up, before the first step.
         compute_s: seconds spent training.
         upload_s: seconds spent uploading, latency included.
         ended_s: when it ended, in whatever way.
@@ -43,6 +44,7 @@ class ClientRounds:
     client: Ints
     dispatched_s: Floats
     download_s: Floats
+    startup_s: Floats
     compute_s: Floats
     upload_s: Floats
     ended_s: Floats
@@ -142,7 +144,7 @@ class RoundRecord:
     def wasted_s(self) -> float:
         """Seconds spent by clients that did not complete."""
         lost = self.clients.take(self.clients.outcome != COMPLETED)
-        return float((lost.download_s + lost.compute_s + lost.upload_s).sum())
+        return float((lost.download_s + lost.startup_s + lost.compute_s + lost.upload_s).sum())
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ def rows_of(
         client=estimate.client,
         dispatched_s=dispatched_s,
         download_s=results.download_s,
+        startup_s=results.startup_s,
         compute_s=results.compute_s,
         upload_s=results.upload_s,
         ended_s=results.ended_s,

@@ -34,12 +34,13 @@ class WorkEstimate:
         down_bytes_per_s: the client's own rate from the server; may be infinite.
         up_bytes_per_s: the client's own rate to the server; may be infinite.
         latency_s: time added once to each transfer, during which nothing moves.
+        startup_s: seconds from the end of the download to the first step: process, imports, model, data.
         compute_s: seconds of training if nothing interrupts it.
         footprint_bytes: peak bytes of a training step.
         available_bytes: what the client's memory has free for it at dispatch.
         examples: utterances trained on.
         idle_w: power while transferring, radio aside.
-        compute_w: power while training.
+        compute_w: power while starting up and training.
         radio_w: power that the radio adds while transferring.
         crash_from_s: first instant from dispatch on at which the client crashes; None if none ever does.
     """
@@ -50,6 +51,7 @@ class WorkEstimate:
     down_bytes_per_s: Floats
     up_bytes_per_s: Floats
     latency_s: Floats
+    startup_s: Floats
     compute_s: Floats
     footprint_bytes: Floats
     available_bytes: Floats

@@ -85,6 +85,9 @@ class Workload(Options):
             if self.sizes:
                 raise ValueError("the key 'sizes' needs the key 'examples' beside it")
             return
+        spread = [name for name, size in self.sizes.items() if isinstance(size, SizeSpread)]
+        if len(spread) > 1:
+            raise ValueError(f"the sizes {' and '.join(spread)} are both spread; spread one of them")
         mine = {f.name: f.default for f in fields(self)}
         for key in _SPEECH:
             if getattr(self, key) != mine[key]:
@@ -95,8 +98,18 @@ class Workload(Options):
 
     @property
     def size(self) -> int | SizeSpread:
-        """Of its examples; 1 if they have none."""
-        return next(iter(self.sizes.values()), 1)
+        """The size in which its examples may differ; 1 if they have none."""
+        return self.sizes[self._free] if self.sizes else 1
+
+    @property
+    def fixed(self) -> dict[str, int]:
+        """The other sizes of a model that has several."""
+        return {n: size for n, size in self.sizes.items() if n != self._free and isinstance(size, int)}
+
+    @property
+    def _free(self) -> str:
+        spread = [name for name, size in self.sizes.items() if isinstance(size, SizeSpread)]
+        return next(iter([*spread, *self.sizes]))
 
 
 DISTINCT = 1024  # workloads of a fixed number of utterances; client i has number i modulo this

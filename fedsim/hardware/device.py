@@ -51,7 +51,7 @@ TRAINING_PRECISIONS: tuple[str, ...] = get_args(Precision)
 _BELOW = "a size below the capacity"
 _PEAK = "a peak from 0.1GFLOP/s to 100PFLOP/s"
 _OF_A_MODE = ("memory.bandwidth", "compute", *(f"compute.{p}" for p in PEAK_PRECISIONS), "power.active")
-STATED_PRECISIONS: tuple[str, ...] = get_args(StatedPrecision)
+STATED_PRECISIONS: tuple[StatedPrecision, ...] = get_args(StatedPrecision)
 _TRAINS_IN = "a list of " + ", ".join(STATED_PRECISIONS) + ", fp32 among them"
 
 
@@ -78,6 +78,25 @@ class Growth:
     year: int | None = None
     trend: str | None = None
     sold: Device | None = None
+
+
+@dataclass(frozen=True)
+class StatedStep(Options):
+    """A training step that was timed on a device, as its own file states it.
+
+    Attributes:
+        model: the name of a layer trace.
+        batch_size: sequences in the batch.
+        seconds: length of each, in seconds of audio.
+        precision: what it was trained in.
+        seconds_per_batch: what the step took.
+    """
+
+    model: Text = option(right="the name of a layer trace")
+    batch_size: int = option(ge=1, le=4096, right="a whole number from 1")
+    seconds: float = option(gt=0, le=3600, right="a length in seconds above 0")
+    precision: StatedPrecision = option(right="one of " + ", ".join(get_args(StatedPrecision)))
+    seconds_per_batch: float = option(gt=0, le=1e6, right="seconds above 0")
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,9 @@ class Device:
         modes: the names of its power modes, the one that its file describes first; empty if it has none.
         sources: where each figure comes from, by dotted key or section of the file.
         file: the file it was read from.
+        startup_s: seconds from being asked to the first step, as sold and as its file states it; None: it
+            does not; see :func:`fedsim.hardware.startup.startup`.
+        steps: training steps that its own file states.
     """
 
     name: str
@@ -136,6 +158,8 @@ class Device:
     sources: Mapping[str, str] = field(hash=False)
     file: str
     modes: tuple[str, ...] = ()
+    startup_s: float | None = None
+    steps: tuple[StatedStep, ...] = ()
 
     def source_of(self, figure: str) -> str:
         """The source of a figure, for example ``memory.bandwidth``."""
@@ -252,9 +276,14 @@ class _File(HardwareFile):
     compute: _Compute = option(description="peaks, and what it trains in")
     power: _Power = option(description="what it draws")
     thermal: _Thermal | None = option(None, "leave out if it does not slow down")
+    startup: DurationOrZero | None = option(
+        None, "from being asked to the first step", le=units.HOUR_S, right="a duration from 0s to 1h"
+    )
     relative: Text | None = option(None, right="the name of a device")
     measurements: Text | None = option(None, right="a CSV file beside this one")
     rates: StatedRates | None = option(None, "effective rates measured on it")
+    steps: tuple[StatedStep, ...] = option((), "training steps timed on it")
+    versions: dict[Text, Text] = option(factory=dict, description="of what ran when it was measured")
     modes: dict[Text, _Mode] = option(
         factory=dict, description="power modes by name, first the one that the rest of the file describes"
     )
@@ -267,7 +296,16 @@ class _File(HardwareFile):
         plain = ("memory.shared", "compute.trains_in")
         rates = ["rates"] if self.rates is not None else []
         modes = ["modes"] if self.modes else []
-        return ["released", *(figure for figure in found if figure not in plain), *rates, *modes]
+        steps = ["steps"] if self.steps else []
+        startup = ["startup"] if self.startup is not None else []
+        return [
+            "released",
+            *(figure for figure in found if figure not in plain),
+            *startup,
+            *rates,
+            *steps,
+            *modes,
+        ]
 
 
 def _in_mode(path: Path, name: str) -> Device:
@@ -288,6 +326,7 @@ def _in_mode(path: Path, name: str) -> Device:
         relative=device.name,
         measured_rates=None,
         measurement_files=(),
+        steps=(),
         sources=dict(device.sources) | dict.fromkeys(_OF_A_MODE, device.sources["modes"]),
         modes=(),
     )
@@ -356,6 +395,8 @@ def _read(path: Path) -> Device:
         sources=stated.sources,
         file=str(path),
         modes=tuple(stated.modes),
+        startup_s=stated.startup,
+        steps=stated.steps,
     )
 
 

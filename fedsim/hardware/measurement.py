@@ -65,8 +65,8 @@ def measurements(device: str | Device | None = None) -> list[Measurement]:
     """The measurements of the catalogue, of one device, or of all.
 
     Args:
-        device: the name of a device of the catalogue; or a device, to read the file that its own
-            file names as well; or None for the whole catalogue.
+        device: the name of a device of the catalogue; or a device, to read what its own file states
+            or names as well; or None for the whole catalogue.
 
     Raises:
         HardwareError: if a file has a fault.
@@ -76,7 +76,21 @@ def measurements(device: str | Device | None = None) -> list[Measurement]:
         found += [Path(f) for f in device.measurement_files]
     name = device.name if isinstance(device, Device) else device
     rows = [row for file in found for row in _read(file)]
+    if isinstance(device, Device):
+        rows += _stated(device)
     return [row for row in rows if name is None or row.device == name]
+
+
+def _stated(device: Device) -> list[Measurement]:
+    """The steps that a device's own file states, each as ``steps[k]``'s line k."""
+    source, file = device.source_of("steps"), Path(device.file)
+    return [
+        Measurement(
+            device.name, step.model, step.batch_size, step.seconds, step.seconds, step.precision,
+            step.seconds_per_batch, source, file, number,
+        )
+        for number, step in enumerate(device.steps)
+    ]  # fmt: skip
 
 
 def _path(name: str) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import psutil
@@ -19,10 +19,11 @@ import transformers
 from fedsim.errors import HardwareError
 from fedsim.measure import probes as probing
 from fedsim.measure.device_file import Circumstances
-from fedsim.measure.host import Host, describe
+from fedsim.measure.host import Host, backend_of, describe
 from fedsim.measure.operators import operators
 from fedsim.measure.rates import HostRates, Probes, summarize
 from fedsim.measure.replay import Replayer
+from fedsim.measure.startup import startup_s
 from fedsim.measure.stopwatch import stopwatch
 from fedsim.measure.timing import Job, Setting, Timed, time_jobs
 from fedsim.tracing import configs
@@ -48,10 +49,12 @@ def check(device: str, threads: int | None) -> int:
     """The threads to compute with; refuse what this machine cannot do.
 
     Raises:
-        HardwareError: CUDA or more threads than processors are asked for, and not there.
+        HardwareError: CUDA, Metal or more threads than processors are asked for, and not there.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise HardwareError("--device cuda: there is no GPU here that this PyTorch can use; give cpu")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise HardwareError("--device mps: there is no Mac's GPU here that this PyTorch can use; give cpu")
     most = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if threads is not None and threads > most:
         raise HardwareError(
@@ -71,7 +74,7 @@ def calibrate(
     """Measure the host for about so many minutes; at least one round, however long that takes.
 
     Args:
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda`` or ``mps``.
         threads: that compute; torch is set to so many.
         minutes: to spend on timing operators.
         progress: told what is being done, and its share from 0 to 1.
@@ -82,12 +85,16 @@ def calibrate(
     watch = stopwatch(device, threads)
     progress("looking at the machine", 0.0)
     host = describe(device, threads)
+    progress("starting processes", 0.0)
+    config, first = str(configs.preset_files()[model]), settings[0]
+    start = startup_s(device, threads, config, first.batch, round(first.seconds * SAMPLES_PER_S))
+    host = replace(host, startup_s=start)
     replayer = Replayer(device)
     jobs: list[Job] = []
     shapes: list[tuple[int, ...]] = []
     for index, precision in enumerate(host.precisions):
         progress("tracing operators", index / len(host.precisions))
-        variant = Variant(device, "eager", "fp32" if precision == "fp32" else "mixed")
+        variant = Variant(backend_of(device), "eager", "fp32" if precision == "fp32" else "mixed")
         step = Step(configs.preset(model), variant)
         shapes = shapes or [tuple(p.shape) for p in step.model.parameters()]
         replacing = {torch.float16: torch.bfloat16} if precision == "bf16" else {}

@@ -10,17 +10,20 @@ import csv
 import io
 import json
 import math
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedsim import files, hardware
 from fedsim.errors import HardwareError
-from fedsim.hardware.device import PEAK_PRECISIONS
+from fedsim.hardware.device import PEAK_PRECISIONS, StatedStep
 from fedsim.hardware.rates import KINDS, PEAK_OF
-from fedsim.measure.host import Host
+from fedsim.measure.host import Host, backend_of
 from fedsim.measure.rates import HostRates, Probes
+from fedsim.measure.startup import RUNS
 from fedsim.measure.timing import Timed
+from fedsim.version import __version__
 from fedsim.words import plural
 
 COLUMNS = (
@@ -59,7 +62,7 @@ class Circumstances:
     @property
     def source(self) -> str:
         """The sentence that stands as the source of what was measured."""
-        where = "CUDA" if self.device == "cuda" else plural(self.threads, "thread")
+        where = {"cuda": "CUDA", "mps": "Metal (MPS)"}.get(self.device) or plural(self.threads, "thread")
         return f"measured by fedsim calibrate on {self.date}, torch {self.torch}, {where}, {self.clock}"
 
 
@@ -68,12 +71,24 @@ def raw_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}-operators.csv")
 
 
-def check_writable(out: Path) -> None:
+def check_writable(out: Path, share: Path | None = None) -> None:
     """Refuse a place that cannot be written, or has no room, before anything is measured.
+
+    Args:
+        out: of the device file; the raw times go beside it.
+        share: of the file to contribute, if there is to be one.
 
     Raises:
         HardwareError: in one sentence.
     """
+    _check_place(out, raw_path(out))
+    if share is not None:
+        if share.absolute() == out.absolute():
+            raise HardwareError("is the place of --out as well; give another name", file=share)
+        _check_place(share)
+
+
+def _check_place(out: Path, *beside: Path) -> None:
     if out.suffix != ".yaml" or out.stem.startswith("."):
         raise HardwareError("is not a name for a device file; give one that ends in .yaml", file=out)
     folder = out.parent
@@ -83,9 +98,10 @@ def check_writable(out: Path) -> None:
         raise HardwareError("cannot be written: it is a folder; give the name of a file", file=out)
     try:
         files.try_to_write(out, _ROOM_BYTES)
-        files.try_to_write(raw_path(out))
+        for path in beside:
+            files.try_to_write(path)
     except OSError as error:
-        raise HardwareError(f"cannot be written ({error.strerror}); give another --out", file=out) from None
+        raise HardwareError(f"cannot be written ({error.strerror}); give another place", file=out) from None
 
 
 def write(
@@ -108,25 +124,57 @@ def write(
     return out, raw
 
 
-def as_yaml(host: Host, rates: HostRates, when: Circumstances, raw: str) -> str:
+def write_share(
+    share: Path, host: Host, rates: HostRates, when: Circumstances, steps: Sequence[StatedStep]
+) -> Path:
+    """Write the one file to contribute: the device file, with steps and versions; returns its path.
+
+    It names neither the machine nor its user, and no file.
+
+    Raises:
+        HardwareError: if the disk refuses.
+    """
+    try:
+        with files.replacing(share) as draft:
+            draft.write_text(as_yaml(host, rates, when, steps=steps), encoding="utf-8")
+            hardware.load_device(str(draft))
+    except OSError as error:
+        raise HardwareError(f"cannot be written ({error.strerror})", file=share) from None
+    return share
+
+
+def as_yaml(
+    host: Host,
+    rates: HostRates,
+    when: Circumstances,
+    raw: str | None = None,
+    steps: Sequence[StatedStep] | None = None,
+) -> str:
     """The text of the device file.
 
     Args:
         host: the machine.
         rates: what it achieves.
         when: how it was measured.
-        raw: the name of the file with the raw times.
+        raw: the name of the file with the raw times, if there is one beside it.
+        steps: that were timed; with them go the versions of what ran.
     """
-    measured = f"{when.source}; medians over the operators of {when.model} at {when.settings} ({raw})"
+    measured = f"{when.source}; medians over the operators of {when.model} at {when.settings}"
+    measured += f" ({raw})" if raw else ""
     best = f"{when.source}: the best rate seen, not a datasheet's"
     peaks = {PEAK_OF[p]: v for p, v in rates.peak_flops_per_s.items()}
     power = "estimated: no meter is read; give what yours draws"
+    started = (
+        f"measured by fedsim calibrate on {when.date}, torch {when.torch}, transformers {when.transformers}, "
+        f"wall time, median of {RUNS} processes that import them and make {when.model} and a batch"
+    )
     reporter = "driver" if when.device == "cuda" else "system"
     content: dict[str, object] = {
         "title": host.title,
         "family": "host",
         "released": int(when.date[:4]),
-        "backend": when.device,
+        "backend": backend_of(when.device),
+        **({} if host.startup_s is None else {"startup": f"{host.startup_s:.3g}s"}),
         "memory": {
             "capacity": f"{host.memory_bytes}B",
             "shared": host.memory_shared,
@@ -150,6 +198,7 @@ def as_yaml(host: Host, rates: HostRates, when: Circumstances, raw: str) -> str:
         },
         "sources": {
             "released": "estimated: the year in which it was measured",
+            **({} if host.startup_s is None else {"startup": started}),
             "memory.capacity": f"{when.source}: what the {reporter} reports",
             "memory.bandwidth": best,
             "memory.system": f"{when.source}: held by other programs and the system at that moment",
@@ -157,13 +206,33 @@ def as_yaml(host: Host, rates: HostRates, when: Circumstances, raw: str) -> str:
             "compute": best,
             "power": power,
             "rates": measured,
+            **({} if not steps else {"steps": f"{when.source}: median of whole training steps"}),
         },
     }
+    if steps is not None:
+        content["versions"] = versions(when)
+        content["steps"] = [_flow(step) for step in steps]
     return "\n".join(_lines(content)) + "\n"
+
+
+def versions(when: Circumstances) -> dict[str, str]:
+    """What ran, by name; quoted, for 3.20 is no number."""
+    ran = {"fedsim": __version__, "python": platform.python_version(), "torch": when.torch}
+    ran |= {"transformers": when.transformers, "system": platform.system()}
+    return {name: json.dumps(version) for name, version in ran.items()}
+
+
+def _flow(step: StatedStep) -> str:
+    return "{" + ", ".join(f"{key}: {_number(value)}" for key, value in vars(step).items()) + "}"
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 _RUNTIME = {
     "cpu": "resident size of a process that has imported torch and the model's class",
+    "mps": "the same, and what Metal holds beyond tensors",
     "cuda": "memory of the GPU that a process holds beyond its tensors",
 }
 
@@ -175,6 +244,8 @@ def _lines(content: Mapping[str, object], indent: str = "") -> list[str]:
             lines += [f"{indent}{key}:", *_lines(value, indent + "  ")]
         elif isinstance(value, str) and (" " in value or not indent):
             lines.append(f"{indent}{key}: {json.dumps(value, ensure_ascii=False)}")
+        elif isinstance(value, list) and all(v.startswith("{") for v in value) and value:
+            lines += [f"{indent}{key}:", *(f"{indent}  - {v}" for v in value)]
         elif isinstance(value, list):
             lines.append(f"{indent}{key}: [{', '.join(value)}]")
         else:

@@ -23,6 +23,16 @@ from transformers import Wav2Vec2ForPreTraining
 print(psutil.Process().memory_info().rss)
 """
 
+_METAL = """
+import psutil, torch, transformers
+from transformers import Wav2Vec2ForPreTraining
+layer = torch.nn.Conv1d(8, 8, 3).to("mps")
+layer(torch.zeros(1, 8, 64, device="mps")).sum().backward()
+torch.mps.synchronize()
+beyond = torch.mps.driver_allocated_memory() - torch.mps.current_allocated_memory()
+print(psutil.Process().memory_info().rss + max(0, beyond))
+"""
+
 _CONTEXT = """
 import torch
 layer = torch.nn.Conv1d(8, 8, 3).cuda()
@@ -46,6 +56,7 @@ class Host:
         idle_w: estimated.
         active_w: estimated.
         precisions: what it trains in.
+        startup_s: from being asked to the first step; None while nobody has timed it.
     """
 
     title: str
@@ -56,6 +67,7 @@ class Host:
     idle_w: float
     active_w: float
     precisions: tuple[str, ...]
+    startup_s: float | None = None
 
 
 def describe(device: str, threads: int) -> Host:
@@ -67,16 +79,22 @@ def describe(device: str, threads: int) -> Host:
     if device == "cuda":
         return _gpu()
     memory, used = _memory()
+    unit = "GPU by way of Metal" if device == "mps" else f"{threads} thread{'s' if threads > 1 else ''}"
     return Host(
-        title=f"{processor()}, {threads} thread{'s' if threads > 1 else ''}",
+        title=f"{processor()}, {unit}",
         memory_bytes=memory,
         memory_shared=True,
         system_bytes=used,
-        runtime_bytes=_ask(_RESIDENT),
+        runtime_bytes=_ask(_METAL if device == "mps" else _RESIDENT),
         idle_w=5.0,
         active_w=5.0 + 8.0 * threads,
         precisions=("fp32",),
     )
+
+
+def backend_of(device: str) -> str:
+    """The variant of a layer trace that a device executes: a Mac's GPU has no fused optimizer, as a CPU."""
+    return "cuda" if device == "cuda" else "cpu"
 
 
 def processor() -> str:

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
+from fedsim.measure.host import backend_of
 from fedsim.measure.rates import Probes
-from fedsim.measure.stopwatch import ProcessorStopwatch, Stopwatch, WallStopwatch
+from fedsim.measure.stopwatch import ProcessorStopwatch, Stopwatch, WallStopwatch, wait
 from fedsim.pricing.optimizer import optimizer_cost
 from fedsim.tracing.fake import build
 from fedsim.tracing.recorder import Recorder
@@ -22,6 +23,7 @@ DTYPES = {"fp32": torch.float32, "mixed": torch.float16, "bf16": torch.bfloat16}
 RUNS = 7
 _COPY_BYTES = 256 * 2**20
 _WIDTH = 8
+_SQUARE = {"cpu": 1536, "mps": 4096, "cuda": 8192}
 _BLOCKS = 12
 
 
@@ -71,8 +73,7 @@ def launch_s(device: str, stopwatch: Stopwatch, runs: int = 50) -> float:
 
     def step() -> None:
         model(inputs).sum().backward()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        wait(device)
 
     return _median(step, stopwatch, runs) / launches_of_stack()
 
@@ -81,7 +82,7 @@ def optimizer_bytes_per_s(device: str, shapes: list[tuple[int, ...]], stopwatch:
     """The rate at which Adam's traffic flows, as the cost model counts it.
 
     Args:
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda`` or ``mps``.
         shapes: of the parameters to step over.
         stopwatch: takes the time.
     """
@@ -91,7 +92,8 @@ def optimizer_bytes_per_s(device: str, shapes: list[tuple[int, ...]], stopwatch:
     optimizer = torch.optim.Adam(parameters, lr=1e-5)
     seconds = _median(optimizer.step, stopwatch, RUNS)
     numbers = [parameter.numel() for parameter in parameters]
-    cost = optimizer_cost("adam", device, sum(numbers), len(numbers), sum(numbers), max(numbers), False)
+    backend = backend_of(device)
+    cost = optimizer_cost("adam", backend, sum(numbers), len(numbers), sum(numbers), max(numbers), False)
     return cost.moved_bytes / seconds
 
 
@@ -104,7 +106,7 @@ def copy_bytes_per_s(device: str, stopwatch: Stopwatch) -> float:
 
 def product_flops_per_s(device: str, precision: str, stopwatch: Stopwatch) -> float:
     """FLOP/s of one large square matrix product."""
-    size = 8192 if device == "cuda" else 1536
+    size = _SQUARE[device]
     a, b = (torch.randn(size, size, device=device).to(DTYPES[precision]) for _ in range(2))
     return 2 * size**3 / _best(lambda: a @ b, stopwatch)
 

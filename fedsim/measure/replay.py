@@ -31,7 +31,7 @@ class Replayer:
     """Makes calls out of operators.
 
     Args:
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, ``cuda`` or ``mps``.
     """
 
     def __init__(self, device: str):

@@ -38,6 +38,8 @@ def table(found: Measured) -> Table:
         spread = _spread(found, STREAM, "fp32") if value == rates.bandwidth_bytes_per_s else ""
         shown.row(what, f"{format_bytes(value)}/s", f"{value / peak:.0%}", spread)
     shown.row("one launch", format_duration(rates.launch_s), "", "")
+    if host.startup_s is not None:
+        shown.row("process, imports, model, data", format_duration(host.startup_s), "", "")
     shown.row("memory", format_bytes(host.memory_bytes), "", "")
     shown.row("held by the system", format_bytes(host.system_bytes), "", "")
     shown.row("process before any tensor", format_bytes(host.runtime_bytes), "", "")

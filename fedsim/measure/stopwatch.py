@@ -1,4 +1,4 @@
-"""How long a call takes: by the wall, by the processor, or by the GPU's own clock.
+"""How long a call takes: by the wall, by the processor, or by the GPU's own clock (CUDA).
 
 With one thread that computes and never waits, processor time is what the wall would say on a
 machine that does nothing else; it does not count what other programs take. With several threads
@@ -48,6 +48,22 @@ class ProcessorStopwatch:
         return time.process_time() - start
 
 
+class MpsStopwatch:
+    """Elapsed time over a few runs queued one behind the other on a Mac's GPU, until it has done them all."""
+
+    clock = "wall time until the GPU is done"
+    runs = 5
+
+    def seconds(self, call: Callable[[], object]) -> float:
+        """Run ``call`` a few times; the mean."""
+        torch.mps.synchronize()
+        start = time.perf_counter()
+        for _ in range(self.runs):
+            call()
+        torch.mps.synchronize()
+        return (time.perf_counter() - start) / self.runs
+
+
 class CudaStopwatch:
     """Time between two events on the GPU, over a few runs queued one behind the other.
 
@@ -74,8 +90,18 @@ class CudaStopwatch:
         return float(start.elapsed_time(end)) / 1e3 / self.runs
 
 
+def wait(device: str) -> None:
+    """Wait until a device has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
 def stopwatch(device: str, threads: int) -> Stopwatch:
     """The one to use on a device with so many computing threads."""
     if device == "cuda":
         return CudaStopwatch()
+    if device == "mps":
+        return MpsStopwatch()
     return ProcessorStopwatch() if threads == 1 else WallStopwatch()

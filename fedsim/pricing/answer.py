@@ -7,7 +7,7 @@ from typing import Any
 
 from fedsim.hardware import load_device
 from fedsim.pricing.pricer import Pricer
-from fedsim.pricing.sizes import size_of
+from fedsim.pricing.sizes import settled
 from fedsim.pricing.technique import Technique
 from fedsim.pricing.trace import load_trace
 from fedsim.pricing.uncertainty import step_interval
@@ -29,8 +29,7 @@ def pricer_of(
         InputError: for an unknown name, a damaged file, a technique that does not exist, or a size that
             the model does not have or can do nothing with.
     """
-    trace = load_trace(model)
-    size = size_of(trace, seconds, sizes)
+    trace, size = settled(load_trace(model), seconds, sizes)
     return Pricer(load_device(device), trace, Technique(**technique)), size
 
 

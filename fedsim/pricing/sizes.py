@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from fedsim.errors import InputError
 from fedsim.pricing.layers import LayerTrace
@@ -15,6 +16,42 @@ LARGEST = 10**8
 """Of a size: beyond it, counts that grow with its square leave 64 bits."""
 
 WAVEFORM = "samples"
+
+
+@lru_cache(maxsize=16)
+def _held(trace: LayerTrace, sizes: tuple[tuple[str, int], ...]) -> LayerTrace:
+    return trace.holding(**dict(sizes))
+
+
+def held(trace: LayerTrace, sizes: Mapping[str, int]) -> LayerTrace:
+    """A model with some of its sizes fixed; the same object for the same sizes."""
+    return _held(trace, tuple(sizes.items()))
+
+
+def settled(
+    trace: LayerTrace, seconds: float | None = None, sizes: Mapping[str, int] | None = None
+) -> tuple[LayerTrace, int]:
+    """A model with all but its first size fixed, and the length of that; arguments as of :func:`size_of`.
+
+    Raises:
+        InputError: as :func:`size_of`; or one of several sizes is not given.
+    """
+    if len(trace.sizes) < 2:
+        return trace, size_of(trace, seconds, sizes)
+    given = dict(sizes or {})
+    has = f"an example of {trace.name} has {' and '.join(trace.sizes)}"
+    if seconds is not None or (unknown := [name for name in given if name not in trace.sizes]):
+        raise InputError(f"{has}, and no {'seconds' if seconds is not None else repr(unknown[0])}")
+    lacking = [name for name in trace.sizes if name not in given]
+    if lacking:
+        raise InputError(f"{has}: give {' '.join(f'--size {name}=NUMBER' for name in lacking)}")
+    first = trace.sizes[0]
+    rest = {name: n for name, n in given.items() if name != first}
+    for name, n in rest.items():
+        if not 1 <= n <= LARGEST:
+            raise InputError(f"{name}={n} is not a size; give a whole number from 1 to 1e8")
+    whole = held(trace, rest)
+    return whole, size_of(whole, None, {first: given[first]})
 
 
 def size_of(trace: LayerTrace, seconds: float | None = None, sizes: Mapping[str, int] | None = None) -> int:

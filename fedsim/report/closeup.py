@@ -18,7 +18,7 @@ from fedsim.results.summary import Codes, numbers, outcome_of
 
 #: Most clients drawn; of a larger cohort an even sample by end, with the last ones and each outcome.
 MOST_ROWS = 22
-_TIMES = ("dispatched_s", "download_s", "compute_s", "upload_s", "ended_s")
+_TIMES = ("dispatched_s", "download_s", "startup_s", "compute_s", "upload_s", "ended_s")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Closeup:
         start_s: when it started.
         end_s: when it was closed.
         cohort: how many clients it had; n may be fewer.
-        client, dispatched_s, download_s, compute_s, upload_s, ended_s: as in ``clients.parquet``.
+        client, dispatched_s, download_s, startup_s, compute_s, upload_s, ended_s: as in ``clients.parquet``.
         device: names.
         outcome: positions in ``OUTCOMES``.
         straggler: position of the client that completed last, or None if nobody completed.
@@ -46,6 +46,7 @@ class Closeup:
     outcome: NDArray[np.int64]
     dispatched_s: NDArray[np.float64]
     download_s: NDArray[np.float64]
+    startup_s: NDArray[np.float64]
     compute_s: NDArray[np.float64]
     upload_s: NDArray[np.float64]
     ended_s: NDArray[np.float64]

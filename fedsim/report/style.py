@@ -67,6 +67,7 @@ class Theme:
         """Colours of what a client does with its time."""
         return {
             "download": self.sky,
+            "startup": "#CC79A7",
             "compute": self.blue,
             "upload": "#E69F00",
             "waiting": self.wait,

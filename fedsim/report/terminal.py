@@ -31,10 +31,12 @@ _BAR = 30
 
 
 def _devices(digest: Digest) -> Table:
+    starts = any(digest.summary["devices"][device]["startup_s"] for device in digest.devices)
     table = Table(
         Column("device", words=True),
         Column("dispatched", spare=2),
         "completed",
+        *([Column("startup", spare=3)] if starts else []),
         "compute",
         Column("transfers", spare=1),
         "energy",
@@ -46,6 +48,7 @@ def _devices(digest: Digest) -> Table:
             name(row.device, 64),
             row.client_rounds,
             row.completed,
+            *([row.startup] if starts else []),
             row.compute,
             duration(None if None in transfers else sum(transfers)),
             row.energy,

@@ -1,6 +1,6 @@
 """``timeline.json``: the run in Chrome's trace format, for https://ui.perfetto.dev.
 
-One track shows the rounds, one track each shows a client: spans for download, train and upload,
+One track shows the rounds, one track each shows a client: spans for download, start, train and upload,
 instants for everything that went wrong. Of a large fleet only some clients are shown, the busiest of
 each device; of a long run only as many client-rounds as keep the file small. The field ``otherData``
 says what was left out. Format: "Trace Event Format", Google, 2016.
@@ -30,9 +30,9 @@ MOST_CLIENTS = 200
 MOST_CLIENT_ROUNDS = 20_000
 MOST_ROUNDS = 10_000
 _SERVER, _CLIENTS = 1, 2
-_PHASES = (("download", "download_s"), ("train", "compute_s"), ("upload", "upload_s"))
+_PHASES = (("download", "download_s"), ("start", "startup_s"), ("train", "compute_s"), ("upload", "upload_s"))
 _COLUMNS = (
-    "round", "client", "device", "outcome", "dispatched_s", "download_s", "compute_s", "upload_s", "ended_s",
+    "round", "client", "device", "outcome", "dispatched_s", *(key for _, key in _PHASES), "ended_s",
     "footprint_bytes", "available_bytes", "energy_j",
 )  # fmt: skip
 

@@ -332,6 +332,7 @@ class DeviceRow:
     completed: str
     lost: str
     download: str
+    startup: str
     compute: str
     compute_within: str
     upload: str
@@ -357,6 +358,7 @@ def device_rows(digest: Digest) -> list[DeviceRow]:
                 completed=share(done / total if total else None),
                 lost=", ".join(f"{count(outcomes[word])} {OUTCOME_WORDS[word]}" for word in lost) or "none",
                 download=duration(entry["mean_download_s"]),
+                startup=duration(entry["mean_startup_s"]),
                 compute=duration(entry["mean_compute_s"]),
                 compute_within=between(entry, "mean_compute_s", duration),
                 upload=duration(entry["mean_upload_s"]),

@@ -21,9 +21,9 @@ from fedsim.errors import RunError
 from fedsim.files import sha256
 from fedsim.version import __version__
 
-#: Since 2 a number that is not there is null; in 1 it is NaN.
-FORMAT = 2
-READ = (1, FORMAT)
+#: Since 3 clients have startup_s, which was 0; since 2 a number that is not there is null; in 1 it is NaN.
+FORMAT = 3
+READ = (1, 2, FORMAT)
 _PACKAGES = ("torch", "transformers", "numpy", "scipy", "simpy", "pandas", "pyarrow", "networkx", "soxr")
 
 
@@ -84,6 +84,16 @@ def manifest(
     }
 
 
+def check_goes_on(found: Mapping[str, Any], file: Path) -> None:
+    """Refuse an unfinished run of an older format: its rounds are stored as they are written no longer.
+
+    Raises:
+        RunError: it is one.
+    """
+    if found.get("format") != FORMAT:
+        raise RunError("is of an older fedsim's run that has not finished; start that again", file=file)
+
+
 def check_format(found: Mapping[str, Any], file: Path) -> None:
     """Refuse a run directory of another format.
 
@@ -91,5 +101,7 @@ def check_format(found: Mapping[str, Any], file: Path) -> None:
         RunError: if the format is missing or is none that this fedsim reads.
     """
     if type(found.get("format")) is not int or found["format"] not in READ:
-        known = " and ".join(map(str, READ))
-        raise RunError(f"has format {found.get('format')!r}; this fedsim reads formats {known}", file=file)
+        raise RunError(
+            f"has format {found.get('format')!r}; this fedsim reads formats {READ[0]} to {READ[-1]}",
+            file=file,
+        )

@@ -50,7 +50,7 @@ def _row_groups(table: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Ta
         yield held.combine_chunks()
 
 
-def _open(path: Path, table: str) -> pq.ParquetFile:
+def _open(path: Path, table: str, may_lack: Sequence[str]) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path, read_dictionary=sorted(TEXT[table]), page_checksum_verification=True)
     except FileNotFoundError:
@@ -62,6 +62,8 @@ def _open(path: Path, table: str) -> pq.ParquetFile:
     found = file.schema_arrow
     for field in schema(table):
         if field.name not in found.names:
+            if field.name in may_lack:
+                continue
             file.close()
             raise RunError(f"has no column {field.name!r}", file=path)
         kind = found.field(field.name).type
@@ -73,7 +75,11 @@ def _open(path: Path, table: str) -> pq.ParquetFile:
 
 
 def read(
-    path: Path, table: str, columns: Sequence[str], rounds: tuple[int, int] | None = None
+    path: Path,
+    table: str,
+    columns: Sequence[str],
+    rounds: tuple[int, int] | None = None,
+    may_lack: Sequence[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a final file in order, a bounded number at a time; text columns are dictionaries.
 
@@ -82,26 +88,36 @@ def read(
         table: one of ``TABLES``.
         columns: only these.
         rounds: only row groups that may hold one of the rounds first..last, both included.
+        may_lack: numbers that an older file does not have; they are 0 then.
 
     Raises:
         RunError: if the file is missing or damaged.
     """
-    with _open(path, table) as file:
+    with _open(path, table, may_lack) as file:
+        there = [name for name in columns if name in file.schema_arrow.names]
         groups = list(range(file.metadata.num_row_groups))
         if rounds is not None:
             groups = [g for g in groups if _overlaps(file.metadata.row_group(g).column(0).statistics, rounds)]
         missing = sum(file.metadata.row_group(group).num_rows for group in groups)
         try:
             for group in groups:  # one at a time: all that are asked for together are read ahead
-                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=list(columns)):
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=there):
                     batch.validate(full=True)
                     _refuse_nulls(batch, table, path)
                     missing -= batch.num_rows
-                    yield batch.select(list(columns))
+                    yield _whole(batch, columns)
         except (OSError, pa.ArrowException, ValueError):
             raise RunError("is damaged: its data cannot be read", file=path) from None
         if missing:
             raise RunError("is damaged: it lacks rows that it says it has", file=path)
+
+
+def _whole(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+    """The columns asked for, in order; 0 where an older file has none."""
+    for name in columns:
+        if name not in batch.schema.names:
+            batch = batch.append_column(name, pa.repeat(pa.scalar(0.0), batch.num_rows))
+    return batch.select(list(columns))
 
 
 def _refuse_nulls(batch: pa.RecordBatch, table: str, path: Path) -> None:

@@ -18,7 +18,7 @@ from fedsim import files, yamlfile
 from fedsim.errors import RunError
 from fedsim.results import parquet, store
 from fedsim.results.columns import TABLES, schema
-from fedsim.results.manifest import check_format
+from fedsim.results.manifest import FORMAT, check_format, check_goes_on
 from fedsim.results.summary import summarise
 from fedsim.results.tables import NULLABLE, TEXT
 from fedsim.words import slashes
@@ -132,8 +132,9 @@ class Run:
     def _sources(
         self, table: str, names: list[str], rounds: tuple[int, int] | None
     ) -> Iterator[pa.RecordBatch]:
+        since_3 = ("startup_s",) if self.manifest.get("format") != FORMAT else ()
         found = (
-            parquet.read(self.path / f"{table}.parquet", table, names, rounds)
+            parquet.read(self.path / f"{table}.parquet", table, names, rounds, since_3)
             if self.finished
             else store.read(self.path, table, names, rounds)
         )
@@ -172,5 +173,6 @@ def load(run_dir: str | Path) -> Run:
     check_format(run.manifest, path / "manifest.json")
     _ = run.scenario
     if not run.finished:
+        check_goes_on(run.manifest, path / "manifest.json")
         store.look(path)
     return run

@@ -24,8 +24,8 @@ from fedsim.results.metrics import better, definitions
 
 _MAX_CLIENTS = 100_000_000
 _LARGEST = 1e24
-_SUMS = ("download_s", "compute_s", "upload_s", "downloaded_bytes", "uploaded_bytes", "energy_j")
-_PHASES = ("download_s", "compute_s", "upload_s")
+_PHASES = ("download_s", "startup_s", "compute_s", "upload_s")
+_SUMS = (*_PHASES, "downloaded_bytes", "uploaded_bytes", "energy_j")
 _COLUMNS = (
     "round", "client", "device", "outcome", "ended_s", "footprint_bytes", "available_bytes", "loss", *_SUMS,
 )  # fmt: skip

@@ -72,7 +72,8 @@ def totals(clients: Mapping[str, ArrayLike]) -> dict[str, float]:
     codes = outcome_codes(clients["outcome"])
     counts = np.bincount(codes, minlength=len(OUTCOMES))
     energy = np.asarray(clients["energy_j"], dtype=np.float64)
-    work = sum(np.asarray(clients[k], dtype=np.float64) for k in ("download_s", "compute_s", "upload_s"))
+    phases = ("download_s", "startup_s", "compute_s", "upload_s")
+    work = sum(np.asarray(clients[k], dtype=np.float64) for k in phases)
     lost = codes != OUTCOMES.index("completed")
     row: dict[str, float] = {"selected": int(codes.size)}
     row |= {word: int(count) for word, count in zip(OUTCOMES, counts, strict=True)}

@@ -26,7 +26,7 @@ from fedsim.results import intervals as intervals_
 from fedsim.results import parquet, store, tables
 from fedsim.results.columns import TABLES
 from fedsim.results.intervals import Intervals
-from fedsim.results.manifest import check_format
+from fedsim.results.manifest import check_format, check_goes_on
 from fedsim.results.reading import Run, is_run, read_json
 from fedsim.results.store import INITIAL, Store
 from fedsim.results.summary import summarise
@@ -184,6 +184,7 @@ class RunWriter:
                 f"by: fedsim report {shlex.quote(str(self.path))}",
                 file=self.path,
             )
+        check_goes_on(manifest, file)
         if not self._parts.is_dir():
             raise RunError("is damaged: it has neither summary.json nor parts", file=self.path)
 

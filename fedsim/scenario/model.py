@@ -89,6 +89,10 @@ class Training(Options):
     checkpointing: bool | Literal["transformer", "cnn", "both"] = option(
         False, "recompute activations instead of storing them; true means both"
     )
+    start: Literal["cold", "warm"] = option(
+        "cold",
+        "cold: a client starts a process in every round, as its device's startup; warm: it runs all along",
+    )
     freeze_cnn: bool = option(False, "do not train the CNN encoder")
     on_oom: Literal["drop", "shrink-batch", "checkpoint"] = option(
         "drop", "drop out; halve the batch and accumulate gradients; or recompute activations"

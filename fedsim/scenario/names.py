@@ -18,7 +18,7 @@ def check_names(scenario: Scenario) -> None:
     import fedsim.hardware as hardware
     import fedsim.pricing as pricing
     from fedsim.fleet import speech
-    from fedsim.pricing.sizes import is_speech, size_of
+    from fedsim.pricing.sizes import is_speech, settled
 
     _look_up(hardware.load_trend, scenario.hardware.trend, "hardware.trend")
     for i, entry in enumerate(scenario.fleet.mix):
@@ -35,7 +35,7 @@ def check_names(scenario: Scenario) -> None:
             right = f"give {{{right}: ...}}" if wanted else "leave them out"
             raise ScenarioError(f"{', '.join(sizes) or 'none'} given; {kind}: {right}", key="workload.sizes")
         usual = {name: n if isinstance(n, int) else round(n.mean) for name, n in block.sizes.items()}
-        _look_up(partial(size_of, trace, None), usual, "workload.sizes")
+        _look_up(partial(settled, trace, None), usual, "workload.sizes")
         return
     if not is_speech(trace):
         right = f"{{examples: 100{f', sizes: {{{right}: 128}}' if wanted else ''}}}"

@@ -92,7 +92,7 @@ class _Battery:
 class Alone:
     """A world of one client, number 0 here, who is ``client`` of the fleet; implements ``World``.
 
-    Everything that is a function of the client is that client's; only transfers are left out.
+    Everything that is a function of the client is that client's; only transfers and startups are left out.
     """
 
     inner: FleetWorld
@@ -140,7 +140,7 @@ class Alone:
         return self.inner.room_bytes(clients + self.client)
 
     def estimate(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> WorkEstimate:
-        """The client's training, without transfers."""
+        """The client's training, without transfers; it runs all along."""
         nothing, at_once = np.zeros(clients.size), np.full(clients.size, np.inf)
         return replace(
             self.inner.estimate(clients + self.client, round_index, time_s),
@@ -150,6 +150,7 @@ class Alone:
             down_bytes_per_s=at_once,
             up_bytes_per_s=at_once,
             latency_s=nothing,
+            startup_s=nothing,
         )
 
     def oom_from_s(self, estimate: WorkEstimate, start_s: Floats, end_s: Floats) -> Floats:

@@ -21,6 +21,7 @@ from fedsim.fleet.workload import Workload, Workloads
 from fedsim.hardware import Device, Link
 from fedsim.learning import Federation, baselines, make_learner
 from fedsim.pricing import LayerTrace, Pricer, load_trace
+from fedsim.pricing.sizes import held
 from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import MixEntry
 from fedsim.scenario.technique import fallbacks, technique
@@ -87,7 +88,7 @@ def compose(scenario: Scenario) -> Composition:
         asked = scenario
     inputs: dict[str, Path] = {}
     devices = {entry.device: _device(entry.device, scenario, inputs) for entry in scenario.fleet.mix}
-    trace = load_trace(scenario.training.model)
+    trace = held(load_trace(scenario.training.model), scenario.workload.fixed)
     _note_file(inputs, "traces", trace.file)
     pricers = {device.name: _pricers(device, trace, scenario) for device in devices.values()}
     fleet = Fleet.build(_groups(devices, scenario, inputs), scenario.fleet.clients, scenario.seed)
@@ -100,6 +101,12 @@ def compose(scenario: Scenario) -> Composition:
     for path in file_access.files_of({"learning": checks.dump(asked).get("learning")}):
         _note_file(inputs, "corpus" if asked.learning is None else asked.learning.task.label(path), str(path))
     loads, work = _work(scenario)
+    startup_s = None
+    if scenario.training.start == "cold":
+        starts = {device.name: hardware.startup(device) for device in devices.values()}
+        startup_s = {name: start.seconds for name, start in starts.items()}
+        if not all(start.own for start in starts.values()):
+            _note_file(inputs, "hardware", str(hardware.families_file()))
     models = {device.name: device for device in devices.values()}
     world = FleetWorld.build(
         fleet,
@@ -110,6 +117,7 @@ def compose(scenario: Scenario) -> Composition:
         scenario.training.local_epochs,
         scenario.rounds.compression.bytes_share + len(scenario.rounds.aggregate.keeps),
         1.0 + len(scenario.rounds.aggregate.sends),
+        startup_s,
     )
     alone = _alone(scenario)
     plan = Plan(
@@ -147,7 +155,7 @@ def check(scenario: Scenario) -> None:
         InputError: as :func:`compose` would.
     """
     inputs: dict[str, Path] = {}
-    trace = load_trace(scenario.training.model)
+    trace = held(load_trace(scenario.training.model), scenario.workload.fixed)
     devices = {entry.device: _device(entry.device, scenario, inputs) for entry in scenario.fleet.mix}
     for device in devices.values():
         _pricers(device, trace, scenario)

@@ -26,6 +26,7 @@ class DeviceOutlook:
         footprint_bytes: median peak of a training step.
         room_bytes: memory that the system leaves.
         download_s: median time of the download over the client's own link.
+        startup_s: median time from the download to the first step; 0 where clients run all along.
         compute_s: median time of the training.
         upload_s: median time of the upload over the client's own link.
         interval: ``low``, ``high`` and ``level`` of ``compute_s``, by its name: as fast and as slow as the
@@ -40,6 +41,7 @@ class DeviceOutlook:
     footprint_bytes: float
     room_bytes: float
     download_s: float
+    startup_s: float
     compute_s: float
     upload_s: float
     interval: Mapping[str, Mapping[str, float]]
@@ -73,6 +75,7 @@ def outlook(composition: Composition) -> list[DeviceOutlook]:
                 footprint_bytes=float(np.median(estimate.footprint_bytes[mine])),
                 room_bytes=float(np.median(room[mine])),
                 download_s=float(np.median(download[mine])),
+                startup_s=float(np.median(estimate.startup_s[mine])),
                 compute_s=float(np.median(estimate.compute_s[mine])),
                 upload_s=float(np.median(upload[mine])),
                 interval={

@@ -77,6 +77,8 @@ class FleetWorld:
         workloads: the distinct workloads and who has which.
         compute_s: float64[techniques, devices, workloads], seconds of a round's training at the
             device's full speed.
+        startup_s: float64[devices], seconds before the first step at the device's full speed; 0 where
+            clients run all along.
         footprint_bytes: float64[techniques, devices, workloads, LEVELS], see :class:`Prices`.
         memory_bytes, system_bytes, idle_w, active_w: float64[devices].
         throttle_after_s, sustained: float64[devices], see :func:`~fedsim.pricing.step_time.throttled_s`.
@@ -90,6 +92,7 @@ class FleetWorld:
     device: Ints
     workloads: workload.Workloads
     compute_s: Floats
+    startup_s: Floats
     footprint_bytes: Floats
     memory_bytes: Floats
     system_bytes: Floats
@@ -112,6 +115,7 @@ class FleetWorld:
         local_epochs: int,
         upload_share: float = 1.0,
         download_share: float = 1.0,
+        startup_s: Mapping[str, float] | None = None,
     ) -> FleetWorld:
         """Price all work of a fleet.
 
@@ -125,6 +129,7 @@ class FleetWorld:
             local_epochs: passes over a workload in a round.
             upload_share: bytes that a client sends back over bytes of the model.
             download_share: bytes that it is sent over bytes of the model.
+            startup_s: seconds before the first step, by device; None: clients run all along.
         """
         names = tuple(sorted(devices))
         techniques = range(len(pricers[names[0]]))
@@ -137,6 +142,7 @@ class FleetWorld:
             device=per_group[fleet.group],
             workloads=workloads,
             compute_s=np.array([[one.compute_s for one in row] for row in prices]),
+            startup_s=np.array([0.0 if startup_s is None else startup_s[name] for name in names]),
             footprint_bytes=np.array([[one.footprint_bytes for one in row] for row in prices]),
             memory_bytes=np.array([model.memory_bytes for model in models]),
             system_bytes=np.array([model.system_bytes for model in models]),
@@ -202,13 +208,14 @@ class FleetWorld:
 
     @cached_property
     def _steady(self) -> Floats:
-        """float64[clients, 10]: what of an estimate does not change; a row a client, read in one piece."""
+        """float64[clients, 11]: what of an estimate does not change; a row a client, read in one piece."""
         fleet, device = self.fleet, self.device
         work, group = self.workloads.of(np.arange(fleet.clients)), fleet.group
         columns = (
             fleet.down_bytes_per_s,
             fleet.up_bytes_per_s,
             self.latency_s[group],
+            self.startup_s[device] / fleet.speed,
             self._compute_s(np.zeros(fleet.clients, dtype=np.int64), device, work, fleet.speed),
             self.footprint_bytes[0, device, work, -1],
             self._room_bytes,
@@ -229,7 +236,7 @@ class FleetWorld:
     def estimate(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> WorkEstimate:
         """What a round dispatched at ``time_s`` would take each client."""
         n = clients.size
-        down, up, latency_s, compute_s, footprint, room, examples, idle_w, active_w, radio_w = (
+        down, up, latency_s, startup_s, compute_s, footprint, room, examples, idle_w, active_w, radio_w = (
             self._steady.take(clients, axis=0).T.copy()
         )
         available = np.maximum(room - self.fleet.pressure_bytes(clients, time_s), 0.0)
@@ -245,6 +252,7 @@ class FleetWorld:
             down_bytes_per_s=down,
             up_bytes_per_s=up,
             latency_s=latency_s,
+            startup_s=startup_s,
             compute_s=compute_s,
             footprint_bytes=footprint,
             available_bytes=available,

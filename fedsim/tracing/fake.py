@@ -53,6 +53,7 @@ def build(make: Callable[[], torch.nn.Module]) -> tuple[FakeTensorMode, torch.nn
 
     logging.getLogger("transformers").setLevel(logging.ERROR)  # advice that is of no use here
     mode = FakeTensorMode()
+    mode.cache_enabled = False  # which gives a slice of a larger storage the second time a smaller one
     with mode, no_init_weights():
         model = make()
     model.train()
@@ -104,9 +105,7 @@ def quick(mode: FakeTensorMode) -> Callable[[Any, Any, Any], Any]:
         with in_kernel_invocation_manager(mode):
             out = func(*args, **kwargs)
         several = isinstance(out, (tuple, list))
-        if key is not None and all(
-            o is None or isinstance(o, torch.Tensor) for o in (out if several else (out,))
-        ):
+        if key is not None and all(o is None or _whole(o) for o in (out if several else (out,))):
             _remembered[key] = list(map(_shape, out)) if several else _shape(out)
         return tuple(map(wrap, out)) if several else wrap(out)
 
@@ -124,6 +123,13 @@ _aliasing: dict[Any, bool] = {}
 
 def _shape(tensor: torch.Tensor | None) -> Any:
     return None if tensor is None else (tensor.shape, tensor.stride(), tensor.dtype)
+
+
+def _whole(out: Any) -> bool:
+    """Whether it is a tensor with a storage of just its size, as a tensor made from its shape has."""
+    return (
+        isinstance(out, torch.Tensor) and out.untyped_storage().nbytes() == out.numel() * out.element_size()
+    )
 
 
 def _alike(tensors: list[torch.Tensor]) -> bool:

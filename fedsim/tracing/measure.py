@@ -202,7 +202,7 @@ def _fit(
     nearest: bool = False,
 ) -> dict[Key, Measured]:
     keys = list(rows[0])
-    if any(list(r) != keys for r in rows):
+    if any(_form(r) != _form(rows[0]) for r in rows):
         raise TraceError("what the model does, not only how much of it, changes with the batch or the size")
     found: dict[Key, Measured] = {}
     for key in keys:
@@ -216,6 +216,12 @@ def _fit(
             start = end
         found[key] = Measured(dict(zip(COUNTS, fitted, strict=False)), workspaces)
     return found
+
+
+def _form(rows: dict[Key, dict[str, Any]]) -> list[tuple[Key, int, int]]:
+    """The layers that do something, and how many operators of each were seen in either pass."""
+    forward, backward = WORKSPACES
+    return [(key, len(row[forward]), len(row[backward])) for key, row in rows.items()]
 
 
 def _explained(rows: dict[Key, dict[str, Any]], fitted: dict[Key, Measured], point: Point) -> bool:

@@ -1,7 +1,7 @@
 """How a subject is measured: which lengths decide what it costs, and at which batches and sizes to run it.
 
-Found in two variants, plain attention on a CPU and fused attention on CUDA, which between them have every
-shape; the others differ in the types of tensors.
+Found in three variants, plain attention on a CPU and fused attention on CUDA in both precisions, which
+between them have every shape; the others differ in the types of tensors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ from fedsim.tracing.subject import Subject
 Run = tuple[int, Sizes]
 """A batch and one of each size."""
 
-LOOKED_AT = (Variant("cpu", "eager", "fp32"), Variant("cuda", "sdpa", "fp32"))
+LOOKED_AT = (
+    Variant("cpu", "eager", "fp32"),
+    Variant("cuda", "sdpa", "fp32"),
+    Variant("cuda", "sdpa", "mixed"),
+)
 INPUTS: Key = ("(batch)", 0)
 """What bases has for the tensors of a batch."""
 _GOLDEN = (5**0.5 - 1) / 2

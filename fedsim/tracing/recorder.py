@@ -16,7 +16,8 @@ additions, masking, the contrastive loss) makes further ones, named after the mo
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -81,7 +82,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._at_last_save = (-1, (0, 0, 0), 0)
         self.input_shapes = [tuple(t.shape) for t in inputs]
         self.input_bytes = sum(t.untyped_storage().nbytes() for t in inputs)
-        for tensor in [*model.parameters(), *model.buffers(), *inputs]:
+        for tensor in [*model.parameters(), *model.buffers(), *kept(model), *inputs]:
             storage = tensor.untyped_storage()
             self._keep.append(storage)
             self._ignored.add(storage._cdata)
@@ -221,7 +222,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._casts.append((record, index))
         self._lifetimes.clock += 1
         self._moments.append((index, self._backward))
-        layer.shapes += [*products, *(tuple(t.shape) for t in outputs)]
+        layer.shapes += [*products, *(tuple(t.shape) for t in outputs), *map(_padded, outputs)]
         if not works:
             return
         inputs = operators.tensors_of((args, kwargs))
@@ -293,6 +294,20 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             layer = self.layers[index]
             (layer.backward_live_bytes if backward else layer.forward_live_bytes).append(live)
         return self.layers
+
+
+def _padded(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The shape of which a tensor is a slice: how far its rows lie apart, rather than how long they are."""
+    strides = tensor.stride()
+    if 0 in strides:
+        return ()
+    return (*tensor.shape[:1], *(a // b for a, b in pairwise(strides)))
+
+
+def kept(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    """What modules keep from step to step beside their parameters and buffers."""
+    for module in model.modules():
+        yield from (value for value in vars(module).values() if isinstance(value, torch.Tensor))
 
 
 def _plainly(func: Any, args: Any, kwargs: Any) -> Any:

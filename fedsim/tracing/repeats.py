@@ -38,7 +38,7 @@ def shorten(model: nn.Module) -> Stacks:
 
 
 def blocks(model: nn.Module) -> dict[str, str]:
-    """Modules that gradient checkpointing runs again as one, and the kind of each, ``cnn`` or ``transformer``.
+    """Modules that gradient checkpointing runs again as one, and the kind of each (cnn or transformer).
 
     They are what transformers checkpoints in a model of its own; elsewhere what stands in a list beside
     others of its class and is made of several modules, the outermost such.
@@ -48,7 +48,7 @@ def blocks(model: nn.Module) -> dict[str, str]:
         for path, layers in _lists(model):
             classes = {type(layer) for layer in layers}
             if len(layers) > 1 and len(classes) == 1 and next(layers[0].children(), None) is not None:
-                inside = any(path.startswith(f"{block}.") for block in found)
+                inside = any(f"{path}.".startswith(f"{block}.") for block in found)
                 found += [] if inside else [f"{path}.{i}" for i in range(len(layers))]
     return {name: _kind(model.get_submodule(name)) for name in found}
 

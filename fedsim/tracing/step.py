@@ -59,6 +59,7 @@ class Step:
         if prepare is not None:
             prepare(self.model)
         self._quick = quick(self.mode)
+        self._state = [(m, dict(vars(m)), dict(m._buffers)) for m in self.model.modules()]
 
     def trace(self, batch: int, *sizes: int, quickly: bool = False) -> list[Layer]:
         """Run one forward and one backward pass; the layers in the order of the forward pass."""
@@ -67,8 +68,14 @@ class Step:
     def record(self, batch: int, *sizes: int, quickly: bool = False, watch: Watch | None = None) -> Recorder:
         """As :meth:`trace`, giving the finished recorder; ``watch`` is told of every operator.
 
-        Where examples have no size, one that is given is left unused.
+        Where examples have no size, one that is given is left unused. Whatever a model keeps from a step
+        for the next, such as a table of positions, it has to make again.
         """
+        for module, attributes, buffers in self._state:
+            vars(module).clear()
+            vars(module).update(attributes)
+            module._buffers.clear()
+            module._buffers.update(buffers)
         run = self._quick if quickly else None
         self.model.zero_grad(set_to_none=True)
         with self.mode, contextlib.ExitStack() as stack:

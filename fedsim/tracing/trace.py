@@ -28,7 +28,7 @@ from fedsim.tracing.plan import Plan, plan
 from fedsim.tracing.step import VARIANTS, Step, Variant
 from fedsim.tracing.subject import Subject, subject_of
 
-_traced: dict[str, Any] = {}
+_traced: dict[str, Subject] = {}
 """What is traced now, by name: forked workers inherit it, since functions of a stranger's do not pickle."""
 
 
@@ -51,7 +51,7 @@ def trace(thing: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers
     """
     subject = subject_of(thing)
     _try(subject, name)
-    _traced[name] = thing
+    _traced[name] = subject
     try:
         with _uncollected():
             for short, quickly in _WAYS:
@@ -69,8 +69,8 @@ def trace(thing: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers
         del _traced[name]
 
 
-_WAYS = ((True, True), (False, True), (False, False))
-"""With few layers and quickly, if that gives what the whole model gives; else without one, or either."""
+_WAYS = ((True, True), (True, False), (False, True), (False, False))
+"""With few layers and quickly, if that gives what the whole model gives; else without one, or both."""
 
 
 def _traced_so(
@@ -113,7 +113,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _measured_and_verified(name: str, details: dict[str, Any], plan: Plan, variant: Variant) -> Measurement:
-    subject = subject_of(_traced[name])
+    subject = _traced[name]
     found, step = measure(subject, variant, plan)
     held = parse_trace(assemble(replace(found, stacks={}), name, details))
     if not found.exact:

@@ -108,7 +108,8 @@ def test_describe_foretells_what_a_short_run_does(tmp_path):
 
 def test_describe_speaks_of_who_runs_out_of_memory():
     told = CliRunner().invoke(cli, ["describe", "quickstart"])
-    assert "chosen by random; each closes after 30 min; aggregated by loss-weighted." in told.stdout
+    assert "chosen by random; each closes after 30 min; aggregated by loss-weighted;" in told.stdout
+    assert "clients start afresh each time." in told.stdout
     assert told.exit_code == 0
     assert re.search(r"memory +runs out on a15-bionic", told.stdout)
     assert "400 clients train wav2vec2-base" in told.stdout

@@ -48,7 +48,8 @@ class Naive:
             self.kill(env.now if poor else np.inf, "battery")
         for phase in PHASES:
             start, row["phase"] = env.now, phase
-            watts = q["compute_w"] if phase == "compute" else q["idle_w"] + q["radio_w"]
+            at_work = phase in ("startup", "compute")
+            watts = q["compute_w"] if at_work else q["idle_w"] + q["radio_w"]
             here = lambda phase=phase: row.get("phase") == phase  # noqa: E731
             try:
                 if battery is not None:
@@ -56,7 +57,8 @@ class Naive:
                 if phase == "compute":
                     span = np.array([start]), np.array([start + q["compute_s"]])
                     self.kill(self.world.oom_from_s(estimate, *span)[0], "oom", here)
-                    yield env.timeout(q["compute_s"])
+                if at_work:
+                    yield env.timeout(q[f"{phase}_s"])
                 else:
                     size, way = q[f"{phase}_bytes"], "down" if phase == "download" else "up"
                     yield env.timeout(q["latency_s"])
@@ -64,7 +66,7 @@ class Naive:
                     row[f"{phase}ed_bytes"] = size
             except simpy.Interrupt as stop:
                 row["outcome"] = stop.cause
-                if phase != "compute":
+                if not at_work:
                     row[f"{phase}ed_bytes"] = self.links[phase].leave(c, size)
             row[f"{phase}_s"], row["ended_s"] = env.now - start, env.now
             row["energy_j"] = row.get("energy_j", 0.0) + watts * (env.now - start)

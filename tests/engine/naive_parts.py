@@ -9,8 +9,8 @@ from fedsim.engine.ticket import tickets as tickets
 
 INSTANT_S = 1e-9  # SimPy's sums are rounded: what is no further apart is at one instant
 REFILLS = rules.REFILLS
-PHASES = ("download", "compute", "upload")
-ZEROS = dict.fromkeys(("download_s", "compute_s", "upload_s", "downloaded_bytes", "uploaded_bytes"), 0.0)
+PHASES = ("download", "startup", "compute", "upload")
+ZEROS = dict.fromkeys([*(f"{phase}_s" for phase in PHASES), "downloaded_bytes", "uploaded_bytes"], 0.0)
 
 
 def given_up(futile, wanted, waited_s):

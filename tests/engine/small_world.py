@@ -17,6 +17,7 @@ class Client:
     down: float = np.inf
     up: float = np.inf
     latency: float = 0.0
+    startup: float = 0.0
     compute: float = 10.0
     footprint: float = 1.0
     available: float = np.inf
@@ -99,6 +100,7 @@ class SmallWorld:
             down_bytes_per_s=self._column(clients, "down"),
             up_bytes_per_s=self._column(clients, "up"),
             latency_s=self._column(clients, "latency"),
+            startup_s=self._column(clients, "startup"),
             compute_s=self._column(clients, "compute") * (1 + uneven * draw),
             footprint_bytes=self._column(clients, "footprint"),
             available_bytes=self._column(clients, "available"),

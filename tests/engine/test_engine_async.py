@@ -68,6 +68,50 @@ def test_a_buffer_by_hand():
     assert ending.reason == "all rounds done"
 
 
+@pytest.mark.parametrize("rate", [np.inf, 1e9])
+def test_a_start_by_hand(rate):
+    # As above with 1 s of starting each: 0 ends at 4, 1 at 6 and closes round 0, 2 has started at 4 and
+    # ends at 9; 0 has started at 6 and closes round 1 at 10, when 1, started at 9, is just ready to train.
+    world = SmallWorld([Client(compute=c, startup=1.0) for c in (3.0, 5.0, 4.0)], size=0.0)
+    plan = Plan(2, 2, RoundRobin(), Buffered(2), rate, rate)
+    records = []
+    simulate(world, plan, observe=records.append)
+    assert [(r.start_s, r.end_s) for r in records] == [(0.0, 6.0), (6.0, 10.0)]
+    rows = records[1].clients
+    assert rows.client.tolist() == [2, 0, 1]
+    assert rows.outcome_names() == ["completed", "completed", "late"]
+    assert rows.startup_s.tolist() == [1.0, 1.0, 1.0]
+    assert rows.compute_s.tolist() == [4.0, 3.0, 0.0]
+    assert rows.energy_j.tolist() == [50.0, 40.0, 10.0]
+
+
+@pytest.mark.parametrize("rate", [np.inf, 1e9])
+def test_a_start_is_between_download_and_training(rate):
+    # 100 bytes at 10 a second each way, alone: 10 + 4 + 7 + 10 s; memory is short only while it starts.
+    world = SmallWorld([Client(down=10.0, up=10.0, startup=4.0, compute=7.0, short=[(10.0, 14.0)])])
+    records = []
+    simulate(world, Plan(1, 1, RoundRobin(), Buffered(1), rate, rate), observe=records.append)
+    rows = records[0].clients
+    assert rows.outcome_names() == ["completed"]
+    phases = (rows.download_s, rows.startup_s, rows.compute_s, rows.upload_s)
+    assert [phase[0] for phase in phases] == [10.0, 4.0, 7.0, 10.0]
+    assert rows.ended_s.tolist() == [31.0]
+    # gone 3 s into its start, and short 2 s into its training
+    for trouble, why, start_s, compute_s in (
+        ({"away": [(13.0, 99.0)]}, "offline", 3.0, 0.0),
+        ({"short": [(16.0, 99.0)]}, "oom", 4.0, 2.0),
+        ({"crashes": [14.0]}, "failed", 4.0, 0.0),
+    ):
+        one = Client(down=10.0, up=10.0, startup=4.0, compute=7.0, **trouble)
+        plan = Plan(1, 2, RoundRobin(), Buffered(1), rate, rate)
+        records = []
+        simulate(SmallWorld([one, Client(compute=90.0)]), plan, observe=records.append)
+        rows = records[0].clients
+        rows = rows.take(np.flatnonzero(rows.client == 0)[:1])
+        assert rows.outcome_names() == [why]
+        assert (rows.startup_s[0], rows.compute_s[0]) == (start_s, compute_s)
+
+
 def test_the_learner_is_told_how_old_each_update_is():
     class Learner:
         def __init__(self):

@@ -23,6 +23,7 @@ from fedsim.outcomes import OUTCOMES
 COLUMNS = (
     "dispatched_s",
     "download_s",
+    "startup_s",
     "compute_s",
     "upload_s",
     "ended_s",
@@ -39,7 +40,7 @@ def spans(draw, count, gap, length):
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
-def random_world(seed, batteries, uneven=0.3):
+def random_world(seed, batteries, uneven=0.3, starts=False):
     """Clients whose times are all continuous draws, so that two events rarely fall on one instant.
 
     Where rounds are alike they may: the same rounds one after another, in whatever order, take the same.
@@ -51,6 +52,7 @@ def random_world(seed, batteries, uneven=0.3):
             down=draw.lognormal(2.5, 0.8),
             up=draw.lognormal(2.0, 0.8),
             latency=draw.uniform(0.01, 2.0),
+            startup=draw.lognormal(1.0, 0.7) if starts else 0.0,
             compute=draw.lognormal(2.5, 0.7),
             footprint=1.0,
             available=0.5 if draw.random() < 0.08 else 2.0,
@@ -102,12 +104,15 @@ def impatient():
     rates=st.sampled_from([(np.inf, np.inf), (25.0, np.inf), (np.inf, 9.0), (30.0, 14.0)]),
     batteries=st.booleans(),
     uneven=st.sampled_from([0.0, 0.3]),
+    starts=st.booleans(),
 )
-@example(42555, MemoryAware(), Buffered(3), 3, (np.inf, np.inf), False, 0.0)  # two updates at 151.289 s
+@example(
+    42555, MemoryAware(), Buffered(3), 3, (np.inf, np.inf), False, 0.0, False
+)  # two updates at 151.289 s
 def test_the_naive_engine_gives_the_same_outcomes_and_times(
-    seed, select, close, cohort, rates, batteries, uneven
+    seed, select, close, cohort, rates, batteries, uneven, starts
 ):
-    compare(random_world(seed, batteries, uneven), Plan(6, cohort, select, close, *rates, seed=seed))
+    compare(random_world(seed, batteries, uneven, starts), Plan(6, cohort, select, close, *rates, seed=seed))
 
 
 def learn(selector, rows):

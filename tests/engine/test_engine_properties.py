@@ -56,12 +56,12 @@ def test_in_any_simulation(seed, select, close, cohort, rates, batteries):
         counts = record.counts()
         assert sum(counts.values()) == len(rows) == record.selected
         assert set(counts) == set(OUTCOMES)
-        lasted = rows.download_s + rows.compute_s + rows.upload_s
+        lasted = rows.download_s + rows.startup_s + rows.compute_s + rows.upload_s
         assert lasted == pytest.approx(rows.ended_s - rows.dispatched_s, rel=1e-9, abs=1e-7)
         # Energy and bytes are of the phases, and add up.
         estimate = world.estimate(rows.client, rows.base_round, rows.dispatched_s)
         spent = (estimate.idle_w + estimate.radio_w) * (rows.download_s + rows.upload_s)
-        assert rows.energy_j == pytest.approx(spent + estimate.compute_w * rows.compute_s)
+        assert rows.energy_j == pytest.approx(spent + estimate.compute_w * (rows.startup_s + rows.compute_s))
         assert record.energy_j == pytest.approx(rows.energy_j.sum())
         assert 0.0 <= record.wasted_j <= record.energy_j * (1 + 1e-12)
         assert (rows.downloaded_bytes <= estimate.download_bytes * (1 + 1e-12)).all()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from small_world import Client, SmallWorld
+from small_world import Client, SmallBattery, SmallWorld
 
 from fedsim.engine.completion import Deadline
 from fedsim.engine.plan import Plan
@@ -74,6 +74,40 @@ def test_a_round_with_every_kind_of_fate():
     assert record.energy_j == 1117.0
     assert record.wasted_j == 430.0 + 50.0 + 145.0 + 12.0
     assert record.wasted_s == 50.0 + 12.0 + 25.0 + 4.0
+
+
+def test_a_start_by_hand():
+    # 100 bytes: down 10 s, startup 4 s, training 10 s, up 20 s: complete at 44 s.
+    same = {"down": 10.0, "up": 5.0, "startup": 4.0}
+    world = SmallWorld(
+        [
+            Client(**same),
+            Client(**same, compute=100.0),  # trains from 14 on, late at 50
+            Client(**same, short=[(11.0, 12.0), (16.0, 17.0)]),  # memory short at 16, not while it starts
+            Client(**same, short=[(11.0, 15.0)]),  # short as its training begins, at 14
+            Client(**same, away=[(13.0, 30.0)]),  # gone at 13, 3 s into its start
+            Client(**same, crashes=[18.0]),  # dies 4 s into its training
+            Client(startup=60.0),  # still starting at 50
+        ]
+    )
+    records, _ = run(world, Plan(rounds=1, cohort=7, close=Deadline(50.0)))
+    rows = records[0].clients.take(np.argsort(records[0].clients.client))
+    assert rows.outcome_names() == ["completed", "late", "oom", "oom", "offline", "failed", "late"]
+    assert rows.ended_s.tolist() == [44.0, 50.0, 16.0, 14.0, 13.0, 18.0, 50.0]
+    assert rows.startup_s.tolist() == [4.0, 4.0, 4.0, 4.0, 3.0, 4.0, 50.0]
+    assert rows.compute_s.tolist() == [10.0, 36.0, 2.0, 0.0, 0.0, 4.0, 0.0]
+    # 3 W while transferring, 10 W while starting and training
+    assert rows.energy_j.tolist() == [230.0, 430.0, 90.0, 70.0, 60.0, 110.0, 500.0]
+    assert records[0].wasted_s == 50.0 + 16.0 + 14.0 + 13.0 + 18.0 + 50.0
+
+
+def test_a_start_drains_the_battery_like_training():
+    # 100 J above the floor at 10 W: empty 10 s after the start begins, at once after the download.
+    battery = SmallBattery([1000.0], [0.0], [100.0], [0.0])
+    world = SmallWorld([Client(startup=4.0, compute=20.0)], battery=battery)
+    rows = run(world, Plan(rounds=1, cohort=1))[0][0].clients
+    assert rows.outcome_names() == ["battery"]
+    assert (rows.startup_s[0], rows.compute_s[0], rows.ended_s[0]) == (4.0, 6.0, 10.0)
 
 
 def test_a_deadline_counts_an_update_that_is_complete_at_that_instant():

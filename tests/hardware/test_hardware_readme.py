@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from fedsim import paths
-from fedsim.hardware import load_device, load_trend, measurements
+from fedsim.hardware import load_device, load_trend, measurements, startup
 
 
 def test_the_example_of_the_readme_loads(tmp_path: Path):
@@ -17,7 +17,8 @@ def test_the_example_of_the_readme_loads(tmp_path: Path):
     loaded = load_device(str(tmp_path / "my-board.yaml"))
     assert loaded.measured_rates is not None
     assert loaded.battery_j == 17 * 3600
-    assert [m.oom for m in measurements(loaded)] == [False, True]
+    assert [m.seconds_per_batch for m in measurements(loaded)] == [1.78, None, 1.1]
+    assert startup(loaded).seconds == 20.0
 
 
 def test_the_trend_of_the_readme_loads(tmp_path: Path):

@@ -1,3 +1,6 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -6,6 +9,8 @@ from fedsim.measure.timing import Setting, Timed
 from fedsim.tracing import configs
 from fedsim.tracing.operators import Cost
 from fedsim.tracing.step import Step, Variant
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests import constants of those beside them
 
 FORWARD, BACKWARD = False, True
 

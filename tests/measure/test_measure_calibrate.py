@@ -85,6 +85,7 @@ def test_a_real_calibration_gives_a_device_that_prices_steps(tmp_path):
     device = load_device(str(path))
     assert raw.is_file()
     assert device.runtime_bytes > 100e6
+    assert 0.5 < device.startup_s < 300
     assert 0 < device.measured_rates.launch_s < 0.01
     for rate in device.measured_rates.flops_per_s["fp32"].values():
         assert 1e7 < rate <= device.peak_flops_per_s["fp32"]

@@ -125,6 +125,7 @@ def write_run(
             "device": k,
             "dispatched_s": np.full(size, now),
             "download_s": down,
+            "startup_s": np.zeros(size),
             "compute_s": compute,
             "upload_s": up,
             "ended_s": ended,

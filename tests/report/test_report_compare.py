@@ -55,6 +55,7 @@ def small(
             "device": np.zeros(2, int),
             "dispatched_s": np.full(2, start),
             "download_s": np.zeros(2),
+            "startup_s": np.zeros(2),
             "compute_s": np.full(2, end - start),
             "upload_s": np.zeros(2),
             "ended_s": np.full(2, end),

@@ -78,7 +78,8 @@ def test_events_are_whole_and_spans_of_a_track_nest(made):
 def test_every_phase_every_mishap_and_every_close_is_there(made):
     found, trace = made
     clients, events = found.clients, trace["traceEvents"]
-    for label, column in (("download", "download_s"), ("train", "compute_s"), ("upload", "upload_s")):
+    phases = {"download": "download_s", "start": "startup_s", "train": "compute_s", "upload": "upload_s"}
+    for label, column in phases.items():
         lasted = [e["dur"] * 1e-6 for e in events if e["ph"] == "X" and e["name"] == label]
         assert len(lasted) == (clients[column] > 0).sum()
         assert sum(lasted) == pytest.approx(clients[column].sum(), abs=1e-6 * len(clients))

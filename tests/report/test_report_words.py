@@ -183,10 +183,11 @@ def test_titles_say_what_was_found(found):
 def test_the_phases_of_a_device_add_up():
     entry = {
         "client_rounds": 4, "outcomes": {"completed": 2}, "waiting_s": 40.0,
-        "download_s": 8.0, "compute_s": 100.0, "upload_s": 10.0,
-        "mean_download_s": 2.0, "mean_compute_s": 40.0, "mean_upload_s": 5.0,
+        "download_s": 8.0, "startup_s": 6.0, "compute_s": 100.0, "upload_s": 10.0,
+        "mean_download_s": 2.0, "mean_startup_s": 3.0, "mean_compute_s": 40.0, "mean_upload_s": 5.0,
     }  # fmt: skip
-    assert split(entry) == {"download": 1.0, "compute": 20.0, "upload": 2.5, "waiting": 10.0, "lost": 6.0}
+    work = {"download": 1.0, "startup": 1.5, "compute": 20.0, "upload": 2.5}
+    assert split(entry) == {**work, "waiting": 10.0, "lost": 6.0}
 
 
 def test_the_round_to_look_at_is_rich_and_usual():

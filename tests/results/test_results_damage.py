@@ -26,6 +26,7 @@ def build(path, finish):
                 for name in (
                     "dispatched_s",
                     "download_s",
+                    "startup_s",
                     "compute_s",
                     "upload_s",
                     "ended_s",
@@ -108,7 +109,7 @@ def test_messages_name_the_file(whole, tmp_path):
     with pytest.raises(RunError, match=r"summary\.json: is damaged: it is not valid JSON"):
         _ = load(path).summary
     (path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(RunError, match="has format 99; this fedsim reads formats 1 and 2"):
+    with pytest.raises(RunError, match="has format 99; this fedsim reads formats 1 to 3"):
         load(path)
 
 
@@ -145,7 +146,7 @@ def test_a_single_changed_byte_of_data_is_noticed(whole, tmp_path):
     shutil.copytree(whole[True], path)
     file = path / "clients.parquet"
     content = bytearray(file.read_bytes())
-    column = pq.ParquetFile(file).metadata.row_group(0).column(13)
+    column = pq.ParquetFile(file).metadata.row_group(0).column(14)
     assert column.path_in_schema == "energy_j"
     content[column.data_page_offset + column.total_compressed_size // 2] ^= 1
     file.write_bytes(bytes(content))

@@ -13,6 +13,7 @@ import pytest
 
 from fedsim import results
 from fedsim.engine.aggregate import mean_loss
+from fedsim.errors import RunError
 from fedsim.missing import MISSING, from_list, is_missing
 from fedsim.report import words
 from fedsim.report.digest import digest
@@ -112,6 +113,34 @@ def test_a_directory_of_before_says_null_where_it_has_nan(tmp_path):
     assert old.clients.loss.tolist()[0] == 0.5
     (tmp_path / "summary.json").write_text("{}")
     assert results.summarise(old)["not_finite"] == {"losses": 0, "values": 0}
+
+
+@pytest.mark.parametrize("form", [1, 2])
+def test_a_directory_of_before_has_clients_that_did_not_start(tmp_path, form):
+    with results.RunWriter(tmp_path, SCENARIO, results.manifest("gaps", 7, 9, {}), ["nx"]) as writer:
+        writer.round({"round": 0, "start_s": 0.0, "end_s": 1.0}, _clients([0.5, 0.5], [0.5, 0.5]))
+        writer.finish()
+    manifest, file = tmp_path / "manifest.json", tmp_path / "clients.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["startup_s"]), file)
+    with pytest.raises(RunError, match="has no column 'startup_s'"):
+        _ = results.load(tmp_path).clients
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": form}))
+    old = results.load(tmp_path)
+    assert old.clients.startup_s.tolist() == [0.0, 0.0]
+    assert old.clients.compute_s.tolist() == [1.0, 1.0]
+    assert list(old.clients.columns) == [column.name for column in CLIENTS]
+    assert results.summarise(old)["devices"]["nx"]["mean_startup_s"] == 0.0
+
+
+@pytest.mark.parametrize("form", [1, 2])
+def test_an_unfinished_run_of_before_is_started_again(tmp_path, form):
+    with results.RunWriter(tmp_path, SCENARIO, results.manifest("gaps", 7, 9, {}), ["nx"]) as writer:
+        writer.round({"round": 0, "start_s": 0.0, "end_s": 1.0}, _clients([0.5, 0.5], [0.5, 0.5]))
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": form}))
+    for ask in (results.load, results.RunWriter.resume):
+        with pytest.raises(RunError, match="has not finished; start that again"):
+            ask(tmp_path)
 
 
 @pytest.mark.parametrize(

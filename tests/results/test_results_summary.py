@@ -42,6 +42,7 @@ def clients(size, **over):
         for name in (
             "dispatched_s",
             "download_s",
+            "startup_s",
             "compute_s",
             "upload_s",
             "ended_s",

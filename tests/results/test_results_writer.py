@@ -37,7 +37,15 @@ def some_clients(rng, size):
         "outcome": outcome,
         **{
             name: rng.random(size) * 1000
-            for name in ("dispatched_s", "download_s", "compute_s", "upload_s", "ended_s", "energy_j")
+            for name in (
+                "dispatched_s",
+                "download_s",
+                "startup_s",
+                "compute_s",
+                "upload_s",
+                "ended_s",
+                "energy_j",
+            )
         },
         **{name: rng.random(size) * 4e9 for name in ("footprint_bytes", "available_bytes")},
         **{name: np.floor(rng.random(size) * 4e8) for name in ("downloaded_bytes", "uploaded_bytes")},
@@ -231,7 +239,7 @@ def test_resume_refuses_rounds_that_are_not_there(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [('{"format": 99}', "has format 99"), ('{"format": 1, "volatile": null}', "volatile: is damaged")],
+    [('{"format": 99}', "has format 99"), ('{"format": 3, "volatile": null}', "volatile: is damaged")],
 )
 def test_resume_refuses_a_manifest_that_it_could_not_finish(tmp_path, text, said):
     with start(tmp_path / "run") as run:
@@ -461,7 +469,7 @@ def test_the_summary_adds_up_with_the_tables(tmp_path_factory, sizes, seed):
     lost = clients[clients["outcome"] != "completed"]
     assert summary["wasted_j"] == pytest.approx(lost["energy_j"].sum(), rel=1e-12)
     assert rounds["wasted_j"].sum() == pytest.approx(lost["energy_j"].sum(), rel=1e-12)
-    work = lost["download_s"] + lost["compute_s"] + lost["upload_s"]
+    work = lost["download_s"] + lost["startup_s"] + lost["compute_s"] + lost["upload_s"]
     assert summary["wasted_s"] == pytest.approx(work.sum(), rel=1e-12)
     done = clients[clients["outcome"] == "completed"]
     assert summary["participation"]["selected"] == clients["client"].nunique()
@@ -470,7 +478,8 @@ def test_the_summary_adds_up_with_the_tables(tmp_path_factory, sizes, seed):
     for device, entry in summary["devices"].items():
         here = done[done["device"] == device]
         if len(here):
-            assert entry["mean_compute_s"] == pytest.approx(here["compute_s"].mean(), rel=1e-12)
+            for phase in ("startup_s", "compute_s"):
+                assert entry[f"mean_{phase}"] == pytest.approx(here[phase].mean(), rel=1e-12)
         else:
             assert entry["mean_compute_s"] is None
 
@@ -480,6 +489,7 @@ def test_totals_by_hand():
         {
             "outcome": ["completed", "oom", "late"],
             "download_s": [1, 2, 3],
+            "startup_s": [0.5, 0.25, 0.125],
             "compute_s": [10, 20, 30],
             "upload_s": [100, 0, 300],
             "energy_j": [5, 7, 11],
@@ -500,7 +510,7 @@ def test_totals_by_hand():
         "uploaded_bytes": 3.0,
         "energy_j": 23.0,
         "wasted_j": 18.0,
-        "wasted_s": 355.0,
+        "wasted_s": 355.375,
     }
 
 

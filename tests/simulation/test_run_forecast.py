@@ -43,6 +43,7 @@ fleet:
   clients: {clients}
   mix: [{{device: nvidia-a40, share: 1, link: instant, availability: {life}}}]
 workload: {{utterances: 8}}
+training: {{start: warm}}
 rounds: {{count: {rounds}, cohort: {cohort}, close: {close}}}
 """
         )

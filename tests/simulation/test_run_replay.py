@@ -19,6 +19,7 @@ fleet:
   clients: 4
   mix: [{device: jetson-agx-xavier, share: 1.0, link: instant}]
 workload: {utterances: 4}
+training: {start: warm}
 rounds: {count: 2, cohort: 4}
 """
 HERE = "fleet.mix[0].availability={kind: trace, file: here.csv}"

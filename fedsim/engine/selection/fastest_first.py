@@ -52,4 +52,4 @@ def expected_s(estimate: WorkEstimate) -> Floats:
     """Seconds each client would take if nothing stopped it and the server's link were wide enough."""
     down_s = estimate.latency_s + alone_s(estimate.download_bytes, estimate.down_bytes_per_s)
     up_s = estimate.latency_s + alone_s(estimate.upload_bytes, estimate.up_bytes_per_s)
-    return down_s + estimate.compute_s + up_s
+    return down_s + estimate.startup_s + estimate.compute_s + up_s

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from fedsim.outcomes import OUTCOMES
 from fedsim.report.closeup import Closeup
@@ -38,15 +40,23 @@ def title(digest: Digest) -> str:
     return f"Round {closeup.round} ends with {who} after {duration(closeup.end_s - closeup.start_s)}"
 
 
+def _phases(closeup: Closeup) -> list[tuple[str, NDArray[np.float64]]]:
+    """What the clients did one after another, and for how many seconds; startup only where there is any."""
+    starts = [("startup", closeup.startup_s)] if closeup.startup_s.any() else []
+    return [
+        ("download", closeup.download_s),
+        *starts,
+        ("compute", closeup.compute_s),
+        ("upload", closeup.upload_s),
+    ]
+
+
 def _row(ax: Axes, closeup: Closeup, at: int, theme: Theme, origin: float, second: float) -> None:
     start = (float(closeup.dispatched_s[at]) - origin) / second
-    for phase, seconds in (
-        ("download", closeup.download_s[at]),
-        ("compute", closeup.compute_s[at]),
-        ("upload", closeup.upload_s[at]),
-    ):
+    for phase, column in _phases(closeup):
+        seconds = float(column[at])
         ax.barh(at, seconds / second, left=start, height=0.68, color=theme.phase[phase])
-        start += float(seconds) / second
+        start += seconds / second
     word = OUTCOMES[closeup.outcome[at]]
     end = (float(closeup.ended_s[at]) - origin) / second
     close = (closeup.end_s - origin) / second
@@ -87,8 +97,8 @@ def draw(digest: Digest, theme: Theme) -> Canvas:
         ax.set_xlim(0, max((until - origin) / second, 1e-9) * 1.02)
         for at in range(size):
             _row(ax, closeup, at, theme, origin, second)
-        for phase, label in (("download", "download"), ("compute", "compute"), ("upload", "upload")):
-            ax.barh([0], [0], color=theme.phase[phase], label=label)
+        for phase, _ in _phases(closeup):
+            ax.barh([0], [0], color=theme.phase[phase], label=phase)
         ax.barh([0], [0], color=theme.phase["waiting"], label="waiting")
         ax.axvline((closeup.end_s - origin) / second, color=theme.ink, linewidth=1.0, linestyle=(0, (4, 2)))
         rows = [f"{name(d, 20)}  {c}" for d, c in zip(closeup.device, closeup.client, strict=True)]
@@ -128,16 +138,16 @@ def live(digest: Digest) -> dict[str, Any]:
     origin = min(closeup.start_s, float(closeup.dispatched_s.min()))
     until = max(closeup.end_s, float(closeup.ended_s.max()))
     second, unit = time_unit(until - origin)
-    rows = []
+    phases, rows = _phases(closeup), []
     for at in range(closeup.client.size):
         start = float(closeup.dispatched_s[at]) - origin
         bits = []
-        for place, phase in enumerate((closeup.download_s, closeup.compute_s, closeup.upload_s)):
-            bits.append([place, *figures([start, start + float(phase[at])])])
-            start += float(phase[at])
+        for place, (_, column) in enumerate(phases):
+            bits.append([place, *figures([start, start + float(column[at])])])
+            start += float(column[at])
         word, end = OUTCOMES[closeup.outcome[at]], float(closeup.ended_s[at]) - origin
         if word == "completed":
-            bits.append([3, *figures([end, max(end, closeup.end_s - origin)])])
+            bits.append([len(phases), *figures([end, max(end, closeup.end_s - origin)])])
         row: dict[str, Any] = {
             "label": name(closeup.device[at], 20),
             "tag": str(closeup.client[at]),
@@ -149,9 +159,9 @@ def live(digest: Digest) -> dict[str, Any]:
             row["strong"] = True
         rows.append(row)
     series: list[dict[str, Any]] = [
-        {"label": phase, "colour": f"phase-{phase}"} for phase in ("download", "compute", "upload", "waiting")
+        {"label": phase, "colour": f"phase-{phase}"} for phase in (*(phase for phase, _ in phases), "waiting")
     ]
-    series[3]["low"] = True
+    series[-1]["low"] = True
     panel = {
         "kind": "rows",
         "divisor": second,

@@ -1,4 +1,4 @@
-"""Where a client's time goes, by device: download, compute, upload, waiting, and work that was lost."""
+"""Where a client's time goes, by device: download, startup, compute, upload, waiting, work that was lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from fedsim.report.style import Canvas, Theme
 from fedsim.report.text import duration, name, share, time_unit
 
 MOST_DEVICES = 14
-PHASES = ("download", "compute", "upload", "waiting", "lost")
+WORK = ("download", "startup", "compute", "upload")
+PHASES = (*WORK, "waiting", "lost")
 LABELS = {"lost": "lost work"}
 
 
@@ -25,7 +26,7 @@ def split(entry: dict[str, Any]) -> dict[str, float]:
     done, total = entry["outcomes"]["completed"], entry["client_rounds"]
     if not total:
         return dict.fromkeys(PHASES, 0.0)
-    phases = {p: (entry[f"mean_{p}_s"] or 0.0) * done / total for p in ("download", "compute", "upload")}
+    phases = {p: (entry[f"mean_{p}_s"] or 0.0) * done / total for p in WORK}
     work = sum(entry[f"{p}_s"] for p in phases) / total
     return {**phases, "waiting": entry["waiting_s"] / total, "lost": max(0.0, work - sum(phases.values()))}
 
@@ -43,9 +44,10 @@ def title(digest: Digest) -> str:
     whole = sum(rows[slowest].values())
     if whole <= 0:
         return "No client spent any time"
-    phase = max(("download", "compute", "upload", "lost"), key=lambda p: rows[slowest][p])
+    phase = max((*WORK, "lost"), key=lambda p: rows[slowest][p])
     doing = {
         "download": "downloading",
+        "startup": "starting up",
         "compute": "training",
         "upload": "uploading",
         "lost": "on work that is lost",
