@@ -2,9 +2,10 @@
 
 After a run its rounds are simulated anew, each time with other speeds of the devices
 (:mod:`fedsim.pricing.uncertainty`) and everything else as it was: fleet, workloads, hours, links,
-background programs and every other random number. Nothing is learned and nothing is written. So a
-learned curve keeps its rounds, and only the time of each round moves; the server's refusals, and a
-choice of clients that goes by losses, are those of a run without learning. Memory is not drawn.
+background programs and every other random number. Startups, like memory, are not drawn. Nothing is
+learned and nothing is written. So a learned curve keeps its rounds, and only the time of each round
+moves; the server's refusals, and a choice of clients that goes by losses, are those of a run without
+learning.
 """
 
 from __future__ import annotations
