@@ -85,6 +85,7 @@ def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
     from rich.columns import Columns
     from rich.text import Text
 
+    from fedsim.pricing.answer import doubt
     from fedsim.printing import Column, Table, put
     from fedsim.units import format_bytes, format_duration, format_flops
 
@@ -116,6 +117,7 @@ def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
         f"{format_duration(ends['low'])} to {format_duration(ends['high'])} ({ends['level']:.0%} interval)"
     )
     rates = f"rates: {known['status']}; a step takes {within}, {off}"
+    counts = doubt(answer["exact"], answer["largest_error"])
     put(
         Text.assemble(
             what,
@@ -130,6 +132,7 @@ def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
         "",
         verdict,
         Text(rates, style="dim"),
+        *([Text(f"counts: {counts}, as far as was tried", style="yellow")] if counts else []),
     )
 
 

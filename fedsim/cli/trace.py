@@ -58,6 +58,7 @@ def command(
     with going_on(way_on, folder):  # Ctrl-C may come while PyTorch is loaded
         from rich.console import Console
 
+        from fedsim.pricing.answer import doubt
         from fedsim.tasks import Task
         from fedsim.tracing import configs, taskfile
         from fedsim.tracing.trace import check_writable, trace, write
@@ -82,7 +83,8 @@ def command(
             click.echo(path)
             continue
         variants = sum("@" not in v for v in content["graph"]["variants"])
+        held = doubt(content["graph"]["exact"], content["graph"]["largest_error"]) or "verified"
         click.echo(
-            f"{path}: {plural(len(content['nodes']), 'layer')}, {plural(variants, 'variant')}, verified"
+            f"{path}: {plural(len(content['nodes']), 'layer')}, {plural(variants, 'variant')}, {held}"
             f" ({time.monotonic() - start:.0f} s)"
         )

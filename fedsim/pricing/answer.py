@@ -13,6 +13,11 @@ from fedsim.pricing.trace import load_trace
 from fedsim.pricing.uncertainty import step_interval
 
 
+def doubt(exact: bool, largest_error: float) -> str:
+    """How far the counts of a trace that is not exact are off, in words; nothing of one that is."""
+    return "" if exact else f"not exact: up to {100 * largest_error:.2g}% off"
+
+
 def pricer_of(
     device: str, model: str, seconds: float | None, sizes: Mapping[str, int] | None = None, **technique: Any
 ) -> tuple[Pricer, int]:
@@ -34,12 +39,18 @@ def pricer_of(
 
 
 def answer(pricer: Pricer, batch: int, samples: int) -> dict[str, Any]:
-    """Bytes, seconds and FLOPs of a step with ``batch`` sentences padded to ``samples``."""
+    """Bytes, seconds and FLOPs of a step with ``batch`` examples of the size ``samples``.
+
+    ``exact`` says whether the trace counts as the model does; if not, a count is off by up to
+    ``largest_error`` of it, as far as was tried.
+    """
     footprint = {part: float(value) for part, value in pricer.footprint(batch, samples).items()}
     step = {part: float(value) for part, value in pricer.step(batch, samples).items()}
     calibration, step_s = pricer.calibration, float(pricer.step_s(batch, samples))
     return {
         "parameters": pricer.parameters,
+        "exact": pricer.trace.exact,
+        "largest_error": pricer.trace.largest_error,
         "forward_flops": float(pricer.forward_flops(batch, samples)),
         "forward_flops_paper": float(pricer.forward_flops_paper(batch, samples)),
         "training_flops": float(pricer.training_flops(batch, samples)),

@@ -103,10 +103,10 @@ def digest(run: Run) -> Digest:
     if run.finished:
         summary = carried_over(run.summary, summary)
     seen = instructive_round(run, rounds)
-    return Digest(run, summary, sums, rounds, series_of(run), _memory(run), seen, _intervals(run, rounds))
+    return Digest(run, summary, sums, rounds, series_of(run), _memory(run), seen, intervals_of(run, rounds))
 
 
-def _intervals(run: Run, rounds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
+def intervals_of(run: Run, rounds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
     """The columns of ``intervals.parquet``, if there is one.
 
     Raises:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fedsim import units
-from fedsim.results.intervals import interval_of
+from fedsim.results.intervals import Interval, interval_of
 
 #: Units for a time axis, largest first: (seconds, name on an axis).
 _TIMES = (
@@ -121,7 +121,11 @@ def dig(tree: Any, *path: str) -> Any:
 
 def between(figures: Any, name: str, written: Callable[[float], str]) -> str:
     """The interval of a figure in words: ``7.27 h to 7.9 h``, ``7.27 h or more``; empty without one."""
-    found = interval_of(figures, name)
+    return in_words(interval_of(figures, name), written)
+
+
+def in_words(found: Interval | None, written: Callable[[float], str]) -> str:
+    """An interval in words; empty if there is none."""
     if found is None:
         return ""
     if found.low == math.inf:

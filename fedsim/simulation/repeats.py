@@ -9,6 +9,7 @@ choice of clients that goes by losses, are those of a run without learning. Memo
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 
 import numpy as np
@@ -24,6 +25,7 @@ from fedsim.simulation.compose import Composition
 from fedsim.simulation.progress import Progress, Silent
 
 CLIENT_ROUNDS = 10_000
+SAY_AFTER_S = 10.0
 FEWEST, MOST, MOST_ASKED = 10, 100, 10_000
 
 Floats = NDArray[np.float64]
@@ -66,7 +68,12 @@ def intervals(
     told.note(f"repeating the clock under {draws} drawn speeds of the devices")
     names = composition.devices
     speeds = factors([composition.pricers[name] for name in names], composition.plan.seed, draws)
-    found = [_repeat(composition, speed, rounds) for speed in speeds]
+    found, said = [], time.monotonic()
+    for speed in speeds:
+        found.append(_repeat(composition, speed, rounds))
+        if time.monotonic() - said > SAY_AFTER_S:
+            said = time.monotonic()
+            told.note(f"{len(found)} of {draws} drawn speeds done")
     starts, ends = (np.array([one.times[k] for one in found]) for k in range(2))
     with np.errstate(invalid="ignore"):
         lengths = np.where(np.isfinite(ends), ends - starts, np.inf)

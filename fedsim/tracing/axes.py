@@ -107,11 +107,11 @@ class _Search:
             x = self.known[a]
             for b in range(a + 1):
                 y = self.known[b]
-                if (line := _line(x * y, v)) is not None and line[1] == 0:
+                if (line := _line(x * y, v)) is not None:
                     powers_of = {a: 2} if a == b else {a: 1, b: 1}
-                    return Polynomial({monomial(0, powers_of): line[0]})
-                if b < a and (line := _line(x, v - y)) is not None and line[0] in (1, -1):
-                    return Polynomial({(0, a, 1): line[0], (0, b, 1): 1, (0, 0, 0): line[1]})
+                    return Polynomial({monomial(0, powers_of): line[0], (0, 0, 0): line[1]})
+                if b < a and (plane := _plane(x, y, v)) is not None:
+                    return Polynomial({(0, a, 1): plane[0], (0, b, 1): plane[1], (0, 0, 0): plane[2]})
         for a in axes:  # such as n x (2n - 1)
             x = self.known[a]
             if (x > 0).all() and (v % x == 0).all() and (line := _line(x, v // x)) is not None:
@@ -168,6 +168,20 @@ def _line(x: NDArray[np.int64], v: NDArray[np.int64], rest: NDArray[np.int64] | 
     p, over = divmod(top, int(ratio[i]))
     q, left = divmod(int(v[0]) - p * int(x[0]), int(one[0]))
     return (p, q) if not (over or left) and (v == p * x + q * one).all() else None
+
+
+def _plane(x: NDArray[np.int64], y: NDArray[np.int64], v: NDArray[np.int64]) -> Values | None:
+    """Whole numbers p, q, r with ``v = p x + q y + r`` everywhere; None if there are none, or several."""
+    dx, dy, dv = x - x[0], y - y[0], v - v[0]
+    i = int(np.argmax(dx != 0))
+    crossed = dx[i] * dy - dy[i] * dx
+    j = int(np.argmax(crossed != 0))
+    if not crossed[j]:
+        return None
+    p, over = divmod(int(dv[i] * dy[j] - dv[j] * dy[i]), int(crossed[j]))
+    q, left = divmod(int(dx[i] * dv[j] - dx[j] * dv[i]), int(crossed[j]))
+    r = int(v[0]) - p * int(x[0]) - q * int(y[0])
+    return (p, q, r) if not (over or left) and (v == p * x + q * y + r).all() else None
 
 
 def _follows(x: NDArray[np.int64], y: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -49,6 +49,7 @@ class Plan:
         runs: batches and sizes that determine every basis, and two that check.
         more: others, for counts that these bases do not explain.
         unseen: sizes at which nothing was fitted.
+        far: sizes well outside of those, at which a model may not run.
     """
 
     short: bool
@@ -59,6 +60,7 @@ class Plan:
     runs: tuple[Run, ...]
     more: tuple[Run, ...]
     unseen: tuple[Sizes, ...]
+    far: tuple[Sizes, ...]
 
     def point(self, run: Run) -> Point:
         """A batch, and the length of every axis."""
@@ -110,6 +112,7 @@ def plan(subject: Subject, short: bool, quickly: bool) -> Plan:
         (*enough, *spare[:2]),
         (*(run for run in rest if run not in enough), *spare[2:5]),
         tuple([sizes for sizes in others if sizes not in seen][:3] or [first] * 3),
+        (tuple(2 * n + 1 for n in usual), tuple(max(1, n // 3) for n in usual)) if subject.axes else (),
     )
 
 

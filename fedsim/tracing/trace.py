@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+
 from fedsim import children, files
 from fedsim.errors import FedsimError, TraceError, refused
 from fedsim.pricing.layers import COUNTS, WORKSPACES, LayerTrace
@@ -24,7 +26,7 @@ from fedsim.tracing.assemble import assemble
 from fedsim.tracing.axes import Sizes
 from fedsim.tracing.fake import forget
 from fedsim.tracing.measure import Measurement, measure, merge, table
-from fedsim.tracing.plan import Plan, plan
+from fedsim.tracing.plan import LOOKED_AT, Plan, plan
 from fedsim.tracing.step import VARIANTS, Step, Variant
 from fedsim.tracing.subject import Subject, subject_of
 
@@ -96,8 +98,14 @@ def _try(subject: Subject, name: str) -> None:
         done = "run without numbers"
         step.trace(2, *(size.usual for size in subject.axes))
     except Exception as error:  # whatever transformers, or a stranger's module, raises
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise TraceError(f"{name} cannot be {done}: {why}") from error
+        raise TraceError(f"{name} cannot be {done}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """In a sentence, also where PyTorch only says which operator asked for numbers."""
+    if isinstance(error, DataDependentOutputException | DynamicOutputShapeException):
+        return f"what it does depends on the values in its tensors ({error.func})"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager
@@ -123,10 +131,26 @@ def _measured_and_verified(name: str, details: dict[str, Any], plan: Plan, varia
         )
         return found
     verify(held, variant, step, 4, *plan.unseen[0])
+    if variant in LOOKED_AT[:2]:
+        _verify_far(found, held, step, plan)
     if step.stacks and (variant.attention == "eager") == (variant.precision == "fp32"):
         whole = parse_trace(assemble(found, name, details))
         verify(whole, variant, Step(subject, variant), 5, *plan.unseen[1], quickly=plan.quickly)
     return found
+
+
+def _verify_far(found: Measurement, held: LayerTrace, step: Step, plan: Plan) -> None:
+    """Try sizes well outside of those that were fitted, as far as the model runs there."""
+    for sizes in plan.far:
+        try:
+            step.trace(2, *sizes, quickly=plan.quickly)
+        except Exception:  # whatever a model raises at a size that is not for it
+            continue
+        try:
+            verify(held, step.variant, step, 2, *sizes, quickly=plan.quickly)
+        except VerificationError:
+            found.exact = False
+            found.largest_error = max(found.largest_error, _error(held, step.variant, step, 2, sizes))
 
 
 def verify(

@@ -14,6 +14,8 @@ from fedsim.pricing import load_trace
 
 KEYS = {
     "parameters",
+    "exact",
+    "largest_error",
     "forward_flops",
     "forward_flops_paper",
     "training_flops",
@@ -142,6 +144,8 @@ def test_configurations_that_cannot_be_traced(fedsim, tmp_path, content, sentenc
 
 
 MY_TASK = """
+import math
+
 import torch
 from torch import nn
 
@@ -177,6 +181,32 @@ class Failing(MyTask):
 
 class Unsized(MyTask):
     sizes = ("tokens",)
+
+
+class Unbatched(MyTask):
+    def fake_batch(self, batch, sizes):
+        raise OSError("no such file of words")
+
+
+class Vector(MyTask):
+    def traced_loss(self, model, batch):
+        return model(batch).mean(dim=0)
+
+
+class Choosing(MyTask):
+    def traced_loss(self, model, batch):
+        return model(batch)[batch.nonzero()].mean()
+
+
+class Reading(MyTask):
+    def traced_loss(self, model, batch):
+        return model(batch).mean() * batch.sum().item()
+
+
+class Squares(MyTask):
+    def traced_loss(self, model, batch):
+        tokens = batch.shape[1]
+        return model(nn.functional.pad(batch, (0, math.ceil(tokens**0.5) ** 2 - tokens))).mean()
 """
 
 
@@ -191,11 +221,43 @@ def test_a_task_of_ones_own_is_traced_from_its_file(fedsim, tmp_path):
     assert sum(trace.per_layer("forward_flops", "cpu/eager/fp32", 3, 20)) == 2 * 3 * 20 * 8 * 10
 
 
+def test_what_is_no_polynomial_says_how_far_it_is_off(fedsim, tmp_path):
+    (tmp_path / "mine.py").write_text(MY_TASK)
+    done = fedsim("trace", "--task", f"{tmp_path}/mine.py:Squares", "--out", str(tmp_path))
+    assert "not exact: up to " in done.stdout
+    assert "verified" not in done.stdout
+    file = str(tmp_path / "Squares.json")
+    trace = load_trace(file)
+    assert not trace.exact
+    assert trace.largest_error > 0
+    # 2 FLOP a multiply-add of 80 for each token, of which there are padded to the next square
+    for tokens, padded in ((70, 81), (90, 100), (120, 121)):
+        counted = sum(trace.per_layer("forward_flops", "cpu/eager/fp32", 3, tokens))
+        assert counted == pytest.approx(2 * 3 * padded * 80, rel=2 * trace.largest_error)
+    done = fedsim("cost", "-d", "nvidia-a40", "-m", file, "--tokens", "90")
+    assert "counts: not exact: up to" in done.stdout
+    answer = json.loads(fedsim("cost", "-d", "nvidia-a40", "-m", file, "--tokens", "90", "--json").stdout)
+    assert (answer["exact"], answer["largest_error"]) == (False, trace.largest_error)
+
+
+@pytest.mark.parametrize("size", ["frames=3", "pixels=3", "samples=16000"])
+def test_a_size_that_a_model_does_not_have(fedsim, size):
+    done = fedsim("cost", "-d", "nvidia-a40", "-m", "language_model", "--size", size)
+    assert done.returncode == 2
+    assert size.partition("=")[0] in done.stderr
+    assert "tokens" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "name", "sentence"),
     [
         (MY_TASK, "", "names nothing in a file; write my_module.py:MyTask"),
         (MY_TASK, ":Other", "mine.py: has no 'Other'; it has MyTask, Nothing, Asking, Failing, Unsized"),
+        (MY_TASK, ":Unbatched", "Unbatched cannot be run without numbers: no such file of words"),
+        (MY_TASK, ":Vector", "Vector cannot be run without numbers: its loss is a tensor [128, 10]; give a"),
+        (MY_TASK, ":Choosing", "what it does depends on the values in its tensors (aten.nonzero.default)"),
+        (MY_TASK, ":Reading", "what it does depends on the values in its tensors (aten._local_scalar_dense"),
         (MY_TASK, ":Nothing", "mine.py: Nothing is no task: it has no build, fake_batch, traced_loss"),
         (MY_TASK, ":Asking", "mine.py: Asking cannot be made without arguments: "),
         (MY_TASK, ":Failing", "Failing cannot be built: no such weights"),

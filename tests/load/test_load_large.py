@@ -37,7 +37,7 @@ def _made(folder: Path, clients: int, cohort: int, rounds: int) -> tuple[Watched
     """A run and its report, each in a process of its own."""
     text = LARGE.format(clients=clients, cohort=cohort, rounds=rounds)
     (folder / "large.yaml").write_text(text, encoding="utf-8")
-    ran = fedsim("run", "large.yaml", "--out", "run", "--no-report", "--quiet", cwd=folder)
+    ran = fedsim("run", "large.yaml", "--out", "run", "--draws", "0", "--no-report", "--quiet", cwd=folder)
     return ran, fedsim("report", "run", cwd=folder)
 
 

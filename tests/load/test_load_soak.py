@@ -50,7 +50,7 @@ def _scenario(folder: Path, text: str = SOAK) -> Path:
 
 def _run(folder: Path, scenario: Path, rounds: int, **watching: object) -> Watched:
     return fedsim(
-        "run", scenario, "--out", "run", "--set", f"rounds.count={rounds}", "--workers", "1",
+        "run", scenario, "--out", "run", "--draws", "0", "--set", f"rounds.count={rounds}", "--workers", "1",
         "--no-report", "--quiet", cwd=folder, **watching,
     )  # fmt: skip
 

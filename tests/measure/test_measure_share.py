@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from test_measure_device_file import HOST, PROBES, RATES, WHEN
 
+from fedsim.cli import fedsim as cli
 from fedsim.errors import HardwareError
 from fedsim.hardware import load_device, measurements, startup
 from fedsim.hardware.device import StatedStep
+from fedsim.measure import calibrate as calibrating
 from fedsim.measure import device_file, steps
 from fedsim.measure.timing import Setting
 from fedsim.pricing.calibration import calibrate
@@ -127,3 +130,22 @@ def test_a_real_step_trains(precision):
     losses = [float(step()) for _ in range(3)]
     assert np.isfinite(losses).all()
     assert len(set(losses)) == 3
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_command_writes_what_to_share_beside_the_rest(tmp_path, monkeypatch, made, quiet):
+    timed = tuple(
+        made.timed(kind, 2e9, [0.5, 0.25, 0.125]) for kind in ("conv", "grouped_conv", "matmul", "attention")
+    )
+    found = calibrating.Measured(STARTED, RATES, PROBES, timed, WHEN)
+    monkeypatch.setattr(calibrating, "calibrate", lambda *rest: found)
+    monkeypatch.setattr(steps, "run", lambda device, *rest: STEPS if device.name == "mine" else [])
+    monkeypatch.chdir(tmp_path)
+    asked = ["calibrate", "--out", "mine.yaml", "--share", "board.yaml", *(["--quiet"] if quiet else [])]
+    done = CliRunner().invoke(cli, asked, catch_exceptions=False)
+    told = done.stdout.splitlines()
+    wrote = ["wrote mine.yaml", "wrote mine-operators.csv", "wrote board.yaml"]
+    assert told[-3:] == wrote if not quiet else told == ["mine.yaml"]
+    assert len(load_device("board.yaml").steps) == 2
+    assert load_device("mine.yaml").steps == ()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["board.yaml", "mine-operators.csv", "mine.yaml"]

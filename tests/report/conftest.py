@@ -100,6 +100,7 @@ def write_run(
         available = of("memory_bytes") - of("pressure_bytes") * rng.gamma(4.0, 0.25, size)
         compute = of("compute_s") * speed[chosen] * rng.lognormal(0, 0.08, size)
         down, up = of("down_s") * rng.lognormal(0, 0.2, size), of("up_s") * rng.lognormal(0, 0.2, size)
+        start = np.full(size, 5.0)
         outcome = np.zeros(size, dtype=int)
         outcome[rng.random(size) < of("offline")] = OUTCOMES.index("offline")
         outcome[rng.random(size) < 0.004] = OUTCOMES.index("failed")
@@ -110,11 +111,11 @@ def write_run(
             stopped = outcome == OUTCOMES.index(word)
             compute[stopped] *= part * rng.random(stopped.sum())
             up[stopped] = 0.0
-        ended = now + down + compute + up
+        ended = now + down + start + compute + up
         late = (ended > now + deadline_s) & (outcome == 0)
         outcome[late] = OUTCOMES.index("late")
-        compute[late] = np.minimum(compute[late], deadline_s - down[late])
-        up[late] = np.maximum(0.0, deadline_s - down[late] - compute[late])
+        compute[late] = np.minimum(compute[late], deadline_s - down[late] - start[late])
+        up[late] = np.maximum(0.0, deadline_s - down[late] - start[late] - compute[late])
         ended[late] = now + deadline_s
         end = float(ended.max())
         done = outcome == 0
@@ -125,7 +126,7 @@ def write_run(
             "device": k,
             "dispatched_s": np.full(size, now),
             "download_s": down,
-            "startup_s": np.zeros(size),
+            "startup_s": start,
             "compute_s": compute,
             "upload_s": up,
             "ended_s": ended,

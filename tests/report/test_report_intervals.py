@@ -12,8 +12,10 @@ import pytest
 
 from fedsim.errors import RunError
 from fedsim.report import build, words
+from fedsim.report.compare import terminal
+from fedsim.report.compare.answer import answer, compare
 from fedsim.report.compare.gather import gather
-from fedsim.report.compare.tables import overview
+from fedsim.report.compare.tables import overview, target_table
 from fedsim.report.digest import digest
 from fedsim.report.figures import convergence, rounds
 from fedsim.report.style import DARK, LIGHT
@@ -136,4 +138,16 @@ def test_runs_are_compared_with_their_intervals(make_run, drawn, tmp_path):
     (clock, *_) = overview(gather([drawn, plain]))
     assert clock.headings[:4] == ("run", "time", "90%", "rounds")
     assert [row[2] for row in clock.rows] == [f"{duration(end_s / 2)} to {duration(end_s * 3)}", "–"]
-    assert overview(gather([plain]))[0].headings[:3] == ("run", "time", "rounds")
+    compared = compare([drawn, plain], ["rounds=2"])
+    closed_s = load(drawn).rounds["end_s"][1]
+    ((target, found),) = compared.targets
+    table = target_table(target, found)
+    assert table.headings[:4] == ("run", "time", "of least", "90%")
+    assert [row[3] for row in table.rows] == [f"{duration(closed_s / 2)} to {duration(closed_s * 3)}", "–"]
+    said = answer(compared)["targets"][0]["runs"]
+    within = said[0]["interval"]["time_s"]
+    assert (within["low"], within["high"]) == pytest.approx((closed_s / 2, closed_s * 3))
+    assert (within["level"], within["draws"], said[1]["interval"]) == (0.9, 12, None)
+    terminal.show(compared)
+    other = make_run(tmp_path / "other", rounds=2, cohort=4, clients=9)
+    assert overview(gather([plain, other]))[0].headings[:3] == ("run", "time", "rounds")

@@ -283,7 +283,7 @@ def test_spans_of_the_timeline_are_the_clients_own(digests, tmp_path):
     frame = found.run.clients
     trained = [e for e in events if e["name"] == "train"]
     assert [e["dur"] for e in trained] == pytest.approx(list(frame["compute_s"] * 1e6), abs=1.0)
-    starts = (frame["dispatched_s"] + frame["download_s"]) * 1e6
+    starts = (frame["dispatched_s"] + frame["download_s"] + frame["startup_s"]) * 1e6
     assert [e["ts"] for e in trained] == pytest.approx(list(starts), abs=0.51)
 
 

@@ -268,3 +268,30 @@ def load_mapping(tmp_path, content):
     file = tmp_path / "mapping.yaml"
     file.write_text(yamlfile.dump(content), encoding="utf-8")
     return load(file).scenario
+
+
+@pytest.mark.parametrize("baseline", ["local-only", "centralised"])
+def test_baselines_have_intervals_of_their_own_device(tmp_path, baseline):
+    """Both send nothing, so all of their clock is training."""
+    learning = {"corpus": {"speakers": 4, "minutes": 0.5}, "baseline": baseline}
+    learning |= {"alone": 1} if baseline == "local-only" else {}
+    mix = [entry("jetson-xavier-nx")]
+    asked = scenario(mix, 3, 2, 2, learning=learning, server={"device": "nvidia-a100-40gb"})
+    composition = compose(load_mapping(tmp_path, asked))
+    ends = [record.end_s for record in Simulation(composition.world, composition.plan)]
+    found = repeats.intervals(composition, 10, 2)
+    off = error_of("jetson-xavier-nx" if baseline == "local-only" else "nvidia-a100-40gb") ** Z
+    assert found.end_s[0] == pytest.approx(np.array(ends) / off)
+    assert found.end_s[1] == pytest.approx(np.array(ends) * off)
+
+
+@pytest.mark.parametrize(
+    "close", [{"policy": "async", "buffer": 2}, {"policy": "quorum", "over": 0.5}, {"policy": "wait-all"}]
+)
+def test_every_way_to_close_rounds_has_intervals_around_its_rounds(tmp_path, close):
+    asked = scenario([entry("nvidia-a100-40gb", link="instant")], 6, 4, 3)
+    asked["rounds"]["close"] = close
+    run = api.run(asked, tmp_path / "run", draws=10)
+    by_round = pd.read_parquet(tmp_path / "run" / "intervals.parquet")
+    assert (by_round.end_low_s < run.rounds.end_s).all()
+    assert (run.rounds.end_s < by_round.end_high_s).all()

@@ -13,6 +13,7 @@ from fedsim.cli import fedsim as cli
 from fedsim.errors import ScenarioError
 from fedsim.scenario import load
 from fedsim.simulation import compose, time_rounds
+from fedsim.simulation.baseline import Alone
 
 CLOSES = ["wait-all", "{policy: async, buffer: 1}"]
 
@@ -61,6 +62,22 @@ def test_a_slower_client_starts_more_slowly(scenario):
     world = compose(scenario("fleet.mix[0].speed_spread=0.4")).world
     everyone = np.arange(3)
     assert world.estimate(everyone, 0, 0.0).startup_s == pytest.approx(15.0 / world.fleet.speed)
+
+
+@pytest.mark.parametrize("client", [0, 1, 2])
+def test_a_client_alone_runs_all_along(scenario, client):
+    world = compose(scenario()).world
+    assert world.estimate(np.array([client]), 0, 0.0).startup_s.tolist() == [15.0]
+    assert Alone(world, client).estimate(np.array([0]), 0, 0.0).startup_s.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
+def test_a_draw_of_the_speed_of_steps_leaves_the_start(scenario, factor):
+    world = compose(scenario()).world
+    drawn = world.at_speeds(np.full((1, 1), factor))
+    one, other = (each.estimate(np.arange(3), 0, 0.0) for each in (world, drawn))
+    assert other.startup_s.tolist() == one.startup_s.tolist() == [15.0] * 3
+    assert other.compute_s == pytest.approx(factor * one.compute_s)
 
 
 def test_a_start_can_miss_a_deadline(scenario):

@@ -91,6 +91,30 @@ def test_sums_and_products_of_two_lengths():
     assert {m: c for m, c in found.meaning[both].terms.items() if c} == {(0, 0, 1): 1, (0, 1, 1): 1}
 
 
+def test_twice_a_sum_or_a_product_less_one():
+    # as relative positions have it, over what was joined or laid out flat
+    half, joined, flat = (
+        values(of)
+        for of in (
+            lambda b, n: -(-n // 2),
+            lambda b, n: 2 * (n + -(-n // 2)) - 1,
+            lambda b, n: 2 * n * -(-n // 2) - 1,
+        )
+    )
+    found = discover(["tokens"], RUNS, [half, joined, flat])
+    assert len(found.axes) == 2
+    assert found.meaning[joined].terms == {
+        (0, 0, 1): 2,
+        (0, 1, 1): 2,
+        (0, 0, 0): found.meaning[joined].terms[0, 0, 0],
+    }
+    assert found.meaning[flat].terms.keys() >= {(0, 0, 1, 1, 1)}
+    for batch, (n,) in RUNS:
+        at = [int(x) for x in lengths(found.axes, n)]
+        assert found.meaning[joined].at(batch, at) == 2 * (n + -(-n // 2)) - 1
+        assert found.meaning[flat].at(batch, at) == 2 * n * -(-n // 2) - 1
+
+
 def test_what_follows_from_nothing_has_no_meaning():
     odd = values(lambda b, n: (n * 7919) % 101 + 1)
     found = discover(["tokens"], RUNS, [odd])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from fedsim.errors import RunError
 from fedsim.outcomes import OUTCOMES
-from fedsim.report.digest import Series, rounds_of, series_of
+from fedsim.report.digest import Series, intervals_of, rounds_of, series_of
 from fedsim.report.text import name
+from fedsim.results.intervals import Interval, interval_of
 from fedsim.results.reading import Run, load
 
 #: Most runs that eight colours and two kinds of line tell apart.
@@ -34,12 +35,24 @@ class Entry:
         run: the run directory.
         rounds: the columns of ``rounds.parquet``, each of shape [rounds].
         curves: by name: ``rounds``, ``updates``, or split and metric such as ``validation.loss``.
+        intervals: the columns of ``intervals.parquet``, likewise; None if no speeds were drawn.
     """
 
     label: str
     run: Run
     rounds: dict[str, NDArray[np.float64]]
     curves: dict[str, Series]
+    intervals: dict[str, NDArray[np.float64]] | None = None
+
+    def closes(self, index: int) -> Interval | None:
+        """Between which times a round closes; None if no speeds were drawn, or before the first."""
+        whole = interval_of(self.run.summary, "end_s")
+        if self.intervals is None or whole is None or index < 0:
+            return None
+        at = int(np.searchsorted(self.rounds["round"], index))
+        ends = [float(self.intervals[name][at]) for name in ("end_low_s", "end_high_s")]
+        low, high = (end if np.isfinite(end) else np.inf for end in ends)
+        return replace(whole, low=low, high=high)
 
     @property
     def end_s(self) -> float:
@@ -97,7 +110,7 @@ def _entry(label: str, run: Run) -> Entry:
     counted = {"rounds": np.arange(1.0, index.size + 1), "updates": np.cumsum(rounds["completed"])}
     curves = {key: Series(index, end_s, value.astype(float)) for key, value in counted.items()}
     curves |= {f"{split}.{metric}": series for (split, metric), series in series_of(run).items()}
-    return Entry(label, run, rounds, curves)
+    return Entry(label, run, rounds, curves, intervals_of(run, rounds))
 
 
 def best_split(entries: Sequence[Entry], metric: str) -> str | None:

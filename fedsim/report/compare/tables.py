@@ -11,7 +11,18 @@ from fedsim.outcomes import OUTCOMES
 from fedsim.report.compare.differences import Difference
 from fedsim.report.compare.gather import Entry, best_split
 from fedsim.report.compare.targets import SHARES, WORDS, Reached, Target, judged
-from fedsim.report.text import NONE, between, duration, energy, figure, listed, name, share, size
+from fedsim.report.text import (
+    NONE,
+    between,
+    duration,
+    energy,
+    figure,
+    in_words,
+    listed,
+    name,
+    share,
+    size,
+)
 from fedsim.report.words import DONE, OUTCOME_WORDS
 from fedsim.results.metrics import HEARD, heard
 from fedsim.words import count, plural
@@ -52,24 +63,28 @@ def target_table(target: Target, found: Sequence[Reached]) -> Table:
     """What it took each run to reach a target, and how much that is against the least."""
     least_s = min((one.time_s for one in found if one.time_s is not None), default=None)
     least_j = min((one.energy_j for one in found if one.energy_j is not None), default=None)
-    rows = []
+    drawn = any(one.interval for one in found)
+    rows: list[tuple[str, ...]] = []
     for one in found:
+        within = [in_words(one.interval["time_s"], duration) if one.interval else NONE] if drawn else []
         if one.time_s is None:
             said = _never(target, one) if one.measured else "not measured"
-            rows.append((one.run, said, NONE, NONE, NONE, NONE, NONE))
+            rows.append((one.run, said, NONE, *within, NONE, NONE, NONE, NONE))
             continue
         rows.append(
             (
                 one.run,
                 duration(one.time_s),
                 times(one.time_s, least_s),
+                *within,
                 count(one.rounds or 0),
                 energy(one.energy_j),
                 times(one.energy_j, least_j),
                 size(one.bytes_moved),
             )
         )
-    return Table(("run", "time", "of least", "rounds", "energy", "of least", "traffic"), rows)
+    headings = ("run", "time", "of least", *(["90%"] if drawn else []), "rounds", "energy", "of least")
+    return Table((*headings, "traffic"), rows)
 
 
 def _never(target: Target, one: Reached) -> str:

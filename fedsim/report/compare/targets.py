@@ -16,6 +16,7 @@ import numpy as np
 from fedsim.errors import InputError
 from fedsim.report.compare.gather import Entry, best_split
 from fedsim.report.text import figure, listed, share
+from fedsim.results.intervals import Interval
 from fedsim.results.metrics import KNOWN, definitions, goals
 from fedsim.tasks.base import Metric
 from fedsim.words import count, plural
@@ -90,6 +91,7 @@ class Reached:
         energy_j, bytes_moved, updates: what all rounds until then took and brought.
         best: the best value that the run ever has.
         best_s: when it has it first.
+        interval: ``time_s`` under drawn speeds, the round being the same; None if none were drawn.
     """
 
     run: str
@@ -102,6 +104,7 @@ class Reached:
     updates: int | None = None
     best: float | None = None
     best_s: float | None = None
+    interval: dict[str, Interval] | None = None
 
 
 def reach(entry: Entry, target: Target) -> Reached:
@@ -128,6 +131,7 @@ def reach(entry: Entry, target: Target) -> Reached:
         updates=round(entry.until("completed", index)),
         best=top,
         best_s=top_s,
+        interval=None if (closes := entry.closes(index)) is None else {"time_s": closes},
     )
 
 

@@ -20,7 +20,7 @@ MOST_KEYS = 30
 #: From this many runs on, the values of a key stand below each other.
 _SIDE_BY_SIDE = 3
 #: Columns that are spared first where the width is short; what is not named here is spared last.
-_SPARE = {"traffic": 3, "rounds": 2, "of least": 1, "a round": 1, "client-rounds": 1}
+_SPARE = {"traffic": 3, "rounds": 2, "of least": 1, "90%": 1, "a round": 1, "client-rounds": 1}
 
 
 def summary(compared: Compared, page: Path | None = None) -> Group:
