@@ -11,22 +11,7 @@ from fedsim.outcomes import OUTCOMES
 from fedsim.report.compare.differences import Difference
 from fedsim.report.compare.gather import Entry, best_split
 from fedsim.report.compare.targets import SHARES, WORDS, Reached, Target, judged
-<<<<<<< HEAD
-from fedsim.report.text import (
-    NONE,
-    between,
-    duration,
-    energy,
-    figure,
-    in_words,
-    listed,
-    name,
-    share,
-    size,
-)
-=======
 from fedsim.report.text import NONE, between, duration, energy, figure, in_words, listed, name, share, size
->>>>>>> intervals
 from fedsim.report.words import DONE, OUTCOME_WORDS
 from fedsim.results.metrics import HEARD, heard
 from fedsim.words import count, plural
