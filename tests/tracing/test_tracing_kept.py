@@ -139,7 +139,11 @@ def imports_late(n):
     return not_imported_yet.batch(n)
 
 
-@pytest.mark.parametrize("what", [threading.Lock(), (n for n in range(3)), imports_late], ids=str)
+@pytest.mark.parametrize(
+    "what",
+    [threading.Lock(), (n for n in range(3)), imports_late],
+    ids=["a lock", "a generator", "a late import"],
+)
 def test_what_cannot_be_told_has_no_digest(what):
     assert identity.digest(lambda n: (n, what)) is None
 
