@@ -57,9 +57,9 @@ def test_a_layer_trace_with_a_list_for_a_name_or_an_astronomic_number_is_refused
         "block": lambda tree: tree["nodes"][0].update(block=["a"]),
         "coefficient up to 1e12": lambda tree: profile(tree).update(saved_bytes=[[10**30, 0, 0, 0]]),
         "give a whole number from 0 to 1e12": lambda tree: tree["nodes"][0].update(parameters=10**30),
-        "kernel: is 1000.*; give a whole number from 0 to 1e6": lambda tree: tree["graph"]["axes"][1].update(
-            kernel=10**30
-        ),
+        "kernel: is 1000.*; give a whole number from -1e6 to 1e6": lambda tree: tree["graph"]["axes"][
+            1
+        ].update(kernel=10**30),
         "the key .id. is given twice": lambda tree: tree["nodes"][0].update({f"id{TWIN}": "a"}),
     }
     for sentence, change in changes.items():

@@ -91,7 +91,7 @@ def test_a_centralised_run_is_on_the_servers_clock(tmp_path: Path) -> None:
     central = results.load(run.run(scenario(tmp_path, "learning.baseline=centralised"), tmp_path / "central"))
     (tmp_path / "one.yaml").write_text(
         "seed: 3\nfleet: {clients: 1, mix: [{device: nvidia-a40, share: 1, link: instant}]}\n"
-        "workload: {utterances: 24}\ntraining: {batch_size: 4}\nrounds: {count: 2, cohort: 1}\n"
+        "workload: {utterances: 24}\ntraining: {batch_size: 4, start: warm}\nrounds: {count: 2, cohort: 1}\n"
         "server: {uplink: unlimited, downlink: unlimited}\n"
     )
     one = run.time_rounds(load(tmp_path / "one.yaml").scenario)
