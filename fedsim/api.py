@@ -107,8 +107,8 @@ def cost(
         seconds: of the longest sentence, to which the others are padded, for models on speech; 5.5 by
             default.
         sizes: for any model, the size of the largest example by its name: ``{"tokens": 128}``.
-        technique: ``precision``, ``optimizer``, ``attention``, ``checkpointing``, ``freeze_cnn``,
-            ``accumulate``: fields of :class:`fedsim.pricing.Technique`.
+        technique: ``precision``, ``optimizer``, ``attention``, ``checkpointing``, ``train`` (such as
+            ``"lora:8"``), ``depth``, ``accumulate``, ...: what :meth:`fedsim.pricing.Technique.of` takes.
 
     Returns:
         FLOPs, bytes and seconds, each in all and by part; whether it fits; how the device's rates

@@ -63,10 +63,13 @@ class Choice(Options):
     Attributes:
         key: the key whose value names the class, a field made with :func:`kind`.
         point: what they are, in the words of an error or a plug-in: ``completion policy``.
+        short: whether a file may also write ``{last: 2}`` or ``last:2`` for ``{kind: last, layers: 2}``,
+            where ``layers`` is the first field, and ``{lora: {rank: 8}}`` for ``{kind: lora, rank: 8}``.
     """
 
     key: ClassVar[str] = "kind"
     point: ClassVar[str]
+    short: ClassVar[bool] = False
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -160,7 +163,28 @@ class OneOf:
         return core_schema.no_info_before_validator_function(self._read, union)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
-        return {"anyOf": [{"enum": self.whole()}, handler(schema)]}
+        forms = [{"enum": self.whole()}, handler(schema)]
+        if self.base.short:
+            names = list(self.choices())
+            forms.append({"type": "string", "pattern": f"^({'|'.join(names)}):[0-9]+$"})
+            named = {"propertyNames": {"enum": names}, "minProperties": 1, "maxProperties": 1}
+            forms.append({"type": "object", **named})
+        return {"anyOf": forms}
+
+    def _unfolded(self, value: Any) -> Any:
+        """``last:2`` and ``{last: 2}`` as ``{kind: last, layers: 2}``; what is of another form as it is."""
+        if isinstance(value, str) and ":" in value:
+            name, _, rest = value.partition(":")
+            value = {name: int(rest) if rest.isascii() and rest.isdigit() else rest}
+        if not isinstance(value, dict) or len(value) != 1:
+            return value
+        ((name, inner),) = value.items()
+        chosen = self.choices().get(str(name))
+        if name == self.base.key or chosen is None:
+            return value if name == self.base.key else {self.base.key: name}
+        if isinstance(inner, dict):
+            return {self.base.key: name, **inner}
+        return {self.base.key: name, dataclasses.fields(chosen)[0].name: inner}
 
     def lay_flat(self, block: type, schema: Any) -> Any:
         """Let the chosen class's keys stand beside those of ``block``, in files and in the JSON schema."""
@@ -208,6 +232,8 @@ class OneOf:
 
     def _read(self, value: Any) -> Any:
         """Read the short form ``close: wait-all`` as ``{policy: wait-all}``, and no name as the default."""
+        if self.base.short:
+            value = self._unfolded(value)
         if isinstance(value, str):
             return {self.base.key: value}
         if isinstance(value, dict) and self.base.key not in value and self.default is not None:

@@ -43,7 +43,13 @@ _BAR = 20
 @click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum, adam, adamw, ...")
 @click.option("--attention", default="eager", show_default=True, help="eager (stored maps) or sdpa (fused).")
 @click.option("--checkpointing", default="none", show_default=True, help="none, transformer, cnn or both.")
-@click.option("--freeze-cnn", is_flag=True, help="Do not train the CNN encoder.")
+@click.option(
+    "--train", default="all", show_default=True, help="all, head, biases, last:2, layer:6, lora:8, ..."
+)
+@click.option("--freeze-cnn", is_flag=True, help="The same as --train frozen-cnn.")
+@click.option("--depth", type=int, help="How many layers run; all by default.")
+@click.option("--release-gradients", is_flag=True, help="Step inside the backward pass.")
+@click.option("--forward-only", is_flag=True, help="Zeroth-order steps: two forward passes.")
 @click.option("--accumulate", type=int, default=1, show_default=True, help="Micro-batches a step.")
 @click.option("--year", type=int, help="Of a later year, by a trend; without it, as sold.")
 @click.option(

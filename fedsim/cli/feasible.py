@@ -43,7 +43,13 @@ _MOST_DRAWS = 1_000_000
 @click.option("--optimizer", multiple=True, default=["adam"], help="As for fedsim cost; repeatable.")
 @click.option("--attention", multiple=True, default=["eager"], help="eager, sdpa; repeatable.")
 @click.option("--checkpointing", multiple=True, default=["none"], help="none, transformer, cnn, both.")
-@click.option("--freeze-cnn", is_flag=True, help="Do not train the CNN encoder.")
+@click.option(
+    "--train", default="all", show_default=True, help="all, head, biases, last:2, layer:6, lora:8, ..."
+)
+@click.option("--freeze-cnn", is_flag=True, help="The same as --train frozen-cnn.")
+@click.option("--depth", type=int, help="How many layers run; all by default.")
+@click.option("--release-gradients", is_flag=True, help="Step inside the backward pass.")
+@click.option("--forward-only", is_flag=True, help="Zeroth-order steps: two forward passes.")
 @click.option("--accumulate", type=int, default=1, show_default=True, help="Micro-batches a step.")
 @click.option("--best", is_flag=True, help="Of all techniques that learn the same, the earliest.")
 @click.option(
@@ -175,6 +181,9 @@ def _sizes(asked: dict[str, Any], traces: list[LayerTrace]) -> tuple[list[float]
     return list(dict.fromkeys(lengths)) or [USUAL_S], sizes
 
 
+_ONCE = ("train", "freeze_cnn", "depth", "release_gradients", "forward_only", "accumulate")
+
+
 def _techniques(asked: dict[str, Any]) -> list[Technique]:
     from itertools import product
 
@@ -182,13 +191,12 @@ def _techniques(asked: dict[str, Any]) -> list[Technique]:
 
     choices = (asked[name] for name in ("precision", "optimizer", "attention", "checkpointing"))
     return [
-        Technique(
+        Technique.of(
             precision=precision,
             optimizer=optimizer,
             attention=attention,
             checkpointing=checkpointing,
-            freeze_cnn=asked["freeze_cnn"],
-            accumulate=asked["accumulate"],
+            **{name: asked[name] for name in _ONCE},
         )
         for precision, optimizer, attention, checkpointing in product(*choices)
     ]

@@ -99,7 +99,7 @@ def _record(option: Option | None) -> dict[str, Any] | None:
     if option is None:
         return None
     return {
-        **vars(option.technique),
+        **option.technique.as_dict(),
         "changes": list(option.changes),
         "effect": option.effect,
         "footprint_bytes": option.footprint_bytes,
@@ -114,7 +114,7 @@ def _longest(trace: LayerTrace, found: Longest) -> dict[str, Any]:
     size: dict[str, Any] = {"sizes": sizes_of(trace, found.size)} if trace.sizes else {"batch": found.size}
     if is_speech(trace):
         size |= {"samples": found.size, "seconds": found.seconds}
-    return {**size, "technique": vars(found.technique)}
+    return {**size, "technique": found.technique.as_dict()}
 
 
 def _show(fit: Fit, everything: bool) -> None:

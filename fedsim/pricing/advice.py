@@ -30,6 +30,7 @@ from fedsim.pricing.sizes import LARGEST, is_speech
 from fedsim.pricing.step_time import TRACED
 from fedsim.pricing.technique import ATTENTIONS, CHECKPOINTINGS, OPTIMIZERS
 from fedsim.pricing.timeline import trainable
+from fedsim.pricing.trained import EVERYTHING, FrozenCNN, Trained
 from fedsim.units import SAMPLES_PER_S
 
 LONGEST_SAMPLES = 3600 * SAMPLES_PER_S
@@ -52,7 +53,10 @@ EFFECTS = {
     "accumulate": SAME,
     "precision": ROUNDING,
     "optimizer": LEARNING,
-    "freeze_cnn": LEARNING,
+    "train": LEARNING,
+    "depth": LEARNING,
+    "release_gradients": SAME,
+    "forward_only": LEARNING,
 }
 """What changing a field does to the weights after a step. ``same``: nothing but the order of sums
 (accumulated gradients are those of the batch, since no layer mixes examples and negatives come from
@@ -126,7 +130,7 @@ class Fit:
         able = device.training_precisions
         self.plain_technique = Technique(precision="fp32" if "fp32" in able else able[0])
         self._shared: dict[Technique, StepWork] = {}
-        self._optimizers: dict[tuple[str, bool, bool], OptimizerCost] = {}
+        self._optimizers: dict[tuple[str, Trained, bool], OptimizerCost] = {}
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
@@ -224,7 +228,7 @@ class Fit:
         return work
 
     def _optimizer(self, technique: Technique) -> OptimizerCost:
-        key = (technique.optimizer, technique.freeze_cnn, technique.precision == "mixed")
+        key = (technique.optimizer, technique.train, technique.precision == "mixed")
         if key not in self._optimizers:
             trained = [layer for layer in self.trace.layers if trainable(layer, self.trace, technique)]
             self._optimizers[key] = optimizer_cost(
@@ -311,9 +315,9 @@ def techniques(precisions: Sequence[str], batch: int, trace: LayerTrace) -> Iter
     stacks = {block.stack for block in trace.blocks.values()}
     needs = {"both": {"cnn", "transformer"}, "cnn": {"cnn"}, "transformer": {"transformer"}}
     checkpointings = [c for c in CHECKPOINTINGS if needs.get(c, set()) <= stacks]
-    frozen_too = (False, True) if "cnn" in stacks else (False,)
-    for precision, optimizer, attention, checkpointing, frozen, parts in product(
-        precisions, OPTIMIZERS, ATTENTIONS, checkpointings, frozen_too, micro_batches(batch)
+    trained: list[Trained] = [EVERYTHING, FrozenCNN()] if "cnn" in stacks else [EVERYTHING]
+    for precision, optimizer, attention, checkpointing, train, parts in product(
+        precisions, OPTIMIZERS, ATTENTIONS, checkpointings, trained, micro_batches(batch)
     ):
-        if not (frozen and checkpointing in ("cnn", "both")):
-            yield Technique(precision, optimizer, attention, checkpointing, frozen, parts)
+        if not (train == FrozenCNN() and checkpointing in ("cnn", "both")):
+            yield Technique(precision, optimizer, attention, checkpointing, train, parts)

@@ -28,14 +28,14 @@ def pricer_of(
         model: a name from ``traces/`` or a trace file.
         seconds: the longest sentence of a batch, for a model on waveforms.
         sizes: the largest size in a batch by its name, such as ``{"tokens": 128}``.
-        technique: fields of :class:`~fedsim.pricing.Technique`.
+        technique: what :meth:`~fedsim.pricing.Technique.of` takes.
 
     Raises:
         InputError: for an unknown name, a damaged file, a technique that does not exist, or a size that
             the model does not have or can do nothing with.
     """
     trace, size = settled(load_trace(model), seconds, sizes)
-    return Pricer(load_device(device), trace, Technique(**technique)), size
+    return Pricer(load_device(device), trace, Technique.of(**technique)), size
 
 
 def answer(pricer: Pricer, batch: int, samples: int) -> dict[str, Any]:

@@ -163,7 +163,7 @@ def _published(row: PublishedStep, trace: LayerTrace) -> Step:
         name: int(value) if value.isdigit() else value == "true" if value in ("true", "false") else value
         for name, value in stated.items()
     }
-    work = step_work(trace, device.backend, Technique(precision=precision, **fields))
+    work = step_work(trace, device.backend, Technique.of(precision=precision, **fields))
     size = 1 if not trace.sizes else round(row.size * (SAMPLES_PER_S if trace.sizes[0] == WAVEFORM else 1))
     unit = "s" if row.axis == "seconds" else row.axis
     return Step(

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from fedsim.pricing.layers import Block, Checkpoint, Layer, LayerTrace, Profile
 from fedsim.pricing.polynomial import Polynomial
-from fedsim.pricing.technique import Technique
+from fedsim.pricing.technique import Technique, TechniqueError
+from fedsim.pricing.trained import Everything, FrozenCNN
 
 ZERO = Polynomial()
 GRADIENT_BYTES = 4
@@ -67,15 +68,17 @@ class Timeline:
 
 def checkpointed(block: Block | None, technique: Technique) -> bool:
     """Whether a block is recomputed under the technique."""
-    if block is None or (block.stack == "cnn" and technique.freeze_cnn):
+    if block is None or (block.stack == "cnn" and isinstance(technique.train, FrozenCNN)):
         return False
     return technique.checkpointing in ("both", block.stack)
 
 
 def trainable(layer: Layer, trace: LayerTrace, technique: Technique) -> bool:
     """Whether a layer takes part in the backward pass; ``freeze_feature_encoder`` stops its own."""
-    frozen = layer.block is not None and trace.blocks[layer.block].stack == "cnn" and technique.freeze_cnn
-    return not frozen
+    if not isinstance(technique.train, Everything | FrozenCNN):
+        raise TechniqueError(f"{technique.train} cannot be priced", key="train")
+    cnn = layer.block is not None and trace.blocks[layer.block].stack == "cnn"
+    return not (cnn and isinstance(technique.train, FrozenCNN))
 
 
 def timeline(trace: LayerTrace, variant: str, technique: Technique) -> Timeline:

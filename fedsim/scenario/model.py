@@ -24,6 +24,7 @@ from fedsim.learning.compression import COMPRESSIONS, Compression, Whole
 from fedsim.learning.options import Learning
 from fedsim.options import Bounds, Options, Rate, one_of, option
 from fedsim.pricing.technique import Attention, OptimizerName
+from fedsim.pricing.trained import EVERYTHING, TRAIN, FrozenCNN, Trained
 from fedsim.words import PLAIN_NAME
 
 
@@ -93,10 +94,25 @@ class Training(Options):
         "cold",
         "cold: a client starts a process in every round, as its device's startup; warm: it runs all along",
     )
-    freeze_cnn: bool = option(False, "do not train the CNN encoder")
+    train: Annotated[Trained, TRAIN] = option(
+        EVERYTHING, "what trains, and travels; the rest keeps the weights that it begins with"
+    )
+    freeze_cnn: bool = option(False, "the same as train: frozen-cnn")
+    depth: int | None = option(None, "how many layers run, from the first on; none: all", ge=1, le=10_000)
+    release_gradients: bool = option(False, "the optimizer steps inside the backward pass")
+    forward_only: bool = option(False, "zeroth-order steps: two forward passes and no backward pass")
     on_oom: Literal["drop", "shrink-batch", "checkpoint"] = option(
         "drop", "drop out; halve the batch and accumulate gradients; or recompute activations"
     )
+
+    def __post_init__(self) -> None:
+        if self.freeze_cnn and self.train not in (EVERYTHING, FrozenCNN()):
+            raise ValueError(f"training.freeze_cnn is true, and training.train says {self.train}; give one")
+
+    @property
+    def trained(self) -> Trained:
+        """What trains."""
+        return FrozenCNN() if self.freeze_cnn else self.train
 
 
 @dataclass(frozen=True, kw_only=True)

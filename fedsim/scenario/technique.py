@@ -26,7 +26,10 @@ def technique(training: Training, precisions: tuple[str, ...] | None = None) -> 
         optimizer=training.optimizer,
         attention=training.attention,
         checkpointing=_CHECKPOINTING.get(training.checkpointing, str(training.checkpointing)),
-        freeze_cnn=training.freeze_cnn,
+        train=training.trained,
+        depth=training.depth,
+        release_gradients=training.release_gradients,
+        forward_only=training.forward_only,
     )
 
 

@@ -22,6 +22,7 @@ from fedsim.hardware import Device, Link
 from fedsim.learning import Federation, baselines, make_learner
 from fedsim.pricing import LayerTrace, Pricer, load_trace
 from fedsim.pricing.sizes import held
+from fedsim.pricing.trained import FrozenCNN
 from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import MixEntry
 from fedsim.scenario.technique import fallbacks, technique
@@ -263,7 +264,7 @@ def federation_of(scenario: Scenario) -> Federation | None:
         clients=scenario.fleet.clients,
         rounds=scenario.rounds.count,
         max_staleness=MAX_STALENESS if isinstance(scenario.rounds.close, Buffered) else 0,
-        freeze_cnn=scenario.training.freeze_cnn,
+        freeze_cnn=scenario.training.trained == FrozenCNN(),
     )
 
 

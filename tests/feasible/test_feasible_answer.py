@@ -16,6 +16,7 @@ from fedsim.feasible.study import study
 from fedsim.hardware import load_device, load_trend, project
 from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.pricing.step_time import throttled_s
+from fedsim.pricing.trained import Everything, FrozenCNN
 from fedsim.units import DAY_S, GIB
 
 NX, A40, PHONE = (load_device(n) for n in ("jetson-xavier-nx", "nvidia-a40", "snapdragon-870"))
@@ -243,8 +244,10 @@ def test_the_best_technique_is_never_later_and_learns_the_same():
     best = study(Grid([NX], [BASE], [15.0], limits=limits, best=True), [EPOCH])
     chosen = best.results[0].answer
     assert chosen.moment < plain.results[0].answer.moment
-    assert (chosen.question.technique.optimizer, chosen.question.technique.freeze_cnn) == ("adam", False)
-    assert all(t.optimizer == "adam" and not t.freeze_cnn for t in same_learning(("fp32", "mixed"), 4, BASE))
+    assert (chosen.question.technique.optimizer, chosen.question.technique.train) == ("adam", Everything())
+    assert all(
+        t.optimizer == "adam" and t.train != FrozenCNN() for t in same_learning(("fp32", "mixed"), 4, BASE)
+    )
 
 
 def test_with_the_best_technique_the_reference_uses_its_own():

@@ -18,6 +18,7 @@ from fedsim.hardware import load_device
 from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.pricing.advice import Fit, Longest, micro_batches, techniques
 from fedsim.pricing.technique import ATTENTIONS, CHECKPOINTINGS, OPTIMIZERS
+from fedsim.pricing.trained import Everything, FrozenCNN
 
 BATCH, SAMPLES = 4, 12 * 16_000
 
@@ -36,7 +37,7 @@ def roomy():
 def brute(tiny, roomy):
     """(technique, footprint, seconds) of every combination, each from a pricer of its own."""
     found = []
-    fields = (OPTIMIZERS, ATTENTIONS, CHECKPOINTINGS, (False, True), (1, 2, 4))
+    fields = (OPTIMIZERS, ATTENTIONS, CHECKPOINTINGS, (Everything(), FrozenCNN()), (1, 2, 4))
     for values in itertools.product(roomy.training_precisions, *fields):
         technique = Technique(*values)
         pricer = Pricer(roomy, tiny, technique)
@@ -82,7 +83,7 @@ def test_nothing_is_left_out_that_differs(fit, brute):
     fewer = {"cnn": "none", "both": "transformer"}
     for technique, need, seconds in brute:
         if technique not in listed:
-            assert technique.freeze_cnn
+            assert technique.train == FrozenCNN()
             twin = listed[replace(technique, checkpointing=fewer[technique.checkpointing])]
             assert (need, seconds) == (twin.footprint_bytes, pytest.approx(twin.step_s, rel=1e-12))
     assert len(listed) == len(fit.options) == 2 * 6 * 2 * 6 * 3
@@ -90,7 +91,7 @@ def test_nothing_is_left_out_that_differs(fit, brute):
 
 def test_the_fastest_is_the_minimum_of_the_brute_force(fit, brute, tight):
     assert fit.fastest.step_s == pytest.approx(min(s for _, need, s in brute if need <= tight), rel=1e-12)
-    same = [s for t, need, s in brute if need <= tight and t.optimizer == "adam" and not t.freeze_cnn]
+    same = [s for t, need, s in brute if need <= tight and t.optimizer == "adam" and t.train != FrozenCNN()]
     assert fit.fastest_same_learning.step_s == pytest.approx(min(same), rel=1e-12)
     assert fit.fastest_same_learning.effect in ("same", "rounding")
 
@@ -167,8 +168,8 @@ def test_effects_on_learning(fit):
     assert effects[Technique(attention="sdpa", checkpointing="both", accumulate=4)] == "same"
     assert effects[Technique(precision="mixed", accumulate=2)] == "rounding"
     assert effects[Technique(precision="mixed", optimizer="adam8bit")] == "learning"
-    assert effects[Technique(freeze_cnn=True)] == "learning"
-    assert Technique(precision="mixed", accumulate=2, freeze_cnn=True).in_words() == (
+    assert effects[Technique(train=FrozenCNN())] == "learning"
+    assert Technique(precision="mixed", accumulate=2, train=FrozenCNN()).in_words() == (
         "2 micro-batches, mixed, frozen CNN"
     )
 
@@ -253,7 +254,7 @@ def test_only_techniques_that_the_model_has(tiny):
     assert set(few) < set(all_of_them)
     transformer = replace(tiny, blocks={n: b for n, b in tiny.blocks.items() if b.stack == "transformer"})
     assert {t.checkpointing for t in techniques(("fp32",), 4, transformer)} == {"none", "transformer"}
-    assert not any(t.freeze_cnn for t in techniques(("fp32",), 4, transformer))
+    assert not any(t.train == FrozenCNN() for t in techniques(("fp32",), 4, transformer))
 
 
 @pytest.mark.parametrize(

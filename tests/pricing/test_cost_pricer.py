@@ -17,6 +17,7 @@ from fedsim.pricing.memory import SLACK
 from fedsim.pricing.optimizer import optimizer_cost
 from fedsim.pricing.step_time import seconds_by_part, throttled_s
 from fedsim.pricing.technique import CHECKPOINTINGS, OPTIMIZERS
+from fedsim.pricing.trained import Everything, FrozenCNN
 from fedsim.pricing.transfer import update_bytes
 from fedsim.pricing.work import collect, contenders
 
@@ -24,7 +25,7 @@ TECHNIQUES = (
     Technique(),
     Technique(precision="mixed", attention="sdpa"),
     Technique(checkpointing="both", optimizer="adafactor"),
-    Technique(freeze_cnn=True, accumulate=3, optimizer="momentum"),
+    Technique(train=FrozenCNN(), accumulate=3, optimizer="momentum"),
 )
 RATES = Rates(1e-5, 2e12, 3e11, 5e12, 4e12, 6e11)
 
@@ -98,7 +99,7 @@ def test_few_moments_hold_the_peak_of_all(data):
     variant = data.draw(st.sampled_from(trace.variants))
     technique = Technique(
         checkpointing=data.draw(st.sampled_from(CHECKPOINTINGS)),
-        freeze_cnn=data.draw(st.booleans()),
+        train=data.draw(st.sampled_from([Everything(), FrozenCNN()])),
         accumulate=data.draw(st.integers(1, 2)),
     )
     work = collect(trace, variant, technique)
@@ -230,7 +231,7 @@ def test_every_way_to_save_memory_saves_memory(base, a40):
         {"checkpointing": "transformer"},
         {"checkpointing": "cnn"},
         {"attention": "sdpa"},
-        {"freeze_cnn": True},
+        {"train": FrozenCNN()},
         {"precision": "mixed"},
         {"optimizer": "sgd"},
         {"accumulate": 4},
@@ -281,7 +282,10 @@ def test_techniques_are_validated():
         ({"precision": "fp8"}, "'fp8' is not one of fp32, mixed, bf16"),
         ({"optimizer": "lion"}, "'lion' is not one of sgd"),
         ({"checkpointing": True}, "True is not one of none"),
-        ({"freeze_cnn": 1}, "1 is not true or false"),
+        ({"train": "lora"}, "'lora' is not what can train"),
+        ({"forward_only": 1}, "1 is not true or false"),
+        ({"depth": 0}, "0 is not a whole number from 1 up"),
+        ({"release_gradients": True, "accumulate": 2}, "micro-batches"),
         ({"accumulate": 0}, "0 is not a whole number from 1 up"),
         ({"accumulate": 2.0}, "2.0 is not a whole number"),
     ):
@@ -291,7 +295,7 @@ def test_techniques_are_validated():
 
 
 def test_a_technique_tells_what_another_changes():
-    assert Technique().changes(Technique(optimizer="sgd", freeze_cnn=True)) == ("optimizer", "freeze_cnn")
+    assert Technique().changes(Technique(optimizer="sgd", train=FrozenCNN())) == ("optimizer", "train")
 
 
 def test_a_device_that_cannot_train_in_a_precision(base):

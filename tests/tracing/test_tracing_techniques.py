@@ -8,6 +8,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from fedsim.pricing.rates import FEATURES
 from fedsim.pricing.technique import Technique
+from fedsim.pricing.trained import FrozenCNN
 from fedsim.pricing.work import collect
 from fedsim.tracing.step import Step, Variant
 
@@ -33,9 +34,9 @@ CASES = [
     (Technique(checkpointing="transformer"), checkpoint("transformer")),
     (Technique(checkpointing="cnn"), checkpoint("cnn")),
     (Technique(checkpointing="both"), checkpoint("both")),
-    (Technique(freeze_cnn=True), freeze),
+    (Technique(train=FrozenCNN()), freeze),
     (
-        Technique(freeze_cnn=True, checkpointing="transformer"),
+        Technique(train=FrozenCNN(), checkpointing="transformer"),
         lambda m: (freeze(m), checkpoint("transformer")(m)),
     ),
 ]
@@ -67,7 +68,7 @@ def test_work_and_peak(small_config, small_trace, variant, technique, prepare):
     our_launches = feature["launches"]
     direct_launches = sum(layer.forward_launches + layer.backward_launches for layer in layers)
     assert ours(work.training_flops) == sum(layer.forward_flops + layer.backward_flops for layer in layers)
-    if technique.freeze_cnn:
+    if technique.train == FrozenCNN():
         # the first layer after a frozen encoder need not differentiate its input: one cast, one write
         assert 0 <= our_launches - direct_launches <= 1
         assert direct_bytes <= our_bytes <= 1.005 * direct_bytes
@@ -89,7 +90,7 @@ def test_work_and_peak(small_config, small_trace, variant, technique, prepare):
 def test_the_largest_moment_of_a_frozen_encoder(small_config, small_trace, variant):
     recorder = Step(small_config, Variant(*variant.split("/")), prepare=freeze).record(BATCH, SAMPLES)
     axes = [int(n) for n in small_trace.lengths(SAMPLES)]
-    moments = collect(small_trace, variant, Technique(freeze_cnn=True)).timeline.moments
+    moments = collect(small_trace, variant, Technique(train=FrozenCNN())).timeline.moments
     ours = max((m.saved + m.workspace)(BATCH, axes) for m in moments if ".conv_layers." in m.layer)
     direct = max(n for x in recorder.layers if ".conv_layers." in x.module for n in x.forward_live_bytes)
     assert ours - small_trace.input_bytes(BATCH, axes) == direct
