@@ -16,6 +16,12 @@ by pricing/trace.py.
     nodes[].arithmetic  conv, grouped_conv, matmul, attention: how its FLOPs are priced, or null
     nodes[].group       the module of the paper's Table 1: cnn_encoder, transformer, quantization; or
                         head (another objective's layers), loss; model (of any other task)
+    nodes[].inputs, outputs   of the one weight matrix of a linear layer, or null
+    nodes[].biases      numbers in its parameters called bias
+    nodes[].shares      an earlier layer that keeps what this one's weights need too, or null
+
+``backward_*`` count the whole backward pass, ``weight_*`` the part of it that nothing needs but the gradients
+of the layer's own parameters; ``weight_saved_bytes`` is the part of ``saved_bytes`` that is kept for those.
 
 ``saved_bytes`` are what autograd holds from the layer until its backward pass, ``cached_bytes`` what
 autocast holds besides until the end of the forward pass (16-bit copies of biases), ``output_bytes``
@@ -49,7 +55,12 @@ COUNTS = (
     "backward_stream_bytes",
     "forward_launches",
     "backward_launches",
+    "weight_flops",
+    "weight_operand_bytes",
+    "weight_stream_bytes",
+    "weight_launches",
     "saved_bytes",
+    "weight_saved_bytes",
     "cached_bytes",
     "output_bytes",
 )
@@ -87,7 +98,9 @@ class Layer:
     """One layer: what it is, and its metrics in every variant.
 
     ``parameters`` counts numbers, ``tensors`` the tensors that hold them, ``sides`` the rows and
-    columns of those that are matrices (what a factored optimizer keeps).
+    columns of those that are matrices (what a factored optimizer keeps), ``biases`` the numbers in those called
+    bias. ``inputs`` and ``outputs`` are those of a linear layer's one matrix, None of other layers. ``shares`` is
+    the earlier layer that is charged with what this one's weights keep too (q, k and v keep one input).
     """
 
     name: str
@@ -101,6 +114,10 @@ class Layer:
     in_table1: bool
     block: str | None
     profiles: Mapping[str, Profile] = field(repr=False)
+    inputs: int | None = None
+    outputs: int | None = None
+    biases: int = 0
+    shares: str | None = None
 
     def profile(self, variant: str) -> Profile:
         """The metrics in ``variant``; a layer that does nothing there has none."""
@@ -152,6 +169,8 @@ class LayerTrace:
     file: str = ""
     exact: bool = True
     largest_error: float = 0.0
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """By layer, those whose tensors it reads."""
 
     @property
     def sizes(self) -> tuple[str, ...]:

@@ -106,6 +106,10 @@ class _Node(Options):
     in_table1: bool = option(right="true or false")
     block: Name | None = option(None, right="null or the name of a block")
     profile: str = option(right="the name of a profile")
+    inputs: int | None = option(None, ge=1, le=LARGEST, right="null or a whole number from 1 up")
+    outputs: int | None = option(None, ge=1, le=LARGEST, right="null or a whole number from 1 up")
+    biases: int = option(0, ge=0, le=LARGEST, right=_COUNT)
+    shares: Name | None = option(None, right="null or the name of a layer")
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,9 @@ class _Building:
         for index, edge in enumerate(self.edges):
             for end, name in (("source", edge.source), ("target", edge.target)):
                 self.layer_named(name, f"edges[{index}].{end}")
+        sources: dict[str, tuple[str, ...]] = {}
+        for edge in self.edges:
+            sources[edge.target] = (*sources.get(edge.target, ()), edge.source)
         return LayerTrace(
             name=graph.name,
             parameters=sum(layer.parameters for layer in layers),
@@ -206,6 +213,7 @@ class _Building:
             file=self.file,
             exact=graph.exact,
             largest_error=graph.largest_error,
+            sources=sources,
         )
 
     def polynomial(self, terms: Terms, key: str) -> Polynomial:
@@ -257,6 +265,8 @@ class _Building:
             self.fail(f"{shown(node.profile)} is not in graph.profiles", f"nodes[{index}].profile")
         if node.block is not None and node.block not in blocks:
             self.fail(f"{shown(node.block)} is not in graph.blocks", f"nodes[{index}].block")
+        if node.shares is not None:
+            self.layer_named(node.shares, f"nodes[{index}].shares")
         return Layer(
             name=node.id,
             module_class=node.module_class,
@@ -269,6 +279,10 @@ class _Building:
             in_table1=node.in_table1,
             block=node.block,
             profiles=profiles[node.profile],
+            inputs=node.inputs,
+            outputs=node.outputs,
+            biases=node.biases,
+            shares=node.shares,
         )
 
     def layer_named(self, name: str, key: str) -> None:

@@ -22,7 +22,12 @@ class Layer:
     backward_stream_bytes: int = 0
     forward_launches: int = 0
     backward_launches: int = 0
+    weight_flops: int = 0
+    weight_operand_bytes: int = 0
+    weight_stream_bytes: int = 0
+    weight_launches: int = 0
     saved_bytes: int = 0
+    weight_saved_bytes: int = 0
     cached_bytes: int = 0
     output_bytes: int = 0
     forward_live_bytes: list[int] = field(default_factory=list)
