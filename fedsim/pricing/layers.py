@@ -98,8 +98,8 @@ class Layer:
     """One layer: what it is, and its metrics in every variant.
 
     ``parameters`` counts numbers, ``tensors`` the tensors that hold them, ``sides`` the rows and
-    columns of those that are matrices (what a factored optimizer keeps), ``biases`` the numbers in those called
-    bias. ``inputs`` and ``outputs`` are those of a linear layer's one matrix, None of other layers. ``shares`` is
+    columns of those that are matrices (what a factored optimizer keeps), ``biases`` the numbers in those
+    called bias. ``inputs`` and ``outputs`` are those of a linear layer's one matrix, else None. ``shares`` is
     the earlier layer that is charged with what this one's weights keep too (q, k and v keep one input).
     """
 
