@@ -246,7 +246,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._watch_operators(func, args, kwargs, cost)
         operand, stream = (cost.moved_bytes, 0) if arithmetic else (0, cost.moved_bytes)
         if self._backward:
-            self._note(func, args, inputs, outputs, products, cost, index)
+            self._note(func, inputs, outputs, products, cost, index)
             layer.backward_flops += flops
             layer.backward_launches += cost.launches
             layer.backward_operand_bytes += operand
@@ -262,7 +262,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _note(
         self,
         func: Any,
-        args: Any,
         inputs: list[torch.Tensor],
         outputs: list[torch.Tensor],
         products: list[Any],
@@ -272,18 +271,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Remember an operator of the backward pass, to say later for what it worked."""
         alive = self._lifetimes.alive
         node = torch._C._current_autograd_node()
-        convolves = func is aten.convolution_backward.default
         self._operations.append(
             roles.Operation(
                 func,
                 index,
                 roles.module_of(self.layers[index].module),
-                [
-                    (place, record)
-                    for place, tensor in enumerate(args if convolves else inputs)
-                    if isinstance(tensor, torch.Tensor)
-                    and (record := alive.get(tensor.untyped_storage()._cdata))
-                ],
+                [record for t in inputs if (record := alive.get(t.untyped_storage()._cdata))],
                 [
                     (record, t.numel() * t.element_size())
                     for t in outputs
@@ -291,7 +284,6 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 ],
                 products,
                 cost,
-                args[1].numel() * args[1].element_size() if convolves else 0,
                 collects=node is not None and node._sequence_nr() >= 1 << 62,
             )
         )

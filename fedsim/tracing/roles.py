@@ -3,7 +3,7 @@
 An operator works *for weights* if all that comes of it ends, within its own module, in gradients of
 parameters; it works for the gradients of inputs if any of it is handed on to another module. One that gives
 both at once (a convolution's backward, a norm's) is divided: to the weights goes what it writes and
-multiplies for them, and what it reads for them alone.
+multiplies for them; it is handed all of its tensors, and PyTorch keeps them, whatever is asked of it.
 
 A tensor is kept for weights if every operator that reads it again works for weights.
 """
@@ -29,8 +29,6 @@ _COLLECTED: tuple[None, str] = (None, _WEIGHTS)
 _SUMS = {aten.add.Tensor, aten.add_.Tensor}
 """Where gradients meet: what becomes of the sum becomes of its parts."""
 _CONVOLUTION = aten.convolution_backward.default
-_INPUT = 1
-"""The place of a convolution's input among the arguments of its backward, which only its weights need."""
 
 
 @dataclass
@@ -41,22 +39,20 @@ class Operation:
         func: the operator.
         layer: by number, to which it is charged.
         module: of the layer, with what parametrizes its weights.
-        inputs: storages that it read, by argument.
+        inputs: storages that it read.
         outputs: storages that it wrote, by result, with their bytes.
         products: of its arithmetic (see flops.py).
         cost: what it cost.
-        input_bytes: of a convolution's input.
         collects: whether autograd adds up a parameter's gradient with it.
     """
 
     func: Any
     layer: int
     module: str
-    inputs: list[tuple[int, Storage]]
+    inputs: list[Storage]
     outputs: list[tuple[Storage, int]]
     products: list[Any]
     cost: Cost
-    input_bytes: int = 0
     collects: bool = False
 
 
@@ -93,11 +89,11 @@ def divide(
             weights.append(bool(found) and all(end in (_COLLECTED, (op.module, _WEIGHTS)) for end in found))
         alone = all(weights)
         _charge(op, layers[op.layer], weights)
-        for place, storage in op.inputs:
+        for storage in op.inputs:
             read.add(id(storage))
             here = (op.module, _WEIGHTS if alone else _HANDED_ON)
             becomes[id(storage)] += passed if op.func in _SUMS or op.collects else [here]
-            if not (alone or (any(weights) and op.func is _CONVOLUTION and place == _INPUT)):
+            if not alone:
                 for_inputs.add(id(storage))
     for key, (storage, by) in savers.items():
         if key in read and key not in for_inputs:
@@ -118,7 +114,6 @@ def _charge(op: Operation, layer: Layer, weights: list[bool]) -> None:
         flops, launches = 0, int(cost.launches > 1)
         if op.func is _CONVOLUTION:
             flops, launches = count(op.products[-1:]), sum(weights)
-            moved += op.input_bytes
     layer.weight_flops += flops
     layer.weight_launches += launches
     if cost.arithmetic:
