@@ -59,8 +59,9 @@ def trace(thing: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers
             for short, quickly in _WAYS:
                 last = (short, quickly) == _WAYS[-1]
                 try:
-                    content = _traced_so(subject, name, plan(subject, short, quickly), variants, workers)
-                    if content["graph"]["exact"] or last:
+                    how = plan(subject, short, quickly)
+                    content = _traced_so(subject, name, how, variants, workers)
+                    if content["graph"]["exact"] or last or not how.alike:
                         break
                 except Exception:  # whatever a model raises that was taken apart
                     if last:
