@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -152,7 +152,7 @@ def mean(model, batch):
 
 
 @given(network=networks(), variant=st.sampled_from((*VARIANTS[:2], *VARIANTS)))
-@settings(max_examples=8, deadline=None, print_blob=True)
+@settings(max_examples=6, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 def test_whatever_a_network_makes_of_its_size_is_found(network, variant):
     dimensions, model = network
     usual = 97 if dimensions == 1 else 161
