@@ -29,9 +29,10 @@ from fedsim.learning.byzantine import ByzantineClients
 from fedsim.learning.checkpoint import Kind
 from fedsim.learning.federation import Federation, RoundLearning
 from fedsim.learning.holdings import Holdings
-from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob, fresh_model
+from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob, initial_model
 from fedsim.learning.passes import draws
 from fedsim.learning.update_validation import UpdateValidation
+from fedsim.learning.weights import notes
 from fedsim.learning.workers import MakePool, pool
 from fedsim.missing import MISSING
 from fedsim.tasks.base import Metrics
@@ -83,7 +84,8 @@ class FederatedLearner:
         )
         self.notes, self.account = list(data.notes), data.account
         self._batches = {split: len(data.held_out(split)) for split in self.task.splits}
-        net = fresh_model(self.task, seed)
+        net = initial_model(federation, seed)
+        self.notes += notes(self.learning.init, net)
         if federation.freeze_cnn:
             self.task.freeze_cnn(net)
         self._shapes = {name: tuple(t.shape) for name, t in vector.travelling(net)}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.determinism import one_thread, seeded
 from fedsim.errors import ScenarioError
-from fedsim.learning import state, vector
+from fedsim.learning import state, vector, weights
 from fedsim.learning.accumulator import Accumulator
 from fedsim.learning.aggregate.base import Kept
 from fedsim.learning.federation import Federation
@@ -121,6 +122,18 @@ def fresh_model(task: Task, seed: int) -> Any:
         return task.build()
 
 
+def initial_model(federation: Federation, seed: int) -> Any:
+    """The model that a federation begins with.
+
+    Raises:
+        ScenarioError: if the weights that it is to begin with are not its own.
+    """
+    model = fresh_model(federation.task, seed)
+    if federation.learning.init is not None:
+        weights.load(weights.read(Path(federation.learning.init)), model)
+    return model
+
+
 class Trainer:
     """Trains clients, evaluates and fine-tunes, one job at a time.
 
@@ -141,7 +154,7 @@ class Trainer:
         self._held_out = {split: self.data.held_out(split) for split in self.task.splits}
 
     def _fresh(self) -> Any:
-        model = fresh_model(self.task, self.seed)
+        model = initial_model(self.federation, self.seed)
         if self.federation.freeze_cnn:
             self.task.freeze_cnn(model)
         return model

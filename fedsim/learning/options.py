@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+from fedsim.files import sha256
+from fedsim.learning import weights
 from fedsim.learning.byzantine import BYZANTINES, Byzantine
 from fedsim.options import Options, one_of, option
 from fedsim.tasks import TASKS, Task, Wav2Vec2
@@ -20,6 +23,11 @@ class Learning(Options):
     flat = "task"
 
     task: Annotated[Task, one_of(Task, TASKS, "wav2vec2")] = option(Wav2Vec2(), "what is learned")
+    init: str | None = option(
+        None,
+        "weights to begin with: a folder with model.safetensors, a run (its newest checkpoint) or a file;"
+        " none: drawn by the seed",
+    )
     clients_per_round: int = option(
         8, "of those that complete, how many are trained for real", ge=1, le=10_000
     )
@@ -64,7 +72,26 @@ class Learning(Options):
     def __post_init__(self) -> None:
         if self.baseline == "no-pretraining" and not self.task.finetunes(0, 1):
             raise ValueError("'no-pretraining' needs the key 'downstream' beside it")
+        if self.baseline == "no-pretraining" and self.init is not None:
+            raise ValueError("the baseline 'no-pretraining' begins with fresh weights; leave out 'init'")
         if (self.alone is not None) != (self.baseline == "local-only"):
             raise ValueError("the key 'alone' belongs to baseline 'local-only', and that needs it")
         if self.optimizer_state == "averaged" and self.optimizer == "sgd":
             raise ValueError("optimizer_state is 'averaged', but sgd has no state")
+
+    def begins_with(self) -> list[Path]:
+        """The files with the weights to begin with; none where these are fresh.
+
+        Raises:
+            ScenarioError: they are not there.
+        """
+        return [] if self.init is None else weights.files_of(Path(self.init))
+
+    def content(self) -> dict[str, Any]:
+        """By key, the content of what options name by path: what decides a result, wherever it lies.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        held = [sha256(file) for file in self.begins_with()]
+        return self.task.content() | ({"init": held} if held else {})
