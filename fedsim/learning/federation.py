@@ -26,6 +26,8 @@ class Federation:
         max_staleness: oldest global model, in rounds, from which an update is accepted; 0 when
             rounds are synchronous. That many older models are kept.
         freeze_cnn: whether the convolutions at the model's input stay as they are.
+        release_gradients: whether the optimizer steps inside the backward pass.
+        forward_only: whether gradients are estimated from forward passes.
         pooled: all parts are put together into one; for the centralised baseline.
         only_part: every client holds this part; for the local-only baseline.
     """
@@ -37,8 +39,13 @@ class Federation:
     rounds: int = 20
     max_staleness: int = 0
     freeze_cnn: bool = False
+    release_gradients: bool = False
+    forward_only: bool = False
     pooled: bool = False
     only_part: int | None = None
+
+    def __post_init__(self) -> None:
+        self.learning.check_steps(self.release_gradients, self.forward_only)
 
     @property
     def task(self) -> Task:

@@ -9,8 +9,9 @@ or on the GPU (where results are reproducible only as far as its kernels are).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,14 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.determinism import one_thread, seeded
 from fedsim.errors import ScenarioError
-from fedsim.learning import state, vector, weights
+from fedsim.learning import state, steps, vector, weights
 from fedsim.learning.accumulator import Accumulator
 from fedsim.learning.aggregate.base import Kept
 from fedsim.learning.federation import Federation
 from fedsim.learning.holdings import Holdings
 from fedsim.learning.options import Learning
 from fedsim.learning.passes import passes
-from fedsim.tasks.base import Downstream, Task
+from fedsim.tasks.base import Downstream, Outcome, Task
 
 NOTHING: Kept = {}
 
@@ -191,49 +192,52 @@ class Trainer:
     def train(self, job: TrainJob, sent: NDArray[np.float32], out: NDArray[np.float32]) -> Trained:
         """Train from ``sent`` on what the client holds; the new vector goes into ``out``."""
         draw = rng.generator(self.seed, "local", *job.stream)
-        rate, model, steps = self.federation.rate(job.round_index), self.model, 0
+        rate, model = self.federation.rate(job.round_index), self.model
         sums, seen = [], np.zeros(0, np.int64)
-        with one_thread(), seeded(rng.key(self.seed, "dropout", *job.stream), self.device):
+        dropout = seeded(rng.key(self.seed, "dropout", *job.stream), self.device)
+        with one_thread(), dropout, ExitStack() as stack:
             model.train()
             self._forget()
             optimizer = state.make_optimizer(model, self.learning, rate)
             state.put(sent, model, optimizer, self.learning)
-            scaler = torch.amp.GradScaler(self.device, enabled=self._needs_scaling)
-            correct = self._correction(job)
+            client = steps.Client(
+                vector.trained(model),
+                optimizer,
+                self.learning,
+                rate,
+                self._correction(job),
+                torch.amp.GradScaler(self.device, enabled=self._needs_scaling),
+                rng.generator(self.seed, "direction", *job.stream),
+            )
+            step = stack.enter_context(steps.of(self.federation, client))
             for chosen in passes(self.holdings.of(job.client), self.learning, draw):
                 batch = self.task.batch(self.data, chosen, draw, True)
                 if batch is None:
                     continue
-                optimizer.zero_grad()
-                with self._autocast():
-                    outcome = self.task.loss(model, batch, job.round_index)
-                scaler.scale(outcome.loss).backward()
-                scaler.unscale_(optimizer)
-                correct()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), self.learning.clip_norm)
-                scaler.step(optimizer)
-                scaler.update()
-                steps += 1
+                sums.append(Accumulator(step(partial(self._loss, batch, job.round_index)).added_up()))
                 seen = np.union1d(seen, self.task.learnable(self.data, chosen))
-                sums.append(Accumulator(outcome.added_up()))
             state.take(model, optimizer, self.learning, out)
         rule, head = self.federation.aggregate, slice(0, self.parameters)
-        kept = rule.keep(sent[head], out[head], steps, rate, job.sent, job.kept) if rule.keeps else NOTHING
+        kept = (
+            rule.keep(sent[head], out[head], len(sums), rate, job.sent, job.kept) if rule.keeps else NOTHING
+        )
         return Trained(Accumulator.total(sums), kept, seen.size)
 
-    def _correction(self, job: TrainJob) -> Any:
-        """What the aggregation rule does to every gradient before a step."""
+    def _loss(self, batch: Any, round_index: int) -> Outcome:
+        with self._autocast():
+            return self.task.loss(self.model, batch, round_index)
+
+    def _correction(self, job: TrainJob) -> steps.Correct | None:
+        """What the aggregation rule does to the gradient of each parameter before a step."""
         rule = self.federation.aggregate
         if not rule.corrects:
-            return lambda: None
+            return None
         parameters = vector.trained(self.model)
         anchors = [parameter.detach().clone() for parameter in parameters]
         sent, kept = self._by_tensor(job.sent), self._by_tensor(job.kept)
 
-        def correct() -> None:
-            for n, (parameter, anchor) in enumerate(zip(parameters, anchors, strict=True)):
-                if parameter.grad is not None:
-                    rule.correct(parameter.grad, parameter.detach(), anchor, sent[n], kept[n])
+        def correct(n: int, gradient: torch.Tensor) -> None:
+            rule.correct(gradient, parameters[n].detach(), anchors[n], sent[n], kept[n])
 
         return correct
 

@@ -273,6 +273,8 @@ def federation_of(scenario: Scenario) -> Federation | None:
         rounds=scenario.rounds.count,
         max_staleness=MAX_STALENESS if isinstance(scenario.rounds.close, Buffered) else 0,
         freeze_cnn=scenario.training.trained == FrozenCNN(),
+        release_gradients=scenario.training.release_gradients,
+        forward_only=scenario.training.forward_only,
     )
 
 
