@@ -19,12 +19,11 @@ from fedsim.fleet import Battery, Fleet, Group, speech
 from fedsim.fleet.batches import Batches
 from fedsim.fleet.workload import Workload, Workloads
 from fedsim.hardware import Device, Link
-from fedsim.learning import Federation, baselines, make_learner
+from fedsim.learning import Federation, Way, baselines, make_learner
 from fedsim.pricing import LayerTrace, Pricer, load_trace
 from fedsim.pricing.sizes import held
-from fedsim.pricing.trained import FrozenCNN
 from fedsim.scenario import Scenario, file_access
-from fedsim.scenario.model import MixEntry
+from fedsim.scenario.model import MixEntry, Training
 from fedsim.scenario.technique import fallbacks, technique
 from fedsim.simulation import habits
 from fedsim.simulation.baseline import Alone, kind_of, on_server
@@ -272,10 +271,13 @@ def federation_of(scenario: Scenario) -> Federation | None:
         clients=scenario.fleet.clients,
         rounds=scenario.rounds.count,
         max_staleness=MAX_STALENESS if isinstance(scenario.rounds.close, Buffered) else 0,
-        freeze_cnn=scenario.training.trained == FrozenCNN(),
-        release_gradients=scenario.training.release_gradients,
-        forward_only=scenario.training.forward_only,
+        ways=(_way(scenario.training),),
     )
+
+
+def _way(training: Training) -> Way:
+    """What the learner makes of how clients train."""
+    return Way(training.trained, training.depth, training.release_gradients, training.forward_only)
 
 
 def _learner(scenario: Scenario) -> MakeLearner | None:

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from fedsim.errors import ScenarioError
 from fedsim.learning import Federation, Learning, make_learner, weights
 from fedsim.learning.local import Trainer, fresh_model, initial_model
+from fedsim.learning.ways import Way
+from fedsim.pricing.trained import FrozenCNN
 from fedsim.tasks import Task, Wav2Vec2
 from fedsim.tasks.classification import Classification
 from fedsim.tasks.ctc import Ctc
@@ -159,7 +161,8 @@ def test_the_learner_and_its_worker_begin_there_and_the_checkpoint_says_so(tmp_p
 def test_what_does_not_train_begins_there_too(tmp_path: Path) -> None:
     task = TASKS["ctc"]
     theirs = published("Wav2Vec2Model", tmp_path / "it")
-    federation = Federation(learning=Learning(task=task, init=str(tmp_path / "it")), freeze_cnn=True)
+    learning = Learning(task=task, init=str(tmp_path / "it"))
+    federation = Federation(learning=learning, ways=(Way(train=FrozenCNN()),))
     name = "feature_extractor.conv_layers.0.conv.weight"
     trainer = Trainer(federation, 3)
     assert torch.equal(trainer.model.state_dict()[f"encoder.{name}"], theirs[name])

@@ -17,6 +17,8 @@ from fedsim.errors import ScenarioError
 from fedsim.learning import Federation, Learning, steps, vector
 from fedsim.learning.local import EvaluateJob, Trainer, TrainJob, fresh_model
 from fedsim.learning.state import make_optimizer
+from fedsim.learning.ways import Way
+from fedsim.pricing.trained import FrozenCNN, LoRA
 from fedsim.tasks import Task, Wav2Vec2
 from fedsim.tasks.base import Outcome
 from fedsim.tasks.classification import Classification
@@ -31,6 +33,7 @@ TASKS: dict[str, Task] = {
     "classification": Classification(channels=4, hidden=8),
     "language_model": LanguageModel(width=16, layers=2, heads=2, context=16),
 }
+MEZO = (Way(forward_only=True),)
 CURVES = torch.tensor([1.0, 4.0, 0.25])
 
 
@@ -115,20 +118,21 @@ def test_the_rules_correction_comes_before_the_step(way: dict[str, bool]) -> Non
     ends = []
     for correct in (None, lambda n, gradient: gradient.mul_(2)):
         bowl, w = Bowl(), torch.tensor([2.0, -1.0, 4.0])
-        with steps.of(ways(**way), client(bowl, correct)) as step:
+        with steps.of(Way(**way), client(bowl, correct)) as step:
             step(bowl.loss)
         ends.append(torch.cat([bowl.one, bowl.two]).detach() - w)
     assert torch.allclose(ends[1], 2 * ends[0], atol=1e-5)
-
-
-def ways(**way: bool) -> Federation:
-    return Federation(learning=Learning(optimizer="sgd", clip_norm=None), **way)
 
 
 def federation(task: Task, **values: Any) -> Federation:
     few = {"clients": 3, "rounds": 2, "clients_per_round": 2, "batch_size": 2, "local_steps": 3}
     base = Federation(learning=Learning(task=task, clip_norm=None, warmup_rounds=0))
     return changed(base, **{**few, **values})
+
+
+def released(federation: Federation) -> Federation:
+    """The same with gradients that are let go."""
+    return replace(federation, ways=tuple(replace(way, release_gradients=True) for way in federation.ways))
 
 
 def trained(federation: Federation) -> np.ndarray[Any, Any]:
@@ -142,7 +146,7 @@ def trained(federation: Federation) -> np.ndarray[Any, Any]:
     trainer.train(TrainJob(0, 0, 0), sent, first)
     trainer.train(TrainJob(0, 1, 0), first, second)  # a worker's second job finds no hook of the first
     assert not np.array_equal(sent, first)
-    assert all(p.grad is None for p in trainer.model.parameters()) or not federation.release_gradients
+    assert all(p.grad is None for p in trainer.model.parameters()) or not federation.ways[0].release_gradients
     return np.concatenate([first, second])
 
 
@@ -150,17 +154,22 @@ def trained(federation: Federation) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("task", TASKS)
 def test_released_gradients_give_the_weights_of_the_ordinary_step(task: str, optimizer: str) -> None:
     plain = federation(TASKS[task], optimizer=optimizer)
-    assert np.array_equal(trained(plain), trained(changed(plain, release_gradients=True)))
+    assert np.array_equal(trained(plain), trained(released(plain)))
 
 
 @pytest.mark.parametrize(
     "how",
-    [{"optimizer_state": "averaged"}, {"aggregate": "fedprox", "proximal": 1.0}, {"freeze_cnn": True}],
-    ids=["averaged", "fedprox", "frozen"],
+    [
+        {"optimizer_state": "averaged"},
+        {"aggregate": "fedprox", "proximal": 1.0},
+        {"ways": (Way(train=FrozenCNN()),)},
+        {"ways": (Way(train=LoRA(rank=2)),)},
+    ],
+    ids=["averaged", "fedprox", "frozen", "lora"],
 )
 def test_released_gradients_with_what_else_concerns_them(how: dict[str, Any]) -> None:
     plain = federation(TASKS["wav2vec2"], **how)
-    assert np.array_equal(trained(plain), trained(changed(plain, release_gradients=True)))
+    assert np.array_equal(trained(plain), trained(released(plain)))
     if "aggregate" in how:
         assert not np.array_equal(trained(plain), trained(federation(TASKS["wav2vec2"])))
 
@@ -176,7 +185,7 @@ def test_no_gradient_outlives_its_layers_backward_pass() -> None:
 
         for layer in net:
             layer.register_full_backward_hook(count)
-        with steps.of(ways(release_gradients=released), client(net)) as step:
+        with steps.of(Way(release_gradients=released), client(net)) as step:
             step(lambda: Outcome(net(torch.ones(1, 8, requires_grad=True)).sum(), {}))
         count()
         return max(alive)
@@ -186,7 +195,7 @@ def test_no_gradient_outlives_its_layers_backward_pass() -> None:
 
 @pytest.mark.parametrize("task", ["wav2vec2", "language_model"])
 def test_forward_only_gives_the_same_bytes_on_any_workers(task: str) -> None:
-    spec = federation(TASKS[task], optimizer="sgd", forward_only=True, learning_rate=1e-5, rounds=1)
+    spec = federation(TASKS[task], optimizer="sgd", ways=MEZO, learning_rate=1e-5, rounds=1)
     spec = changed(spec, **({"evaluation_seconds": 2.0} if task == "wav2vec2" else {"evaluation_tokens": 64}))
     weights, _ = learnt(spec)
     assert weights != vector.flatten(fresh_model(spec.task, 3)).tobytes()
@@ -194,7 +203,7 @@ def test_forward_only_gives_the_same_bytes_on_any_workers(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_forward_only_is_the_same_again_and_needs_no_gradients(task: str) -> None:
-    spec = federation(TASKS[task], optimizer="sgd", forward_only=True, learning_rate=1e-5)
+    spec = federation(TASKS[task], optimizer="sgd", ways=MEZO, learning_rate=1e-5)
     once = trained(spec)
     assert np.isfinite(once).all()
     assert np.array_equal(once, trained(spec))
@@ -202,7 +211,7 @@ def test_forward_only_is_the_same_again_and_needs_no_gradients(task: str) -> Non
 
 def test_forward_only_goes_downhill() -> None:
     task = replace(TASKS["classification"], parts=1)
-    spec = federation(task, optimizer="sgd", forward_only=True, learning_rate=0.02, local_steps=800)
+    spec = federation(task, optimizer="sgd", ways=MEZO, learning_rate=0.02, local_steps=800)
     trainer = Trainer(changed(spec, batch_size=32), 5)
     begin = vector.flatten(trainer.model)
     end = np.empty_like(begin)
@@ -214,16 +223,16 @@ def test_forward_only_goes_downhill() -> None:
 def test_what_cannot_be_is_one_sentence() -> None:
     refused: list[tuple[Callable[[], Any], str]] = [
         (
-            lambda: Federation(forward_only=True),
+            lambda: Federation(ways=MEZO),
             "learning.optimizer: is 'adam', and steps without a backward pass (training.forward_only) are"
             " sgd",
         ),
         (
-            lambda: Federation(learning=Learning(optimizer="sgd"), forward_only=True),
+            lambda: Federation(learning=Learning(optimizer="sgd"), ways=MEZO),
             "learning.clip_norm: is 2, and training.forward_only has no gradient to clip; give null",
         ),
         (
-            lambda: Federation(release_gradients=True),
+            lambda: Federation(ways=(Way(), Way(release_gradients=True))),
             "learning.clip_norm: is 2, and training.release_gradients lets each gradient go before the norm"
             " of all is known; give null",
         ),
