@@ -41,6 +41,10 @@ class Federation:
     pooled: bool = False
     only_part: int | None = None
 
+    def __post_init__(self) -> None:
+        for way in self.ways:
+            self.learning.check_steps(way.release_gradients, way.forward_only)
+
     @property
     def task(self) -> Task:
         """What is learned."""

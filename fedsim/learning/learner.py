@@ -33,11 +33,12 @@ from fedsim.learning.delivered import Delivered
 from fedsim.learning.federation import Federation, RoundLearning
 from fedsim.learning.holdings import Holdings
 from fedsim.learning.inserted import plain
-from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob, fresh_model
+from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob, initial_model
 from fedsim.learning.partial import Ways
 from fedsim.learning.parts import Parts
 from fedsim.learning.passes import draws
 from fedsim.learning.update_validation import ByWay, UpdateValidation
+from fedsim.learning.weights import notes
 from fedsim.learning.workers import MakePool, pool
 from fedsim.missing import MISSING
 from fedsim.tasks.base import Metrics
@@ -92,7 +93,9 @@ class FederatedLearner:
         self.notes, self.account = list(data.notes), data.account
         self._batches = {split: len(data.held_out(split)) for split in self.task.splits}
         ways = Ways(self.task, federation.ways, seed)
-        net = ways.prepared(fresh_model(self.task, seed))
+        net = initial_model(federation, seed)
+        self.notes += notes(self.learning.init, net)
+        net = ways.prepared(net)
         self._parts = Parts(net, ways, self.learning)
         self._shapes = self._parts.shapes
         self._fixed = {

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from fedsim import rng
 from fedsim.determinism import one_thread, seeded
 from fedsim.errors import ScenarioError
-from fedsim.learning import state, vector
+from fedsim.learning import state, steps, vector, weights
 from fedsim.learning.accumulator import Accumulator
 from fedsim.learning.aggregate.base import Kept
 from fedsim.learning.federation import Federation
@@ -29,7 +31,7 @@ from fedsim.learning.options import Learning
 from fedsim.learning.partial import Ways
 from fedsim.learning.parts import Part, Parts
 from fedsim.learning.passes import passes
-from fedsim.tasks.base import Downstream, Task
+from fedsim.tasks.base import Downstream, Outcome, Task
 
 NOTHING: Kept = {}
 Floats = NDArray[np.float32]
@@ -128,6 +130,18 @@ def fresh_model(task: Task, seed: int) -> Any:
         return task.build()
 
 
+def initial_model(federation: Federation, seed: int) -> Any:
+    """The model that a federation begins with.
+
+    Raises:
+        ScenarioError: if the weights that it is to begin with are not its own.
+    """
+    model = fresh_model(federation.task, seed)
+    if federation.learning.init is not None:
+        weights.load(weights.read(Path(federation.learning.init)), model)
+    return model
+
+
 class Trainer:
     """Trains clients, evaluates and fine-tunes, one job at a time.
 
@@ -150,7 +164,7 @@ class Trainer:
         self._held_out = {split: self.data.held_out(split) for split in self.task.splits}
 
     def _fresh(self) -> Any:
-        return self.ways.prepared(fresh_model(self.task, self.seed))
+        return self.ways.prepared(initial_model(self.federation, self.seed))
 
     def compute(self, job: Job, sent: NDArray[np.float32], out: NDArray[np.float32]) -> Result:
         """Do a job from the vector of its version; a trained vector goes into ``out``."""
@@ -187,7 +201,7 @@ class Trainer:
         part = self.parts.ways[job.way]
         begin, end = part.whole.of(sent), out[: part.whole.size]
         draw = rng.generator(self.seed, "local", *job.stream)
-        rate, model, steps = self.federation.rate(job.round_index), self.model, 0
+        rate, model = self.federation.rate(job.round_index), self.model
         sums, seen = [], np.zeros(0, np.int64)
         dropout = seeded(rng.key(self.seed, "dropout", *job.stream), self.device)
         with one_thread(), dropout, ExitStack() as stack:
@@ -198,26 +212,28 @@ class Trainer:
             stack.enter_context(self.ways.applied(model, job.way))
             optimizer = state.make_optimizer(model, self.learning, rate)
             state.put(begin, model, optimizer, self.learning)
-            scaler = torch.amp.GradScaler(self.device, enabled=self._needs_scaling)
-            correct = self._correction(job, part)
+            client = steps.Client(
+                vector.trained(model),
+                optimizer,
+                self.learning,
+                rate,
+                self._correction(job, part),
+                torch.amp.GradScaler(self.device, enabled=self._needs_scaling),
+                rng.generator(self.seed, "direction", *job.stream),
+            )
+            step = stack.enter_context(steps.of(self.federation.ways[job.way], client))
             for chosen in passes(self.holdings.of(job.client), self.learning, draw):
                 batch = self.task.batch(self.data, chosen, draw, True)
                 if batch is None:
                     continue
-                optimizer.zero_grad()
-                with self._autocast():
-                    outcome = self.task.loss(model, batch, job.round_index)
-                scaler.scale(outcome.loss).backward()
-                scaler.unscale_(optimizer)
-                correct()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), self.learning.clip_norm)
-                scaler.step(optimizer)
-                scaler.update()
-                steps += 1
+                sums.append(Accumulator(step(partial(self._loss, batch, job.round_index)).added_up()))
                 seen = np.union1d(seen, self.task.learnable(self.data, chosen))
-                sums.append(Accumulator(outcome.added_up()))
             state.take(model, optimizer, self.learning, end)
-        return Trained(Accumulator.total(sums), self._keep(job, part, begin, end, steps, rate), seen.size)
+        return Trained(Accumulator.total(sums), self._keep(job, part, begin, end, len(sums), rate), seen.size)
+
+    def _loss(self, batch: Any, round_index: int) -> Outcome:
+        with self._autocast():
+            return self.task.loss(self.model, batch, round_index)
 
     def _keep(self, job: TrainJob, part: Part, begin: Floats, end: Floats, steps: int, rate: float) -> Kept:
         """What a client keeps after training a part of the model, as long as all that travels."""
@@ -233,19 +249,17 @@ class Trainer:
             part.model.put(whole.setdefault(name, np.zeros(self.parameters, np.float32)), values)
         return whole
 
-    def _correction(self, job: TrainJob, part: Part) -> Any:
-        """What the aggregation rule does to every gradient before a step."""
+    def _correction(self, job: TrainJob, part: Part) -> steps.Correct | None:
+        """What the aggregation rule does to the gradient of each parameter before a step."""
         rule = self.federation.aggregate
         if not rule.corrects:
-            return lambda: None
+            return None
         parameters = vector.trained(self.model)
         anchors = [parameter.detach().clone() for parameter in parameters]
         sent, kept = self._by_tensor(job.sent, part), self._by_tensor(job.kept, part)
 
-        def correct() -> None:
-            for n, (parameter, anchor) in enumerate(zip(parameters, anchors, strict=True)):
-                if parameter.grad is not None:
-                    rule.correct(parameter.grad, parameter.detach(), anchor, sent[n], kept[n])
+        def correct(n: int, gradient: torch.Tensor) -> None:
+            rule.correct(gradient, parameters[n].detach(), anchors[n], sent[n], kept[n])
 
         return correct
 

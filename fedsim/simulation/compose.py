@@ -33,6 +33,9 @@ from fedsim.units import DAY_S, HOUR_S
 
 MAX_STALENESS = 20  # rounds; an asynchronous update based on an older model is rejected
 
+WEIGHTS = "init"
+"""The heading under which the manifest lists weights that a run began with."""
+
 MakeLearner = Callable[..., RunLearner]
 
 
@@ -98,8 +101,11 @@ def compose(scenario: Scenario) -> Composition:
             _note_file(inputs, speech.FOLDER, str(corpus))
     if asked.server.device is not None:
         _note_file(inputs, "hardware", hardware.load_device(asked.server.device).file)
-    for path in file_access.files_of({"learning": checks.dump(asked).get("learning")}):
-        _note_file(inputs, "corpus" if asked.learning is None else asked.learning.task.label(path), str(path))
+    if asked.learning is not None:
+        for path in file_access.files_of({"learning": {**checks.dump(asked.learning), "init": None}}):
+            _note_file(inputs, asked.learning.task.label(path), str(path))
+        for path in asked.learning.begins_with():
+            _note_file(inputs, WEIGHTS, str(path))
     loads, work = _work(scenario)
     startup_s = None
     if scenario.training.start == "cold":
@@ -161,6 +167,8 @@ def check(scenario: Scenario) -> None:
         _pricers(device, trace, scenario)
     _groups(devices, scenario, inputs)
     _work(scenario)
+    if scenario.learning is not None:
+        scenario.learning.begins_with()
 
 
 def _work(scenario: Scenario) -> tuple[Workloads, Batches]:
