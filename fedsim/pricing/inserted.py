@@ -4,9 +4,9 @@ Rows are those of the linear layer beside which it stands: forward FLOPs = 2 x r
 
 **LoRA** as peft 0.18 runs it (https://github.com/huggingface/peft, src/peft/tuners/lora/layer.py,
 ``Linear.forward``): ``result = result + lora_B(lora_A(dropout(x))) * scaling``, where dropout is the
-identity, and x is cast to fp32, the weights' type, if it is not. So A and B are a product each without bias, B is
-followed by a product with a number and by a sum. A keeps x, which its neighbours may keep as well, and B what
-A gives.
+identity, and x is cast to fp32, the weights' type, if it is not. So A and B are a product each without
+bias, and B is followed by a product with a number and by a sum. A keeps x, which its neighbours may keep as
+well, and B what A gives.
 
 **Adapters**: ``h + up(relu(down(h)))`` after each layer, with biases. Down keeps h, up what relu gives.
 

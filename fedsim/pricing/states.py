@@ -99,18 +99,21 @@ class State:
 
     def _of_weights(self, profile: Profile, part: str) -> Polynomial:
         """The part for weights; of a bias alone, sums over rows, where it is not computed with the others."""
-        layer = self.layer
-        if self.trains == "all" or layer.arithmetic is None:
-            return profile[f"weight_{part}"]
-        if layer.inputs is None or layer.outputs is None:
-            alone = {"operand_bytes": 4 * layer.biases, "launches": 1}
-            return Polynomial.constant(alone.get(part, 0))
-        halves = profile["weight_launches"]  # a product and a sum; under autocast each is cast to fp32
+        layer, whole = self.layer, profile[f"weight_{part}"]
+        if self.trains == "all":
+            return whole
+        cast = profile["weight_launches"].terms.get((0, 0, 0), 0) > 2  # under autocast: back to fp32
+        number = 2 if cast else 4
+        if layer.arithmetic is None:
+            others = 4 * (layer.parameters - layer.biases)
+            return whole - Polynomial.constant(others) if part == "stream_bytes" else whole
         if part == "launches":
-            return halves * 0.5
+            return whole * 0.5  # half of them are for the weight
+        if layer.inputs is None or layer.outputs is None:
+            written = {"operand_bytes": number, "stream_bytes": 6 if cast else 0}
+            return Polynomial.constant(written.get(part, 0) * layer.biases)
         if part == "stream_bytes":
-            casts = 6 * layer.inputs * layer.outputs if halves.terms.get((0, 0, 0), 0) > 2 else 0
-            return profile["weight_stream_bytes"] - Polynomial.constant(casts)
+            return whole - Polynomial.constant(6 * layer.inputs * layer.outputs if cast else 0)
         return ZERO
 
 
