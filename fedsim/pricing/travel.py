@@ -1,7 +1,7 @@
 """What of a model trains, and so travels, by part: for the engine, which adds up who sends what.
 
-A part is a layer of the trace (``encoder.layers.0.attention.q_proj``), its biases (``….q_proj.bias``), or what
-is put beside it or after a block (``….q_proj.lora``, ``encoder.layers.0.adapter``).
+A part is a layer of the trace (``encoder.layers.0.attention.q_proj``), its biases (``….q_proj.bias``), or
+what is put beside it or after a block (``….q_proj.lora``, ``encoder.layers.0.adapter``).
 """
 
 from __future__ import annotations
