@@ -319,7 +319,8 @@ def alone(how: Federation, client: int, way: int) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("state", ["fresh", "averaged"])
 def test_each_number_is_averaged_over_those_who_sent_it(state):
-    how = federation(*MIXED, aggregate=rule("uniform"), optimizer_state=state)
+    steps = {"optimizer": "sgd", "learning_rate": 0.5} if state == "fresh" else {"optimizer_state": state}
+    how = federation(*MIXED, aggregate=rule("uniform"), clip_norm=0.5, **steps)
     updates = [alone(how, client, client % 3) for client in range(4)]
     count = np.sum([sends for _, sends in updates], axis=0)
     assert set(count.tolist()) == {2, 3, 4}  # layer 2; layer 1 and below, layer 3; the head
