@@ -176,6 +176,18 @@ def test_what_is_put_in_sends_initial_metrics_as_they_are_without():
     assert found[0] == found[1] == found[2]
 
 
+def test_the_backward_pass_ends_at_the_first_layer_that_trains():
+    """The convolutions of wav2vec 2.0 at its input have a graph only where one of them trains."""
+    task, reached = TASKS["wav2vec2-tiny"], {}
+    ways = Ways(task, (PLAIN, Way(FrozenCNN()), Way(LoRA(4)), Way(Last(1)), Way(Biases())), 3)
+    model = ways.prepared(fresh_model(task, 3)).train()
+    encoder = model.wav2vec2.feature_extractor
+    for way, told in enumerate(ways.ways):
+        with ways.applied(model, way):
+            reached[str(told.train)] = encoder(torch.ones(2, 8000)).requires_grad
+    assert reached == {"all": True, "frozen-cnn": False, "lora:4": False, "last:1": False, "biases": True}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Line(Task):
     """y = W x, squared error: one linear layer of six by six without a bias."""
@@ -211,6 +223,41 @@ class LineData:
 
     def held_out(self, split):
         return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normed(Line):
+    """With a batch norm in between, whose running statistics are buffers."""
+
+    task: Literal["normed"] = kind("normed", "of a test")
+
+    def build(self):
+        return nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 6))
+
+
+STATISTICS = {"1.running_mean", "1.running_var"}
+
+
+@pytest.mark.parametrize(
+    ("train", "travels"),
+    [
+        (OneLayer(1), {"0.weight", "0.bias"}),
+        (OneLayer(2), {"1.weight", "1.bias"} | STATISTICS),
+        (Biases(), {"0.bias", "1.bias", "2.bias"} | STATISTICS),
+        (LoRA(1, ("0",)), {"0.lora_A.weight", "0.lora_B.weight"}),
+    ],
+)
+def test_statistics_travel_with_the_norm_that_they_belong_to(train, travels):
+    how = federation(Way(train), task=Normed())
+    with make_learner(how, 3) as learner:
+        assert set(learner._shapes) == travels
+        fixed = {name: values.copy() for name, values in learner._fixed.items()}
+        rounds(learner, range(2))
+        assert (set(fixed) >= STATISTICS) == (not STATISTICS & travels)
+        model = learner._pool._trainer.model
+        learner._pool._trainer._forget()  # what a client's batches made of them is gone
+        for name in STATISTICS - travels:
+            assert np.array_equal(model.get_buffer(name).numpy(), fixed[name])
 
 
 FULL = LoRA(6, alpha=6.0)  # of full rank, with scale 1
