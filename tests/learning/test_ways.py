@@ -168,6 +168,42 @@ def test_what_is_put_in_changes_nothing_at_first_and_follows_from_seed_and_name(
     assert all(a != b for a, b in combinations(matrices, 2))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Torchs(Task):
+    """Three encoder layers of torch's own, which infer in another way than they train, as a model."""
+
+    task: Literal["torchs"] = kind("torchs", "of a test")
+
+    def build(self):
+        options = {"dim_feedforward": 16, "dropout": 0.0, "batch_first": True}
+        return nn.Sequential(*(nn.TransformerEncoderLayer(8, 2, **options) for _ in range(3)))
+
+    def fake_batch(self, batch, sizes):
+        return torch.empty(batch, 5, 8)
+
+    def traced_loss(self, model, batch):
+        return model(batch).sum()
+
+
+@pytest.mark.parametrize("train", [LoRA(2), Adapters(2)])
+def test_what_is_put_in_is_there_in_training_and_in_evaluation(train):
+    ways = Ways(Torchs(), (Way(train, depth=2),), 3)
+    model, waves = ways.prepared(fresh_model(Torchs(), 3)), torch.ones(2, 5, 8)
+    with torch.no_grad():
+        before = model.train()(waves)
+        for name, parameter in model.named_parameters():
+            if inserted.is_inserted(name):
+                parameter.copy_(torch.linspace(-1, 1, parameter.numel()).view(parameter.shape))
+        trained, evaluated = model.train()(waves), model.eval()(waves)
+        with ways.cut(model, 2):
+            cut = model(waves)
+        alone = ways.finished(model, 2)(waves)
+    assert (trained - before).abs().max() > 0.01
+    assert torch.allclose(trained, evaluated, atol=1e-5)
+    assert torch.allclose(cut, alone, atol=1e-5)
+    assert (cut - evaluated).abs().max() > 0.01
+
+
 def test_what_is_put_in_sends_initial_metrics_as_they_are_without():
     found = []
     for way in (PLAIN, Way(LoRA(4)), Way(Adapters(4))):
