@@ -42,8 +42,8 @@ from numpy.typing import NDArray
 from fedsim.errors import TraceError
 from fedsim.pricing.polynomial import Axis, Polynomial, lengths
 
-FORMAT = 2
-FORMATS = (1, 2)
+FORMAT = 3
+FORMATS = (1, 2, 3)
 """Those that are read; in format 1 all sizes but one are fixed, and counts are exact."""
 
 COUNTS = (

@@ -17,7 +17,7 @@ import transformers
 from fedsim.pricing.layers import FORMAT
 from fedsim.pricing.polynomial import Axis
 from fedsim.tracing.layers import Key
-from fedsim.tracing.measure import BlockMeasured, Measurement
+from fedsim.tracing.measure import BlockMeasured, Measurement, Weights
 from fedsim.tracing.repeats import Stacks, place
 
 Place = tuple[Key, int]
@@ -59,7 +59,7 @@ def assemble(found: Measurement, name: str, details: dict[str, Any]) -> dict[str
             by_content[text] = layer
             profiles[layer] = entries
         identity = found.identities[key]
-        counts = zip(("parameters", "tensors", "sides"), found.parameters.get(key, (0, 0, 0)), strict=True)
+        weights = vars(found.weights.get(key, Weights()))
         node = {
             "id": layer,
             "class": identity.module_class,
@@ -68,8 +68,12 @@ def assemble(found: Measurement, name: str, details: dict[str, Any]) -> dict[str
             "group": identity.group,
             "in_table1": identity.in_table1,
             "block": shown.block(key, index),
-            **dict(counts),
+            "parameters": weights["parameters"],
+            "tensors": weights["tensors"],
+            "sides": weights["sides"],
             "profile": by_content[text],
+            **{name: n for name in ("inputs", "outputs", "biases") if (n := weights[name])},
+            **_shared(found, shown, key, index),
         }
         graph.add_node(layer, **node)
     graph.add_edges_from(
@@ -77,6 +81,17 @@ def assemble(found: Measurement, name: str, details: dict[str, Any]) -> dict[str
     )
     content: dict[str, Any] = networkx.node_link_data(graph, edges="edges")
     return content
+
+
+def _shared(found: Measurement, shown: _Names, key: Key, index: int) -> dict[str, str]:
+    """The layer that is charged with what this one's weights need too; none that is in another copy."""
+    other = found.shares.get(key)
+    if other is None:
+        return {}
+    here, there = place(key[0], found.stacks), place(other[0], found.stacks)
+    if there is not None and (here is None or here[:2] != there[:2]):
+        return {}
+    return {"shares": shown.name(other, index if there else -1)}
 
 
 class _Names:

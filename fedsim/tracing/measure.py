@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
+import torch
+from transformers.pytorch_utils import Conv1D
+
 from fedsim.errors import TraceError
 from fedsim.pricing.layers import COUNTS, WORKSPACES
 from fedsim.pricing.polynomial import Axis, Polynomial, largest, powers
@@ -50,6 +53,30 @@ class BlockMeasured:
 
 
 @dataclass
+class Weights:
+    """A layer's own parameters.
+
+    ``sides`` counts the rows and columns of those that are matrices, ``biases`` the numbers in those called
+    bias; ``inputs`` and ``outputs`` are those of a linear layer, None of others.
+    """
+
+    parameters: int = 0
+    tensors: int = 0
+    sides: int = 0
+    biases: int = 0
+    inputs: int | None = None
+    outputs: int | None = None
+
+    def add(self, name: str, parameter: torch.Tensor) -> None:
+        """Count one more."""
+        shape = parameter.shape
+        self.parameters += parameter.numel()
+        self.tensors += 1
+        self.sides += sum(shape[-2:]) * prod(shape[:-2]) if len(shape) > 1 else parameter.numel()
+        self.biases += parameter.numel() if name == "bias" and len(shape) == 1 else 0
+
+
+@dataclass
 class Measurement:
     """A model with few of the layers that are alike, fitted; layers are in the order of the forward pass.
 
@@ -67,8 +94,9 @@ class Measurement:
     order: list[Key] = field(default_factory=list)
     edges: dict[tuple[Key, Key], None] = field(default_factory=dict)
     blocks: dict[str, dict[str, BlockMeasured]] = field(default_factory=dict)
-    parameters: dict[Key, tuple[int, int, int]] = field(default_factory=dict)
-    """By layer: numbers in its parameters, tensors, and numbers in their rows and columns."""
+    weights: dict[Key, Weights] = field(default_factory=dict)
+    shares: dict[Key, Key] = field(default_factory=dict)
+    """Layers whose weights need what an earlier layer is charged with, and that layer."""
     input_bytes: Polynomial = field(default_factory=Polynomial)
     exact: bool = True
     largest_error: float = 0.0
@@ -95,6 +123,7 @@ def merge(parts: Sequence[Measurement]) -> Measurement:
         whole.identities = part.identities | whole.identities
         whole.arithmetic = part.arithmetic | whole.arithmetic
         whole.edges = whole.edges | part.edges
+        whole.shares = part.shares | whole.shares
         whole.blocks = {b: whole.blocks[b] | part.blocks[b] for b in whole.blocks}
         whole.exact = whole.exact and part.exact
         whole.largest_error = max(whole.largest_error, part.largest_error)
@@ -141,7 +170,7 @@ def measure(subject: Subject, variant: Variant, plan: Plan) -> tuple[Measurement
             _fit_all(found, variant, plan, recorded, nearest)
         except FitError:
             continue
-        found.exact = not nearest
+        found.exact = plan.alike and not nearest
         break
     _learn(found, recorded[plan.runs[0]])
     _measure_single(found, step, plan)
@@ -254,12 +283,17 @@ def _learn(found: Measurement, recorder: Recorder) -> None:
         for source in layer.reads_from:
             if not layers[keys[source]].idle:
                 found.edges[keys[source], key] = None
+        if layer.shares is not None:
+            found.shares[key] = keys[layer.shares]
     for name, parameter in recorder.model.named_parameters():
-        owner = _owner(name.rpartition(".")[0], found.order)
-        size, tensors, factored = found.parameters.get(owner, (0, 0, 0))
-        shape = parameter.shape
-        sides = sum(shape[-2:]) * prod(shape[:-2]) if len(shape) > 1 else parameter.numel()
-        found.parameters[owner] = (size + parameter.numel(), tensors + 1, factored + sides)
+        path, _, last = name.rpartition(".")
+        weights = found.weights.setdefault(_owner(path, found.order), Weights())
+        weights.add(last, parameter)
+        module = recorder.model.get_submodule(path)
+        if isinstance(module, torch.nn.Linear | Conv1D):
+            sides = module.weight.shape
+            outputs, inputs = sides if isinstance(module, torch.nn.Linear) else sides[::-1]
+            weights.inputs, weights.outputs = int(inputs), int(outputs)
 
 
 def _owner(module: str, order: list[Key]) -> Key:

@@ -45,11 +45,8 @@ _GATHERS = {
     aten.slice_backward.default,
 }
 _IN_PLACE_SCATTERS = {aten.index_put_.default, aten._index_put_impl_.default}
-_EXTRA_LAUNCHES = {
-    aten.native_layer_norm_backward.default: 2,
-    aten.native_group_norm_backward.default: 2,
-}
-"""Operators that start a kernel for the input's gradient and one for the parameters'."""
+_NORMS_BACKWARD = {aten.native_layer_norm_backward.default, aten.native_group_norm_backward.default}
+"""Operators that start a kernel for the input's gradient and one for both parameters'."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,9 @@ def launches_of(func: Any, args: Any) -> int:
     """Kernels that an operator starts."""
     if func is aten.convolution_backward.default:
         return sum(map(bool, args[10]))
-    return _EXTRA_LAUNCHES.get(func, 1)
+    if func in _NORMS_BACKWARD:
+        return int(args[-1][0]) + int(any(args[-1][1:]))
+    return 1
 
 
 def tensors_of(values: Any) -> list[torch.Tensor]:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fedsim.tracing import operators
+from fedsim.tracing import operators, roles
 from fedsim.tracing.flops import count
 from fedsim.tracing.lifetimes import Lifetimes, Storage
 from fedsim.tracing.operators import Cost
@@ -74,6 +74,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._casts: list[tuple[Storage, int]] = []
         self._parameters = {p.untyped_storage()._cdata for p in model.parameters()}
         self._saver: dict[int, int] = {}
+        self._savers: dict[int, tuple[Storage, list[int]]] = {}
+        self._operations: list[roles.Operation] = []
         self._producer: dict[int, int] = {}
         self._moments: list[tuple[int, bool]] = []
         self.blocks: dict[str, Block] = {}
@@ -178,10 +180,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         index = self._current if self._backward else self._layer_now(None)
         if not self._backward:
             self._at_last_save = (index, self._run_so_far, self.layers[index].forward_launches)
-        if key not in self._ignored and key not in self._saver:
-            self._saver[key] = index
-            self.layers[index].saved_bytes += storage.nbytes()
-            (self._lifetimes.alive.get(key) or self._lifetimes.follow(storage)).saved = True
+        if key not in self._ignored:
+            record = self._lifetimes.alive.get(key) or self._lifetimes.follow(storage)
+            if key not in self._saver:
+                self._saver[key] = index
+                self.layers[index].saved_bytes += storage.nbytes()
+                record.saved = True
+            self._savers.setdefault(id(record), (record, []))[1].append(index)
         return tensor
 
     def _released(self, key: int) -> None:
@@ -241,6 +246,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._watch_operators(func, args, kwargs, cost)
         operand, stream = (cost.moved_bytes, 0) if arithmetic else (0, cost.moved_bytes)
         if self._backward:
+            self._note(func, inputs, outputs, products, cost, index)
             layer.backward_flops += flops
             layer.backward_launches += cost.launches
             layer.backward_operand_bytes += operand
@@ -252,6 +258,35 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             layer.forward_launches += cost.launches
             layer.forward_operand_bytes += operand
             layer.forward_stream_bytes += stream
+
+    def _note(
+        self,
+        func: Any,
+        inputs: list[torch.Tensor],
+        outputs: list[torch.Tensor],
+        products: list[Any],
+        cost: Cost,
+        index: int,
+    ) -> None:
+        """Remember an operator of the backward pass, to say later for what it worked."""
+        alive = self._lifetimes.alive
+        node = torch._C._current_autograd_node()
+        self._operations.append(
+            roles.Operation(
+                func,
+                index,
+                roles.module_of(self.layers[index].module),
+                [record for t in inputs if (record := alive.get(t.untyped_storage()._cdata))],
+                [
+                    (record, t.numel() * t.element_size())
+                    for t in outputs
+                    if (record := alive.get(t.untyped_storage()._cdata))
+                ],
+                products,
+                cost,
+                collects=node is not None and node._sequence_nr() >= 1 << 62,
+            )
+        )
 
     def _known(self, key: int) -> bool:
         return key in self._lifetimes.alive or key in self._ignored
@@ -286,6 +321,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 key = parameter.grad.untyped_storage()._cdata
                 if key in self._lifetimes.alive:
                     self._lifetimes.alive[key].grad = True
+        gradients = {id(record) for record in self._lifetimes.all if record.grad}
+        roles.divide(self._operations, self.layers, gradients, self._savers)
         self.blocks = {name: block for name, block in self.blocks.items() if name in self._may_run_again}
         for record, index in self._casts:
             if not record.saved and (record.died < 0 or record.died >= self._forward_moments):

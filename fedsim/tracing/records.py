@@ -33,6 +33,7 @@ class Layer:
     forward_live_bytes: list[int] = field(default_factory=list)
     backward_live_bytes: list[int] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
+    shares: int | None = None
     reads_from: dict[int, None] = field(default_factory=dict)
 
     @property
