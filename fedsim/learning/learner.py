@@ -148,6 +148,7 @@ class FederatedLearner:
         round_index: int,
         clients: NDArray[np.int64],
         base_round: NDArray[np.int64],
+        technique: NDArray[np.int64] | None = None,
     ) -> RoundLearning:
         """Train, aggregate, and perhaps evaluate.
 
