@@ -120,10 +120,16 @@ def way_of(one: Technique) -> Way:
 def ways(training: Training, owns: Sequence[Differently | None]) -> tuple[Way, ...]:
     """The ways of a scenario's clients, each once, in the order of stages, then entries, then fallbacks.
 
+    Args:
+        training: the scenario's block.
+        owns: what is another for each entry of its mix.
+
     Raises:
         ScenarioError: a technique cannot be.
     """
-    by_entry = [techniques(training, own) for own in owns]
+    by_entry = [
+        techniques(training, own, key=f"fleet.mix[{place}].training") for place, own in enumerate(owns)
+    ]
     stages = range(len(by_entry[0]))
     tried = [one.technique for stage in stages for entry in by_entry for one in entry[stage]]
     return tuple(dict.fromkeys(way_of(one) for one in tried))
