@@ -145,6 +145,9 @@ def _words(seen: Forecast, scenario: Scenario) -> list[str]:
         f" {format_j(seen.energy_j * seen.rounds)} in all",
         f"  this run  about {format_duration(seen.real_s * seen.rounds)} here, without real training",
     ]
+    if scenario.learning is not None and scenario.learning.init is not None:
+        there = [path for path in scenario.learning.begins_with() if path.suffix != ".json"]
+        lines.append(f"  weights   begin as in {', '.join(map(str, there))}")
     if never:
         lines.insert(3, f"            nobody completes on {', '.join(never)}")
     moody = any(e.availability.name != "always" or e.battery is not None for e in scenario.fleet.mix)

@@ -92,8 +92,13 @@ class Training(Options):
     )
     freeze_cnn: bool = option(False, "the same as train: frozen-cnn")
     depth: int | None = option(None, "how many layers run, from the first on; none: all", ge=1, le=10_000)
-    release_gradients: bool = option(False, "the optimizer steps inside the backward pass")
-    forward_only: bool = option(False, "zeroth-order steps: two forward passes and no backward pass")
+    release_gradients: bool = option(
+        False, "the optimizer steps inside the backward pass; for real only without learning.clip_norm"
+    )
+    forward_only: bool = option(
+        False,
+        "zeroth-order steps: two forward passes and no backward pass; for real only with sgd, unclipped",
+    )
     on_oom: Literal["drop", "shrink-batch", "checkpoint", "shallower"] = option(
         "drop",
         "drop out; halve the batch and accumulate gradients; recompute activations; or train less of it",

@@ -19,11 +19,9 @@ from fedsim.fleet import Battery, Fleet, Group, speech
 from fedsim.fleet.batches import Batches
 from fedsim.fleet.workload import Workload, Workloads
 from fedsim.hardware import Device, Link
-from fedsim.learning import Federation, baselines, make_learner
-from fedsim.learning.ways import Way
+from fedsim.learning import Federation, Way, baselines, make_learner
 from fedsim.pricing import LayerTrace, load_trace
 from fedsim.pricing.sizes import held
-from fedsim.pricing.trained import FrozenCNN
 from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import MixEntry
 from fedsim.scenario.technique import ways
@@ -36,6 +34,9 @@ from fedsim.simulation.world import FleetWorld, make_workloads
 from fedsim.units import DAY_S, HOUR_S
 
 MAX_STALENESS = 20  # rounds; an asynchronous update based on an older model is rejected
+
+WEIGHTS = "init"
+"""The heading under which the manifest lists weights that a run began with."""
 
 MakeLearner = Callable[..., RunLearner]
 
@@ -103,8 +104,11 @@ def compose(scenario: Scenario) -> Composition:
             _note_file(inputs, speech.FOLDER, str(corpus))
     if asked.server.device is not None:
         _note_file(inputs, "hardware", hardware.load_device(asked.server.device).file)
-    for path in file_access.files_of({"learning": checks.dump(asked).get("learning")}):
-        _note_file(inputs, "corpus" if asked.learning is None else asked.learning.task.label(path), str(path))
+    if asked.learning is not None:
+        for path in file_access.files_of({"learning": {**checks.dump(asked.learning), "init": None}}):
+            _note_file(inputs, asked.learning.task.label(path), str(path))
+        for path in asked.learning.begins_with():
+            _note_file(inputs, WEIGHTS, str(path))
     loads, work = _work(scenario)
     startup_s = None
     if scenario.training.start == "cold":
@@ -157,6 +161,8 @@ def check(scenario: Scenario) -> None:
     _kinds(scenario, scenario, devices, trace)
     _groups(devices, scenario, inputs)
     _work(scenario)
+    if scenario.learning is not None:
+        scenario.learning.begins_with()
 
 
 def _work(scenario: Scenario) -> tuple[Workloads, Batches]:
@@ -275,7 +281,7 @@ def federation_of(scenario: Scenario) -> Federation | None:
         clients=scenario.fleet.clients,
         rounds=scenario.rounds.count,
         max_staleness=MAX_STALENESS if isinstance(scenario.rounds.close, Buffered) else 0,
-        freeze_cnn=scenario.training.trained == FrozenCNN(),
+        ways=_ways(scenario),
     )
 
 

@@ -73,7 +73,7 @@ def content(scenario: Scenario) -> dict[str, Any]:
             if keys[:2] != ("learning", "corpus") and Path(block[key]).is_file():
                 block[key] = _file(block[key], is_device=key == "device")
     if scenario.learning is not None:
-        data["learning"] |= scenario.learning.task.content()
+        data["learning"] |= scenario.learning.content()
     return data
 
 
@@ -105,7 +105,7 @@ def of_learning(scenario: Scenario) -> str | None:
     federation = federation_of(scenario)
     if federation is None or federation.learning.baseline is not None:
         return None
-    learning = checks.dump(federation.learning) | federation.task.content()
+    learning = checks.dump(federation.learning) | federation.learning.content()
     others = repr(replace(federation, learning=Learning()))
     return digest([code(), scenario.seed, learning, others])
 

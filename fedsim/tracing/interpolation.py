@@ -116,8 +116,30 @@ def fit(
     return [polynomial for polynomial in found if polynomial is not None]
 
 
+@lru_cache(maxsize=1024)
+def _independent(points: tuple[Point, ...], basis: Basis) -> Basis:
+    """The monomials that do not follow from those before them, as far as the points tell."""
+    reduced: list[tuple[int, list[Fraction]]] = []
+    found: list[Monomial] = []
+    for m in basis:
+        rest = [Fraction(int(value(m, b, axes))) for b, axes in points]
+        for pivot, other in reduced:
+            factor = rest[pivot]
+            if factor:
+                rest = [x - factor * y for x, y in zip(rest, other, strict=True)]
+        pivot = next((k for k, x in enumerate(rest) if x), -1)
+        if pivot >= 0:
+            reduced.append((pivot, [x / rest[pivot] for x in rest]))
+            found.append(m)
+    return tuple(found)
+
+
 def _nearest(points: Sequence[Point], values: Sequence[int], basis: Sequence[Monomial]) -> Polynomial:
-    """Least squares of relative errors; coefficients rounded to whole numbers."""
+    """Least squares of relative errors; coefficients rounded to whole numbers.
+
+    Of monomials that depend on others at all of the points only the first are used.
+    """
+    basis = _independent(tuple(points), tuple(basis))
     matrix = np.array([[float(value(m, b, axes)) for m in basis] for b, axes in points])
     wanted = np.array(values, dtype=float)
     weight = 1.0 / np.maximum(np.abs(wanted), 1.0)[:, None]

@@ -170,7 +170,7 @@ def measure(subject: Subject, variant: Variant, plan: Plan) -> tuple[Measurement
             _fit_all(found, variant, plan, recorded, nearest)
         except FitError:
             continue
-        found.exact = not nearest
+        found.exact = plan.alike and not nearest
         break
     _learn(found, recorded[plan.runs[0]])
     _measure_single(found, step, plan)

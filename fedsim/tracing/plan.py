@@ -50,6 +50,8 @@ class Plan:
         more: others, for counts that these bases do not explain.
         unseen: sizes at which nothing was fitted.
         far: sizes well outside of those, at which a model may not run.
+        alike: whether the model does the same at every size. If not (some pad a length that is odd), it is
+            measured at sizes at which it does what it does at the first, and a trace is not exact.
     """
 
     short: bool
@@ -61,6 +63,7 @@ class Plan:
     more: tuple[Run, ...]
     unseen: tuple[Sizes, ...]
     far: tuple[Sizes, ...]
+    alike: bool = True
 
     def point(self, run: Run) -> Point:
         """A batch, and the length of every axis."""
@@ -84,10 +87,16 @@ def plan(subject: Subject, short: bool, quickly: bool) -> Plan:
     looks = [_Look(Step(subject, variant, short), quickly) for variant in LOOKED_AT]
     first, *others = dict.fromkeys(_spread(shortest, usual, i) for i in range(5))
     runs: list[Run] = [(2, first), (3, first), *((2, sizes) for sizes in others)]
+    alike = all(look.does_the_same(run, runs[0]) for look in looks for run in runs)
+    others = [_spread(shortest, usual, i) for i in range(5, 40)]
+    if not alike:
+        tried = [(2, sizes) for sizes in (*(sizes for _, sizes in runs[2:]), *others)]
+        same = [run for run in tried if all(look.does_the_same(run, runs[0]) for look in looks)]
+        runs, others = [*runs[:2], *same[:4]], [sizes for _, sizes in same[4:]]
     while True:
         found = discover(names, runs, [d for look in looks for d in look.dimensions(runs)])
         sizes = telling(found, shortest, usual) if found.open and len(runs) < _MOST_RUNS else None
-        if sizes is None:
+        if sizes is None or not all(look.does_the_same((2, sizes), runs[0]) for look in looks):
             break
         runs.append((2, sizes))
     bases: dict[Key, tuple[Basis, ...]] = {}
@@ -96,7 +105,6 @@ def plan(subject: Subject, short: bool, quickly: bool) -> Plan:
             before = bases.get(key, ((), ()))
             bases[key] = tuple(tuple(sorted({*a, *b})) for a, b in zip(before, own, strict=True))
     everywhere = tuple(sorted({m for _, wide in bases.values() for m in wide}))
-    others = [_spread(shortest, usual, i) for i in range(5, 40)]
     seen = list(dict.fromkeys([sizes for _, sizes in runs] + others[: len(everywhere)]))
     grid = [(batch, sizes) for sizes in seen for batch in (2, 3, 4)]
     grid.sort(key=lambda run: (seen.index(run[1]) + 5 * (run[0] - 2), run[0]))
@@ -111,8 +119,9 @@ def plan(subject: Subject, short: bool, quickly: bool) -> Plan:
         everywhere,
         (*enough, *spare[:2]),
         (*(run for run in rest if run not in enough), *spare[2:5]),
-        tuple([sizes for sizes in others if sizes not in seen][:3] or [first] * 3),
+        tuple([s for i in range(5, 60) if (s := _spread(shortest, usual, i)) not in seen][:3] or [first] * 3),
         (tuple(2 * n + 1 for n in usual), tuple(max(1, n // 3) for n in usual)) if subject.axes else (),
+        alike,
     )
 
 
@@ -124,18 +133,26 @@ class _Look:
         self._runs: dict[Run, list[Layer]] = {}
         self._places: list[tuple[int, list[tuple[Values, ...]]]] = []
 
+    def layers(self, run: Run) -> list[Layer]:
+        """What is recorded at a batch and sizes, the batch itself last."""
+        if run not in self._runs:
+            recorder = self._step.record(run[0], *run[1], quickly=self._quickly)
+            batch_itself = Layer(INPUTS[0], "", 0, leaf=True, shapes=recorder.input_shapes)
+            self._runs[run] = [*recorder.layers, batch_itself]
+        return self._runs[run]
+
+    def does_the_same(self, run: Run, other: Run) -> bool:
+        """Whether the same operators run at both, on tensors of as many dimensions."""
+        one, two = ([(x.module, tuple(map(len, x.shapes))) for x in self.layers(of)] for of in (run, other))
+        return one == two
+
     def dimensions(self, runs: Sequence[Run]) -> Iterator[Values]:
         """Each dimension of each tensor, at each of the runs."""
-        for batch, sizes in runs:
-            if (batch, sizes) not in self._runs:
-                recorder = self._step.record(batch, *sizes, quickly=self._quickly)
-                batch_itself = Layer(INPUTS[0], "", 0, leaf=True, shapes=recorder.input_shapes)
-                self._runs[batch, sizes] = [*recorder.layers, batch_itself]
-        recorded = [self._runs[run] for run in runs]
-        if len({tuple((x.module, tuple(map(len, x.shapes))) for x in layers) for layers in recorded}) > 1:
+        if not all(self.does_the_same(run, runs[0]) for run in runs):
             raise TraceError(
                 "what the model does, not only how much of it, changes with the batch or the size"
             )
+        recorded = [self.layers(run) for run in runs]
         self._places = [
             (i, [tuple(zip(*shapes, strict=True)) for shapes in zip(*(x.shapes for x in same), strict=True)])
             for i, same in enumerate(zip(*recorded, strict=True))
