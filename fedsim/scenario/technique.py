@@ -142,3 +142,14 @@ def name_of(way: Way) -> str:
     said += ["gradients released"] if way.release_gradients else []
     said += ["forward only"] if way.forward_only else []
     return ", ".join(said)
+
+
+def in_words(differently: Differently | None) -> str:
+    """What is another, in a few words, such as ``train last:2, depth 6``; empty if nothing is."""
+    changes = {} if differently is None else differently.changes
+    said = [f"train {name_of(Way(changes.pop('train')))}"] if "train" in changes else []
+    return ", ".join([*said, *(f"{key} {_plain(value)}" for key, value in changes.items())])
+
+
+def _plain(value: object) -> str:
+    return {"True": "true", "False": "false"}.get(str(value), str(value))

@@ -24,7 +24,7 @@ from fedsim.pricing import LayerTrace, load_trace
 from fedsim.pricing.sizes import held
 from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import MixEntry
-from fedsim.scenario.technique import ways
+from fedsim.scenario.technique import in_words, ways
 from fedsim.simulation import habits
 from fedsim.simulation import kinds as kinds_
 from fedsim.simulation.baseline import Alone, kind_of, on_server
@@ -251,7 +251,7 @@ def _group(entry: MixEntry, device: Device, scenario: Scenario, inputs: dict[str
         utc_offsets_s=tuple(round(hours * HOUR_S) for hours in entry.utc_offsets),
         battery=_battery(entry, device),
         crash_per_s=entry.crashes_per_day / DAY_S,
-        training=kinds_.training_of(entry.training),
+        training=in_words(entry.training),
     )
 
 

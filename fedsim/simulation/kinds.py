@@ -15,8 +15,8 @@ from fedsim.learning.ways import Way, inserted_by
 from fedsim.pricing import LayerTrace, Pricer, Technique, travel
 from fedsim.pricing.structure import structure_of
 from fedsim.pricing.transfer import update_bytes
-from fedsim.scenario.model import Differently, MixEntry, Training, stage_starts
-from fedsim.scenario.technique import Placed, name_of, said_of, techniques, way_of, ways
+from fedsim.scenario.model import MixEntry, Training, stage_starts
+from fedsim.scenario.technique import Placed, in_words, name_of, said_of, techniques, way_of, ways
 
 _BESIDE = (".bias", ".lora", ".adapter")
 
@@ -73,13 +73,6 @@ class Kinds:
         return dict(zip(self.ways, map(list, self.layers), strict=True))
 
 
-def training_of(own: Differently | None) -> str:
-    """What an entry of the mix says of training, in a few words; empty if it says nothing."""
-    changes = {} if own is None else own.changes
-    said = [f"train {name_of(Way(changes.pop('train')))}"] if "train" in changes else []
-    return ", ".join([*said, *(f"{key} {value}" for key, value in changes.items())])
-
-
 def make(
     training: Training,
     mix: Sequence[MixEntry],
@@ -111,7 +104,7 @@ def make(
         device = devices[entry.device]
         key = f"fleet.mix[{place}].training"
         plan = techniques(training, entry.training, device.precisions, key)
-        plans.setdefault((device.name, training_of(entry.training)), (device, plan))
+        plans.setdefault((device.name, in_words(entry.training)), (device, plan))
     trained = _trained(trace, (one for _, plan in plans.values() for tried in plan for one in tried))
     stages = range(len(training.schedule) or 1)
     ever: list[dict[str, int]] = []
