@@ -149,7 +149,7 @@ def linear_layers(trace: LayerTrace, train: LoRA) -> list[Layer]:
         if not any(_named(layer, name) for layer in linear):
             raise InputError(
                 f"{name!r} names no linear layer of {trace.name}; there are {', '.join(last) or 'none'}",
-                key="train.modules",
+                key="training.train.modules",
             )
     if train.modules:
         return [layer for layer in linear if any(_named(layer, name) for name in train.modules)]
@@ -157,7 +157,7 @@ def linear_layers(trace: LayerTrace, train: LoRA) -> list[Layer]:
     found = [layer for layer in linear if layer.name.rpartition(".")[2] in QUERIES_AND_VALUES]
     found = found or [layer for layer in linear if layer.name in number]
     if not found:
-        raise InputError(f"is {train}, and the trace of {trace.name} holds no linear layer", key="train")
+        raise InputError(f"is {train}, and no layer of {trace.name} is linear", key="train")
     return found
 
 

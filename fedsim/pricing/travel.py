@@ -1,46 +1,51 @@
-"""Which parts of a model train, and which run."""
+"""What of a model trains, and so travels, by part: for the engine, which adds up who sends what.
+
+A part is a layer of the trace (``encoder.layers.0.attention.q_proj``), its biases (``….q_proj.bias``), or
+what is put beside it or after a block (``….q_proj.lora``, ``encoder.layers.0.adapter``).
+"""
 
 from __future__ import annotations
 
-from fedsim.pricing.layers import LayerTrace
-from fedsim.pricing.structure import check_depth, check_layers, linear_layers, structure_of
+from collections.abc import Iterator
+
+from fedsim.pricing.inserted import Inserted
+from fedsim.pricing.layers import Layer, LayerTrace
+from fedsim.pricing.states import course
 from fedsim.pricing.technique import Technique
-from fedsim.pricing.trained import Biases, Everything, FrozenCNN, Head, Last, LoRA, OneLayer
 
 
 def trained(trace: LayerTrace, technique: Technique) -> dict[str, int]:
-    """How many numbers train, by part of the model."""
-    found, train = structure_of(trace), technique.train
-    if technique.depth is not None:
-        check_depth(trace, technique.depth)
-    check_layers(trace, train, technique.depth)
-    top = technique.depth or len(found.layers)
-    parts = {}
-    if isinstance(train, LoRA):
-        for layer in linear_layers(trace, train):
-            if found.number.get(layer.name, 0) <= top:
-                parts[f"{layer.name}.lora"] = train.rank * ((layer.inputs or 0) + (layer.outputs or 0))
-    for layer in trace.layers:
-        number, head = found.number.get(layer.name, 0), layer.name in found.head
-        if number > top or not layer.parameters:
-            continue
-        cnn = layer.block is not None and trace.blocks[layer.block].stack == "cnn"
-        whole = (
-            isinstance(train, Everything)
-            or (isinstance(train, FrozenCNN) and not cnn)
-            or (isinstance(train, Last) and number > top - train.layers)
-            or (isinstance(train, OneLayer) and number == train.layer)
-            or (head and (isinstance(train, Head | Last) or getattr(train, "head", False)))
-        )
-        if whole:
-            parts[layer.name] = layer.parameters - layer.biases
-        if layer.biases and (whole or isinstance(train, Biases)):
-            parts[f"{layer.name}.bias"] = layer.biases
-    return parts
+    """Numbers that train, by part; parts without any are left out.
+
+    Raises:
+        InputError: the model has not got what the technique names.
+    """
+    found: dict[str, int] = {}
+    for state in course(trace, technique).states:
+        for part, numbers in _parts(state.layer):
+            if state.trains == "all" or (state.trains == "biases" and part.endswith(".bias")):
+                found[part] = found.get(part, 0) + numbers
+    return found
 
 
 def running(trace: LayerTrace, technique: Technique) -> frozenset[str]:
-    """The parts that run."""
-    found = structure_of(trace)
-    top = technique.depth or len(found.layers)
-    return frozenset(layer.name for layer in trace.layers if found.number.get(layer.name, 0) <= top)
+    """The parts of the model that run.
+
+    Raises:
+        InputError: the model has not got what the technique names.
+    """
+    layers = course(trace, technique).trace.layers
+    return frozenset(part for layer in layers for part, _ in _parts(layer))
+
+
+def _parts(layer: Layer) -> Iterator[tuple[str, int]]:
+    """The parts of a layer that hold numbers, and how many."""
+    if isinstance(layer, Inserted):
+        yield layer.part, layer.parameters
+        return
+    for part, numbers in (
+        (layer.name, layer.parameters - layer.biases),
+        (f"{layer.name}.bias", layer.biases),
+    ):
+        if numbers:
+            yield part, numbers
