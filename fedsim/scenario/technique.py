@@ -15,6 +15,7 @@ from typing import NamedTuple
 from fedsim.errors import InputError, ScenarioError
 from fedsim.learning.ways import Way
 from fedsim.pricing.technique import Technique
+from fedsim.pricing.trained import Last, OneLayer
 from fedsim.scenario.model import Differently, Training
 
 _CHECKPOINTING: dict[bool | str, str] = {False: "none", True: "both"}
@@ -133,6 +134,23 @@ def ways(training: Training, owns: Sequence[Differently | None]) -> tuple[Way, .
     stages = range(len(by_entry[0]))
     tried = [one.technique for stage in stages for entry in by_entry for one in entry[stage]]
     return tuple(dict.fromkeys(way_of(one) for one in tried))
+
+
+def in_model(way: Way, layers: int, others: int) -> Way:
+    """A way of a model with so many layers, in a model with another number of them.
+
+    Layers are counted in proportion, upwards: layer 5 of 12 is layer 2 of 3, and so is a depth of 5.
+    """
+
+    def share(count: int) -> int:
+        return -(-count * others // layers)
+
+    train = way.train
+    if isinstance(train, Last):
+        train = replace(train, layers=share(train.layers))
+    elif isinstance(train, OneLayer):
+        train = replace(train, layer=share(train.layer))
+    return replace(way, train=train, depth=None if way.depth is None else share(way.depth))
 
 
 def name_of(way: Way) -> str:

@@ -22,9 +22,10 @@ from fedsim.hardware import Device, Link
 from fedsim.learning import Federation, Way, baselines, make_learner
 from fedsim.pricing import LayerTrace, load_trace
 from fedsim.pricing.sizes import held
+from fedsim.pricing.structure import structure_of
 from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import MixEntry
-from fedsim.scenario.technique import in_words, ways
+from fedsim.scenario.technique import in_model, in_words, ways
 from fedsim.simulation import habits
 from fedsim.simulation import kinds as kinds_
 from fedsim.simulation.baseline import Alone, kind_of, on_server
@@ -281,8 +282,17 @@ def federation_of(scenario: Scenario) -> Federation | None:
         clients=scenario.fleet.clients,
         rounds=scenario.rounds.count,
         max_staleness=MAX_STALENESS if isinstance(scenario.rounds.close, Buffered) else 0,
-        ways=_ways(scenario),
+        ways=_learned_ways(scenario, scenario.learning.task.model_name),
     )
+
+
+def _learned_ways(scenario: Scenario, model: str) -> tuple[Way, ...]:
+    """The ways in the model that is really trained; it may have fewer layers than the one that is priced."""
+    priced, found = scenario.training.model, _ways(scenario)
+    if model == priced or paths.find(model, "traces", ".json") is None:
+        return found
+    layers, others = (len(structure_of(load_trace(name)).layers) for name in (priced, model))
+    return tuple(in_model(way, layers, others) for way in found) if layers and others else found
 
 
 def _learner(scenario: Scenario) -> MakeLearner | None:

@@ -114,6 +114,7 @@ def make(
             for one in plan[stage]:
                 known |= trained[one.technique]
         ever.append(known)
+    owner = _owners(trace, ever[-1])
     most = max(len(_distinct(plan)) for _, plan in plans.values())
     made = []
     for (_, said), (device, plan) in sorted(plans.items()):
@@ -132,7 +133,7 @@ def make(
                 pricers=[pricers[k] for k in padded],
                 order=[[place_of[one.technique] for one in plan[stage]] for stage in stages],
                 way=[numbers.index(way_of(distinct[k].technique)) for k in padded],
-                down_bytes=[[_sent(known, running[k]) * down_share for k in padded] for known in ever],
+                down_bytes=[[_sent(known, owner, running[k]) * down_share for k in padded] for known in ever],
                 up_bytes=[update_bytes(sum(sent[k].values())) * up_share for k in padded],
                 training=said,
             )
@@ -143,7 +144,7 @@ def make(
         tuple(stage_starts(training.schedule)),
         tuple(map(name_of, numbers)),
         tuple(dict.fromkeys(names[layer.name] for layer in trace.layers if layer.parameters)),
-        tuple(_layers(parts_of.get(way, ()), names) for way in numbers),
+        tuple(_layers({owner[part] for part in parts_of.get(way, ())}, names) for way in numbers),
     )
 
 
@@ -165,14 +166,18 @@ def _trained(trace: LayerTrace, all_of_them: Iterable[Placed]) -> dict[Technique
     return found
 
 
-def _layer_of(part: str) -> str:
-    """The layer of a trace to which a part of the model belongs: itself, or the one that it stands beside."""
-    return next((part.removesuffix(end) for end in _BESIDE if part.endswith(end)), part)
+def _owners(trace: LayerTrace, parts: Iterable[str]) -> dict[str, str]:
+    """The layer of a trace to which each part of a model belongs: itself, or where it was put in."""
+    last = {layer.block: layer.name for layer in trace.layers if layer.block is not None}
+    beside = {
+        part: next((part.removesuffix(end) for end in _BESIDE if part.endswith(end)), part) for part in parts
+    }
+    return {part: last.get(name, name) for part, name in beside.items()}
 
 
-def _sent(known: Mapping[str, int], running: frozenset[str]) -> float:
-    """Bytes of what has trained so far, of the parts that run; what stands beside a layer runs with it."""
-    return update_bytes(sum(n for part, n in known.items() if part in running or _layer_of(part) in running))
+def _sent(known: Mapping[str, int], owner: Mapping[str, str], running: frozenset[str]) -> float:
+    """Bytes of what has trained so far, of the parts that run; what was put into the model runs with it."""
+    return update_bytes(sum(n for part, n in known.items() if part in running or owner[part] in running))
 
 
 def layer_names(trace: LayerTrace) -> dict[str, str]:
@@ -184,8 +189,7 @@ def layer_names(trace: LayerTrace) -> dict[str, str]:
     }
 
 
-def _layers(parts: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
-    """The layers to which parts of a model belong, in the order in which they run."""
-    holds = {_layer_of(part) for part in parts}
-    found = {name for layer, name in names.items() if layer in holds}
+def _layers(trained: set[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    """The layers of a model to which these of its trace count, in the order in which they run."""
+    found = {name for layer, name in names.items() if layer in trained}
     return tuple(name for name in dict.fromkeys(names.values()) if name in found)

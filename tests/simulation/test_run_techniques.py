@@ -15,11 +15,13 @@ from fedsim.engine.server import Simulation
 from fedsim.errors import ScenarioError
 from fedsim.fleet import Fleet, Group, batches, speech, workload
 from fedsim.fleet.pressure import Pressure
+from fedsim.learning.ways import Way
 from fedsim.pricing import Pricer, load_trace
-from fedsim.pricing.trained import EVERYTHING
+from fedsim.pricing.trained import EVERYTHING, Last, OneLayer
 from fedsim.scenario import load
+from fedsim.scenario.technique import in_model
 from fedsim.simulation import execute, kinds
-from fedsim.simulation.compose import check, compose
+from fedsim.simulation.compose import check, compose, federation_of
 from fedsim.simulation.kinds import Kind
 from fedsim.simulation.outlook import outlook
 from fedsim.simulation.progress import Silent
@@ -109,6 +111,28 @@ def test_two_devices_that_train_different_parts_by_hand(scenario):
     assert rows(composition.world) == (down, [LAYER, LAYER + HEAD], [1, 0])
     assert composition.notes["layers"] == ["input", "1", "2", "3", "head"]
     assert composition.notes["trains"] == {"last:1": ["3", "head"], "layer:1, depth 2": ["1"]}
+
+
+@pytest.mark.parametrize(
+    ("train", "numbers", "layers"),
+    [
+        ("lora:8", 6 * 8 * 2 * 128, ["1", "2", "3"]),  # queries and values: 128 to 8, 8 to 128
+        ("adapters:4", 3 * (2 * 4 * 128 + 4 + 128), ["1", "2", "3"]),
+        ("{lora: {rank: 8, head: true}}", 6 * 8 * 2 * 128 + HEAD, ["1", "2", "3", "head"]),
+    ],
+)
+def test_what_is_put_into_the_model_is_sent_to_whoever_runs_it(scenario, train, numbers, layers):
+    composition = compose(
+        scenario(f"fleet.mix[0].training={{train: {train}}}", "fleet.mix[1].training={train: head}").scenario
+    )
+    down = numbers + (0 if "head" in train else HEAD)
+    assert rows(composition.world) == ([down, down], [HEAD, numbers], [1, 0])
+    assert composition.notes["trains"][composition.ways[0]] == layers
+    shallow = scenario(
+        f"fleet.mix[0].training={{train: {train}}}", "fleet.mix[1].training={train: head, depth: 1}"
+    ).scenario
+    own = numbers - (HEAD if "head" in train else 0)
+    assert rows(compose(shallow).world)[0] == [own / 3 + HEAD, own + HEAD]  # of the three layers one runs
 
 
 def test_two_entries_of_one_device_may_train_differently(scenario):
@@ -365,3 +389,30 @@ def test_one_machine_with_all_the_data_trains_as_the_scenario_says(scenario):
     composition = compose(it)
     assert composition.ways == ("head",)
     assert composition.world.estimate(np.array([0]), 0, 0.0).technique.tolist() == [0]
+
+
+def test_a_smaller_model_is_really_trained_in_proportion(scenario):
+    it = scenario(
+        "training.model=wav2vec2-base",
+        "training.schedule=[{rounds: 1, train: layer:1, depth: 4}, {rounds: 1, train: layer:5, depth: 5},"
+        " {rounds: 1, train: last:7}, {rounds: 1, train: all, depth: 12}, {train: head}]",
+        "learning={model: wav2vec2-tiny}",
+    ).scenario
+    ways = federation_of(it).ways
+    # Of 12 layers 4 each are one of 3: layer 5 is in the second, the last 7 in the last 2.
+    assert [(str(way.train), way.depth) for way in ways] == [
+        ("layer:1", 1), ("layer:2", 2), ("last:2", None), ("all", 3), ("head", None)
+    ]  # fmt: skip
+    alike = federation_of(scenario("training.train=layer:3", "learning={model: wav2vec2-tiny}").scenario)
+    assert [str(way.train) for way in alike.ways] == ["layer:3"]
+
+
+@pytest.mark.parametrize("layers", [1, 3, 12])
+@pytest.mark.parametrize("others", [1, 2, 3, 24])
+def test_in_proportion_nothing_is_beyond_the_model_and_all_stays_all(layers, others):
+    for depth in range(1, layers + 1):
+        for some in range(1, depth + 1):
+            way = in_model(Way(Last(some), depth), layers, others)
+            assert 1 <= way.train.layers <= way.depth <= others
+            assert in_model(Way(OneLayer(some)), layers, others).train.layer <= others
+    assert in_model(Way(depth=layers), layers, others).depth == others
