@@ -135,7 +135,7 @@ class Answer:
             "model": question.trace.name,
             **_sizes(question),
             "batch": question.batch,
-            "technique": vars(question.technique),
+            "technique": question.technique.as_dict(),
             "trend": self.trend.name,
             "start": self.start,
             "background_bytes": question.background.held_bytes,

@@ -25,11 +25,11 @@ from fedsim.hardware import Device
 from fedsim.pricing import LayerTrace, StepWork, Technique
 from fedsim.pricing.calibration import Calibration, calibrate
 from fedsim.pricing.footprint import footprint_bytes
-from fedsim.pricing.optimizer import OptimizerCost, optimizer_cost
+from fedsim.pricing.optimizer import OptimizerCost
 from fedsim.pricing.sizes import LARGEST, is_speech
-from fedsim.pricing.step_time import TRACED
+from fedsim.pricing.states import course
+from fedsim.pricing.step_time import TRACED, update_cost
 from fedsim.pricing.technique import ATTENTIONS, CHECKPOINTINGS, OPTIMIZERS
-from fedsim.pricing.timeline import trainable
 from fedsim.pricing.trained import EVERYTHING, FrozenCNN, Trained
 from fedsim.units import SAMPLES_PER_S
 
@@ -130,7 +130,7 @@ class Fit:
         able = device.training_precisions
         self.plain_technique = Technique(precision="fp32" if "fp32" in able else able[0])
         self._shared: dict[Technique, StepWork] = {}
-        self._optimizers: dict[tuple[str, Trained, bool], OptimizerCost] = {}
+        self._optimizers: dict[Technique, OptimizerCost] = {}
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
@@ -228,18 +228,9 @@ class Fit:
         return work
 
     def _optimizer(self, technique: Technique) -> OptimizerCost:
-        key = (technique.optimizer, technique.train, technique.precision == "mixed")
+        key = replace(technique, precision="mixed" if technique.precision == "mixed" else "fp32")
         if key not in self._optimizers:
-            trained = [layer for layer in self.trace.layers if trainable(layer, self.trace, technique)]
-            self._optimizers[key] = optimizer_cost(
-                technique.optimizer,
-                self.device.backend,
-                sum(layer.parameters for layer in trained),
-                tensors=sum(layer.tensors for layer in trained),
-                sides=sum(layer.sides for layer in trained),
-                largest=max((layer.parameters for layer in trained), default=0),
-                scaled=technique.precision == "mixed",
-            )
+            self._optimizers[key] = update_cost(course(self.trace, technique), self.device.backend, technique)
         return self._optimizers[key]
 
     def _fits_at(self, technique: Technique, batch: int, size: int) -> bool:

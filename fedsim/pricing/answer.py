@@ -49,6 +49,7 @@ def answer(pricer: Pricer, batch: int, samples: int) -> dict[str, Any]:
     calibration, step_s = pricer.calibration, float(pricer.step_s(batch, samples))
     return {
         "parameters": pricer.parameters,
+        "trained_bytes": pricer.trained_bytes,
         "exact": pricer.trace.exact,
         "largest_error": pricer.trace.largest_error,
         "forward_flops": float(pricer.forward_flops(batch, samples)),

@@ -5,6 +5,9 @@
                     optimizer step: all gradients + the optimizer's transient)
               + slack
 
+Where gradients are released the optimizer steps inside the backward sweep, and so its transient is there
+then; without a backward pass there are no gradients.
+
 Saved tensors include the batch itself and, under autocast, the 16-bit copies of weights. The parts
 are those of the worst moment, so they add up to the footprint.
 """
@@ -38,7 +41,7 @@ def footprint(work: StepWork, runtime_bytes: float, batch: ArrayLike, samples: A
     micro, length = np.broadcast_arrays(work.micro_batch(batch), np.asarray(samples))
     shape = micro.shape
     peak = _peak(work, micro.ravel(), length.ravel())
-    gradients = float(work.trained_parameters * GRADIENT_BYTES)
+    gradients = float(work.gradients * GRADIENT_BYTES)
     stepping = _stepping_bytes(work) > sum(peak.values())
     peak["gradients"] = np.where(stepping, gradients, peak["gradients"])
     peak["saved"] = np.where(stepping, 0.0, peak["saved"])
@@ -59,7 +62,7 @@ def footprint_bytes(work: StepWork, runtime_bytes: float, batch: ArrayLike, samp
     if work.single is not work.several and np.any(alone):
         chosen = [axis[alone] for axis in axes]
         peak[alone] = work.single.moments(samples[alone]).peak_bytes(flat[alone], chosen)
-    dynamic = np.maximum(peak, _stepping_bytes(work)).reshape(micro.shape)
+    dynamic = np.maximum(peak + _inside_bytes(work), _stepping_bytes(work)).reshape(micro.shape)
     constant = sum(_constants(work, runtime_bytes).values()) + _lost(work)
     return np.asarray(constant + (1.0 + SLACK[work.backend].share) * dynamic)
 
@@ -67,7 +70,7 @@ def footprint_bytes(work: StepWork, runtime_bytes: float, batch: ArrayLike, samp
 def _constants(work: StepWork, runtime_bytes: float) -> dict[str, float]:
     """What lives through the step."""
     return {
-        "weights": float(work.trace.parameters * WEIGHT_BYTES),
+        "weights": float(work.course.trace.parameters * WEIGHT_BYTES),
         "optimizer": work.optimizer.state_bytes,
         "runtime": float(runtime_bytes),
     }
@@ -76,12 +79,17 @@ def _constants(work: StepWork, runtime_bytes: float) -> dict[str, float]:
 def _lost(work: StepWork) -> float:
     """The part of the slack that no batch changes."""
     slack = SLACK[work.backend]
-    return slack.fixed_bytes + slack.gradient_share * work.trained_parameters * GRADIENT_BYTES
+    return slack.fixed_bytes + slack.gradient_share * work.gradients * GRADIENT_BYTES
 
 
 def _stepping_bytes(work: StepWork) -> float:
     """What is alive beside it while the optimizer steps."""
-    return float(work.trained_parameters * GRADIENT_BYTES) + work.optimizer.transient_bytes
+    return float(work.gradients * GRADIENT_BYTES) + work.optimizer.transient_bytes
+
+
+def _inside_bytes(work: StepWork) -> float:
+    """What the optimizer takes inside the backward pass."""
+    return work.optimizer.transient_bytes if work.technique.release_gradients else 0.0
 
 
 def _peak(work: StepWork, micro: Array, samples: Array) -> dict[str, Array]:
@@ -94,4 +102,5 @@ def _peak(work: StepWork, micro: Array, samples: Array) -> dict[str, Array]:
         single = work.single.moments(samples[alone]).peak(micro[alone], chosen)
         for name, values in single.items():
             found[name][alone] = values
+    found["workspace"] = found["workspace"] + _inside_bytes(work)
     return found

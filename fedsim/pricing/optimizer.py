@@ -83,3 +83,20 @@ def optimizer_cost(
     transient = (parameters if everything else largest) * FP32_BYTES if name not in ("sgd", "adam8bit") else 0
     state = kind.state_bytes * parameters + (FP32_BYTES * sides if kind.keeps_sides else 0)
     return OptimizerCost(state, float(transient), moved * parameters, launches)
+
+
+def zeroth_order_cost(parameters: int, tensors: int, largest: int) -> OptimizerCost:
+    """The cost of a step of MeZO (Malladi et al., NeurIPS 2023, algorithm 1), without optimizer state.
+
+    Weights are moved along a random direction three times and updated once, tensor by tensor. Each time the
+    direction is drawn again (a write) and added (two reads and a write): two kernels a tensor.
+
+    Args:
+        parameters: numbers that are trained.
+        tensors: tensors that hold them.
+        largest: numbers in the largest of them, whose direction is alive.
+    """
+    passes = 3 + 1
+    return OptimizerCost(
+        0.0, float(largest * FP32_BYTES), passes * 4.0 * FP32_BYTES * parameters, passes * 2 * tensors
+    )

@@ -54,6 +54,11 @@ class Pricer:
         self.parameters = trace.parameters
         self.weights_bytes = update_bytes(trace.parameters)
 
+    @property
+    def trained_bytes(self) -> float:
+        """Size of all that trains, which is what an update holds."""
+        return update_bytes(self.work.trained_parameters)
+
     @cached_property
     def calibration(self) -> Calibration:
         """What is known of the device's effective rates, and from where."""

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fedsim.pricing.layers import LayerTrace
-from fedsim.pricing.optimizer import OptimizerCost, optimizer_cost
+from fedsim.pricing.optimizer import OptimizerCost, optimizer_cost, zeroth_order_cost
 from fedsim.pricing.polynomial import Polynomial
 from fedsim.pricing.rates import FEATURES, Rates
+from fedsim.pricing.states import Course, course
 from fedsim.pricing.technique import Technique
-from fedsim.pricing.timeline import trainable
 from fedsim.pricing.work import Work, collect
 
 Array = NDArray[np.float64]
@@ -49,6 +49,25 @@ def variant_of(backend: str, technique: Technique) -> str:
     return f"{backend}/{technique.attention}/{TRACED[technique.precision]}"
 
 
+def update_cost(course: Course, backend: str, technique: Technique) -> OptimizerCost:
+    """What it costs to update what trains, once a step.
+
+    Where gradients are released, each tensor is stepped on its own: on CUDA no kernels for many at once.
+    """
+    if technique.forward_only:
+        tensors = sum(state.tensors for state in course.states)
+        return zeroth_order_cost(course.parameters, tensors, course.largest)
+    return optimizer_cost(
+        technique.optimizer,
+        "cpu" if technique.release_gradients else backend,
+        course.parameters,
+        tensors=sum(state.tensors for state in course.states),
+        sides=sum(state.sides for state in course.states),
+        largest=course.largest,
+        scaled=technique.precision == "mixed",
+    )
+
+
 @lru_cache(maxsize=512)
 def step_work(trace: LayerTrace, backend: str, technique: Technique) -> StepWork:
     """The work of a step, added up once for all devices that share it."""
@@ -72,17 +91,16 @@ class StepWork:
         single, several = trace.names(variant_of(backend, technique))
         self.several = collect(trace, several, technique)
         self.single = collect(trace, single, technique) if single != several else self.several
-        trained = [layer for layer in trace.layers if trainable(layer, trace, technique)]
-        self.trained_parameters = sum(layer.parameters for layer in trained)
-        self.optimizer: OptimizerCost = optimizer_cost(
-            technique.optimizer,
-            backend,
-            self.trained_parameters,
-            tensors=sum(layer.tensors for layer in trained),
-            sides=sum(layer.sides for layer in trained),
-            largest=max((layer.parameters for layer in trained), default=0),
-            scaled=technique.precision == "mixed",
-        )
+        self.course = course(trace, technique)
+        self.trained_parameters = self.course.parameters
+        self.optimizer: OptimizerCost = update_cost(self.course, backend, technique)
+
+    @property
+    def gradients(self) -> int:
+        """Numbers in the gradients that are there at once, when all are finished."""
+        if self.technique.forward_only:
+            return 0
+        return self.course.largest if self.technique.release_gradients else self.trained_parameters
 
     def micro_batch(self, batch: ArrayLike) -> Array:
         """Sentences in each micro-batch."""
@@ -93,8 +111,8 @@ class StepWork:
         extra = dict.fromkeys(FEATURES, 0.0)
         extra["launches"] = float(self.optimizer.launches)
         extra["optimizer_bytes"] = self.optimizer.moved_bytes
-        more = self.technique.accumulate - 1
-        tensors = sum(layer.tensors for layer in self.trace.layers)
+        more = 0 if self.technique.forward_only else self.technique.accumulate - 1
+        tensors = sum(state.tensors for state in self.course.states)
         extra["launches"] += more * tensors
         extra["stream_bytes"] += more * 12.0 * self.trained_parameters
         return np.array([extra[name] for name in FEATURES])

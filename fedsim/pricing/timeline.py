@@ -6,7 +6,11 @@ trace, the techniques that change what is stored:
 - **Gradient checkpointing** (transformers' own, non-reentrant): a checkpointed block keeps its
   input only; when the backward pass reaches it, its forward pass runs again until the last tensor
   is saved, and its tensors live from then until they are used.
-- **Frozen CNN encoder**: its layers keep nothing and have no backward pass.
+- **What trains** (:mod:`fedsim.pricing.states`): a layer that neither trains nor is reached keeps nothing
+  and has no backward pass; what it would have kept is alive while it runs, and what was handed to its
+  block as long as that does. A checkpointed block of such layers is not run again.
+- **Released gradients**: of those that are finished only the one that was finished last is there.
+- **Forward passes only**: two of them, and nothing is kept.
 
 A moment is a candidate for the peak: bytes saved, workspace beyond them, and gradients already
 there. The largest moment of forward, backward and optimizer step is the footprint.
@@ -17,12 +21,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fedsim.pricing.layers import Block, Checkpoint, Layer, LayerTrace, Profile
+from fedsim.pricing.inserted import Inserted
+from fedsim.pricing.layers import ZERO, Block, Checkpoint, Layer, LayerTrace, Profile
 from fedsim.pricing.polynomial import Polynomial
-from fedsim.pricing.technique import Technique, TechniqueError
-from fedsim.pricing.trained import Everything, FrozenCNN
+from fedsim.pricing.states import course
+from fedsim.pricing.technique import Technique
 
-ZERO = Polynomial()
 GRADIENT_BYTES = 4
 """Gradients and weights are fp32, autocast or not."""
 
@@ -66,21 +70,6 @@ class Timeline:
     saved: Polynomial
 
 
-def checkpointed(block: Block | None, technique: Technique) -> bool:
-    """Whether a block is recomputed under the technique."""
-    if block is None or (block.stack == "cnn" and isinstance(technique.train, FrozenCNN)):
-        return False
-    return technique.checkpointing in ("both", block.stack)
-
-
-def trainable(layer: Layer, trace: LayerTrace, technique: Technique) -> bool:
-    """Whether a layer takes part in the backward pass; ``freeze_feature_encoder`` stops its own."""
-    if not isinstance(technique.train, Everything | FrozenCNN):
-        raise TechniqueError(f"{technique.train} cannot be priced", key="train")
-    cnn = layer.block is not None and trace.blocks[layer.block].stack == "cnn"
-    return not (cnn and isinstance(technique.train, FrozenCNN))
-
-
 def timeline(trace: LayerTrace, variant: str, technique: Technique) -> Timeline:
     """The step of one micro-batch.
 
@@ -94,17 +83,17 @@ def timeline(trace: LayerTrace, variant: str, technique: Technique) -> Timeline:
 
 class _Builder:
     def __init__(self, trace: LayerTrace, variant: str, technique: Technique):
-        self.trace, self.variant, self.technique = trace, variant.split("@")[0], technique
-        self.layers = trace.layers
-        self.profiles = [layer.profile(variant) for layer in trace.layers]
-        self.trained = [trainable(layer, trace, technique) for layer in trace.layers]
+        runs = course(trace, technique)
+        self.trace, self.states = runs.trace, runs.states
+        self.variant, self.technique = variant.split("@")[0], technique
+        self.layers = self.trace.layers
+        self.profiles = [layer.profile(variant) for layer in self.layers]
+        self.kept = self._kept()
         self.moments: list[Closeup] = []
         self.passes: list[Pass] = []
         self.tails: list[Checkpoint] = []
-        self.accumulates = technique.accumulate > 1
-        self.all_gradients = float(
-            sum(x.parameters for x, t in zip(self.layers, self.trained, strict=True) if t) * GRADIENT_BYTES
-        )
+        self.accumulates = technique.accumulate > 1 and not technique.forward_only
+        self.all_gradients = float(runs.parameters * GRADIENT_BYTES)
 
     def build(self) -> Timeline:
         runs = list(self._runs())
@@ -112,21 +101,17 @@ class _Builder:
         starts: list[Polynomial] = []
         for block, members in runs:
             starts.append(held)
-            if checkpointed(block, self.technique):
-                assert block is not None
-                self._forward(members, held, casts, silent=True)
-                held = held + self._input(block)
-                casts = Polynomial.total(
-                    [casts, *(_constant(self.profiles[i]["saved_bytes"]) for i in members)]
-                )
-            else:
-                held = self._forward(members, held, casts)
-            casts = Polynomial.total([casts, *(self.profiles[i]["cached_bytes"] for i in members)])
+            silent = self._runs_again(block, members)
+            held = self._forward(members, block, held, casts, silent)
+            casts = Polynomial.total([casts, *(self._cached(i, silent) for i in members)])
         end = held
+        if self.technique.forward_only:
+            self.passes += [Pass(run.layer, run.profile, backward=False, again=True) for run in self.passes]
+            return Timeline(tuple(self.passes), (), tuple(self.moments), end)
         gradients = self.all_gradients if self.accumulates else 0.0
         arriving = ZERO
         for (block, members), start in zip(reversed(runs), reversed(starts), strict=True):
-            if checkpointed(block, self.technique):
+            if self._runs_again(block, members):
                 assert block is not None
                 arriving = arriving if arriving.terms else self._input(block)
                 checkpoint = block.checkpointed[self.variant]
@@ -137,6 +122,22 @@ class _Builder:
             else:
                 gradients = self._backward(members, start, gradients)
         return Timeline(tuple(self.passes), tuple(self.tails), tuple(self.moments), end)
+
+    def _kept(self) -> list[Polynomial]:
+        """What each layer keeps; what several keep together is charged once, to the first that needs it."""
+        if self.technique.forward_only:
+            return [ZERO] * len(self.layers)
+        kept = [s.kept(profile) for s, profile in zip(self.states, self.profiles, strict=True)]
+        place = {layer.name: i for i, layer in enumerate(self.layers)}
+        charged: set[str] = set()
+        for index, state in enumerate(self.states):
+            shared, own = state.layer.shares, self.profiles[index]["weight_saved_bytes"]
+            if shared is None or shared in charged or own.terms or not state.needs_input:
+                continue
+            if shared in place and not self.states[place[shared]].needs_input:
+                charged.add(shared)
+                kept[index] = kept[index] + self.profiles[place[shared]]["weight_saved_bytes"]
+        return kept
 
     def _runs(self) -> Iterable[tuple[Block | None, list[int]]]:
         """Consecutive layers of the same block."""
@@ -155,53 +156,84 @@ class _Builder:
     def _input(self, block: Block) -> Polynomial:
         return block.checkpointed[self.variant].input_bytes
 
-    def _saved(self, index: int) -> Polynomial:
-        return self.profiles[index]["saved_bytes"] if self.trained[index] else ZERO
+    def _active(self, members: Sequence[int]) -> bool:
+        return not self.technique.forward_only and any(self.states[i].active for i in members)
+
+    def _runs_again(self, block: Block | None, members: Sequence[int]) -> bool:
+        """Whether a block is checkpointed, and has a backward pass."""
+        chosen = block is not None and self.technique.checkpointing in ("both", block.stack)
+        return chosen and self._active(members)
+
+    def _cached(self, index: int, all_of_them: bool) -> Polynomial:
+        """16-bit copies of parameters that train, which autocast holds until the end of the forward pass.
+
+        Those of weights are kept for the backward pass anyway, but where nothing is: then ``all_of_them``.
+        """
+        if self.states[index].trains == "nothing":
+            return ZERO
+        profile = self.profiles[index]
+        if not (all_of_them or self.technique.forward_only):
+            return profile["cached_bytes"]
+        return profile["cached_bytes"] + _constant(profile["saved_bytes"])
 
     def _forward(
-        self, members: Sequence[int], held: Polynomial, casts: Polynomial, silent: bool = False
+        self,
+        members: Sequence[int],
+        block: Block | None,
+        held: Polynomial,
+        casts: Polynomial,
+        silent: bool,
     ) -> Polynomial:
         """Layers run; ``silent`` where what they keep is let go at once, and the peak comes later."""
+        self.passes += [Pass(self.layers[i], self.profiles[i], backward=False) for i in members]
+        if silent:
+            assert block is not None
+            return held + self._input(block)
+        gradients = self.all_gradients if self.accumulates else 0.0
+        lost = not self._active(members) and block is not None and block.stack != "cnn"
+        given = self._input(block) if lost and block is not None else ZERO
         for index in members:
             profile = self.profiles[index]
-            self.passes.append(Pass(self.layers[index], profile, backward=False))
-            if silent:
-                continue
-            held = held + self._saved(index)
-            casts = casts + profile["cached_bytes"]
-            passing = ZERO if self.trained[index] else profile["saved_bytes"]
-            gradients = self.all_gradients if self.accumulates else 0.0
+            held = held + self.kept[index]
+            casts = casts + self._cached(index, False)
+            passing = profile["saved_bytes"] - self.kept[index] if not self.states[index].active else ZERO
             for workspace in (*profile.workspaces.get("forward_workspace_bytes", ()), ZERO):
-                self._moment("forward", index, held, Polynomial.total((workspace, passing, casts)), gradients)
+                extra = Polynomial.total((workspace, passing, given, casts))
+                self._moment("forward", index, held, extra, gradients)
         return held
 
     def _again(
         self, members: Sequence[int], checkpoint: Checkpoint, held: Polynomial, gradients: float
     ) -> None:
         """The forward pass of a checkpointed block, when the backward pass needs its tensors."""
-        self.tails.append(checkpoint)
-        over = False
-        for index in members:
+        names = [self.layers[i].name for i in members]
+        inserted = [at for at, i in enumerate(members) if isinstance(self.layers[i], Inserted)]
+        last = names.index(checkpoint.last) if checkpoint.last in names else len(names)
+        if not inserted or inserted[-1] <= last:
+            self.tails.append(checkpoint)
+        last = max([last, *inserted])
+        for at, index in enumerate(members):
             profile = self.profiles[index]
             self.passes.append(Pass(self.layers[index], profile, backward=False, again=True))
-            if over:
+            if at > last:
                 continue
-            held = held + profile["saved_bytes"]
+            held = held + self.kept[index]
             for workspace in (*profile.workspaces.get("forward_workspace_bytes", ()), ZERO):
                 self._moment("backward", index, held, workspace, gradients)
-            over = self.layers[index].name == checkpoint.last
 
     def _backward(self, members: Sequence[int], held: Polynomial, gradients: float) -> float:
         cumulative = [held]
         for index in members:
-            cumulative.append(cumulative[-1] + self._saved(index))
+            cumulative.append(cumulative[-1] + self.kept[index])
         for index, through in zip(reversed(members), reversed(cumulative[1:]), strict=True):
-            if not self.trained[index]:
+            state, profile = self.states[index], self.profiles[index]
+            if not state.active:
                 continue
-            layer, profile = self.layers[index], self.profiles[index]
-            self.passes.append(Pass(layer, profile, backward=True))
-            own = float(layer.parameters * GRADIENT_BYTES)
-            if not self.accumulates:
+            self.passes.append(Pass(state.layer, state.backward(profile), backward=True))
+            own = float(state.parameters * GRADIENT_BYTES)
+            if self.technique.release_gradients:
+                gradients = own
+            elif not self.accumulates:
                 gradients += own
             extra = Polynomial.constant(own) if self.accumulates else ZERO
             for workspace in (*profile.workspaces.get("backward_workspace_bytes", ()), ZERO):

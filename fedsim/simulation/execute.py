@@ -80,7 +80,7 @@ def run(
     inputs = {"scenario": loaded.file, **composition.inputs, **plugins.files()}
     manifest = results.manifest(scenario.name, scenario.seed, composition.clients, inputs, command, notes)
     directory = out if out is not None else results.new_run_dir(DEFAULT_ROOT, scenario.name)
-    writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices)
+    writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices, composition.ways)
     with writer:
         try:
             return _finish(composition, writer, workers, progress, loaded.file)
@@ -129,7 +129,7 @@ def resume(
         state.clear(directory / "checkpoints")
     scenario = results.Run(directory, finished=False).scenario_text
     at, engine_state = state.newest(directory / "checkpoints", scenario)
-    with results.RunWriter.resume(directory, at, composition.devices) as writer:
+    with results.RunWriter.resume(directory, at, composition.devices, composition.ways) as writer:
         files.remove_temporary(directory / "checkpoints")
         return _finish(composition, writer, workers, progress, file, at, engine_state)
 
