@@ -5,8 +5,7 @@ from collections import Counter
 import pytest
 
 from fedsim import paths
-from fedsim.scenario import load
-from fedsim.scenario import sweep
+from fedsim.scenario import load, sweep
 from fedsim.simulation.compose import check, compose, federation_of
 from fedsim.simulation.execute import time_rounds
 
