@@ -122,12 +122,18 @@ def _put_in_lora(model: nn.Module, what: LoRA, paths: Sequence[str], seed: int) 
         bias="none",
     )
     inject_adapter_in_model(asked, model)
+    for path in paths:  # torch's own encoder layers infer past their modules, except where one has a hook
+        model.get_submodule(path).register_forward_pre_hook(_called)
     for name, parameter in model.named_parameters():
         if name.endswith(".lora_A.default.weight"):
             with _seeded(seed, name):
                 nn.init.kaiming_uniform_(parameter, a=math.sqrt(5))
         elif name.endswith(".lora_B.default.weight"):
             nn.init.zeros_(parameter)
+
+
+def _called(_layer: Any, _inputs: Any) -> None:
+    """Nothing."""
 
 
 def _put_in_adapters(model: nn.Module, what: Adapters, structure: Structure, seed: int) -> None:

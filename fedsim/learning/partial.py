@@ -107,9 +107,13 @@ class Ways:
         return model.requires_grad_(True)
 
     def _set(self, model: Any, way: int | None) -> None:
+        """Have just those gradients taken that a way needs; None: those that any needs."""
         trains = frozenset().union(*self._trains) if way is None else self._trains[way]
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in trains)
+        for module in model.modules():
+            if hasattr(module, "_requires_grad"):  # transformers: of its input too
+                module._requires_grad = any(parameter.requires_grad for parameter in module.parameters())
 
     def _check(self, way: Way) -> None:
         """Refuse what the model's layers do not allow."""

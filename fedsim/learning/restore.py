@@ -37,7 +37,7 @@ def model_of(task: Task, file: Path, seed: int) -> Any:
         raise RunError(
             f"holds a {held.metadata.get('model')}; the scenario names {task.model_name}", file=file
         )
-    ways = Ways(task, (_way(held.metadata, file),), seed)
+    ways = Ways(task, (way_of(held.metadata, file),), seed)
     model = ways.prepared(fresh_model(task, seed))
     state = {plain(n): tensor for n, tensor in model.state_dict().items() if tensor.is_floating_point()}
     names = checkpoint.names(file)
@@ -54,7 +54,7 @@ def model_of(task: Task, file: Path, seed: int) -> Any:
     return ways.finished(model, ways.ways[0].depth)
 
 
-def _way(metadata: Mapping[str, str], file: Path) -> Way:
+def way_of(metadata: Mapping[str, str], file: Path) -> Way:
     """What a checkpoint says was put into its model, and how many layers ran."""
     try:
         depth = int(metadata["depth"]) if "depth" in metadata else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,17 @@ class Weights:
     Attributes:
         place: what the scenario names.
         tensors: by name; a checkpoint's are the model's, whether they trained or not.
+        updates: the two tensors A and B of the low-rank update of a tensor, by its name; its weights are
+            W + scale B A.
+        scale: of these.
         config: what its config.json says; empty without one.
     """
 
     place: Path
     tensors: Mapping[str, Held]
     config: Mapping[str, Any]
+    updates: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,14 @@ class Fit:
         taken: by the model's name.
         lacking: those of the model that are not held, as sentences name them, and how many numbers.
         unused: those held that the model lacks, likewise.
+        updated: how many of those taken have a low-rank update.
     """
 
     place: Path
     taken: Mapping[str, Held]
     lacking: tuple[str, int]
     unused: tuple[str, int]
+    updated: int = 0
 
     def sentence(self) -> str:
         """What a person should know: what was taken, what begins fresh, what was left."""
@@ -93,6 +100,8 @@ class Fit:
         where = self.place if len(there) > 1 else there[0]
         count = len(self.taken)
         said = [f"{plural(count, 'tensor')} of the model {verb(count, 'begin')} as in {where}"]
+        if self.updated:
+            said.append(f"{plural(self.updated, 'low-rank update')} there {verb(self.updated, 'be')} added")
         for (names, numbers), what in (
             (self.lacking, "not there, and begin fresh"),
             (self.unused, "there, and not in the model"),
@@ -138,22 +147,26 @@ def read(place: Path) -> Weights:
     if place.is_dir() and place / INDEX in found:
         index = _index(place)
     held: dict[str, Held] = {}
+    scale = None
     for file in found:
         if file.suffix == ".json":
             continue
         kinds, metadata = _header(file)
         ours = metadata.get("format") == FORMAT
+        scale = _scale(metadata, file) if ours else None
         for name, kind in kinds.items():
             group, _, rest = name.partition(".")
             if ours and group in ("model", "fixed"):
                 held[rest] = Held(file, name, kind)
-            elif not ours and place / index.get(name, file.name) == file:
+            elif not ours and file.parent / index.get(name, file.name) == file:
                 held[name] = Held(file, name, kind)
     for name, shard in index.items():
         if name not in held:
             raise ScenarioError(f"is not in {shard}, where {INDEX} says it is", file=place, key=name)
     config = files.read_json(place / CONFIG, ScenarioError) if place / CONFIG in found else {}
-    return Weights(place, held, config if isinstance(config, dict) else {})
+    updates = {} if scale is None else _low_rank(held)
+    config = config if isinstance(config, dict) else {}
+    return Weights(place, held, config, updates, scale or 1.0)
 
 
 def fit(weights: Weights, model: Any) -> Fit:
@@ -189,6 +202,7 @@ def fit(weights: Weights, model: Any) -> Fit:
         taken,
         (_parts(lacking, taken), sum(lacking.values())),
         (_parts(unused, used), sum(unused.values())),
+        sum(held.name in weights.updates for held in taken.values()),
     )
 
 
@@ -208,6 +222,9 @@ def load(weights: Weights, model: Any) -> Fit:
                 for name, held in found.taken.items():
                     if held.file == file:
                         values = opened.get_tensor(held.name)
+                        if held.name in weights.updates:
+                            down, up = (opened.get_tensor(one) for one in weights.updates[held.name])
+                            values = values + weights.scale * (up @ down)
                         if not bool(torch.isfinite(values).all()):
                             raise ScenarioError("holds numbers that are not finite", file=file, key=held.name)
                         state[name].copy_(values)
@@ -242,6 +259,40 @@ def _found(place: Path) -> list[Path]:
                 file=place / name,
             )
     raise ScenarioError(f"holds neither {WEIGHTS} nor checkpoints of a run", file=place)
+
+
+def _scale(metadata: Mapping[str, str], file: Path) -> float | None:
+    """What the low-rank updates in a checkpoint are multiplied with; None: there are none.
+
+    Raises:
+        ScenarioError: it holds adapters, which are part of no weights.
+    """
+    from fedsim.learning.restore import way_of
+    from fedsim.pricing.trained import Adapters, LoRA
+
+    put_in = way_of(metadata, file).train
+    if isinstance(put_in, Adapters):
+        raise ScenarioError("holds a model with adapters, which no other model can begin with", file=file)
+    return put_in.scale if isinstance(put_in, LoRA) else None
+
+
+def _low_rank(held: dict[str, Held]) -> dict[str, tuple[str, str]]:
+    """Take low-rank updates out of the tensors of a checkpoint, and pair them by that which they update."""
+    found = {}
+    for name in [name for name in held if name.endswith(".lora_A.weight")]:
+        stem = name.removesuffix(".lora_A.weight")
+        down, up, whole = (held.get(f"{stem}.{last}weight") for last in ("lora_A.", "lora_B.", ""))
+        if down is None or up is None or whole is None:
+            raise ScenarioError("is no whole low-rank update", file=held[name].file, key=held[name].name)
+        if (up.kind.shape[0], down.kind.shape[-1]) != whole.kind.shape or up.kind.shape[
+            1:
+        ] != down.kind.shape[:1]:
+            raise ScenarioError(
+                f"is {down.kind}, which does not update {whole.kind}", file=down.file, key=down.name
+            )
+        found[whole.name] = (down.name, up.name)
+        del held[f"{stem}.lora_A.weight"], held[f"{stem}.lora_B.weight"]
+    return found
 
 
 def _renamed(names: Iterable[str], base: str, state: Mapping[str, Any]) -> Iterator[dict[str, str]]:

@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 from fedsim.errors import ScenarioError
 from fedsim.learning import Federation, Learning, make_learner, weights
 from fedsim.learning.local import Trainer, fresh_model, initial_model
+from fedsim.learning.restore import model_of
 from fedsim.learning.ways import Way
-from fedsim.pricing.trained import FrozenCNN
+from fedsim.pricing.trained import Adapters, FrozenCNN, LoRA
 from fedsim.tasks import Task, Wav2Vec2
 from fedsim.tasks.classification import Classification
 from fedsim.tasks.ctc import Ctc
@@ -143,6 +144,29 @@ def test_a_runs_checkpoint_goes_on_in_another_task(tmp_path: Path) -> None:
         assert np.isin(found[f"encoder.{one}"].numpy(), trained).all()
 
 
+def test_low_rank_updates_of_a_checkpoint_are_part_of_its_weights(tmp_path: Path) -> None:
+    """W + scale B A, as the model of the checkpoint has it; adapters are refused."""
+    task = replace(TASKS["language_model"], layers=2, context=16)
+    for way, name in (
+        (Way(train=LoRA(rank=2, alpha=6.0)), "lora"),
+        (Way(train=Adapters(width=2)), "adapters"),
+    ):
+        learning = Learning(task=task, local_steps=2, batch_size=2, clients_per_round=1, learning_rate=0.05)
+        federation = Federation(learning=learning, clients=4, rounds=1, ways=(way,))
+        with make_learner(federation, 3, 1, tmp_path / name) as learner:
+            learner.train(0, np.arange(1), np.zeros(1))
+    file = tmp_path / "lora" / "round-00001.safetensors"
+    found, sentence = begun(task, file)
+    merged, fresh = held(model_of(task, file, 3)), held(fresh_model(task, 3))
+    assert found.keys() == merged.keys()
+    changed = [name for name in merged if not torch.equal(merged[name], fresh[name])]
+    assert changed
+    assert sentence.endswith(f"{file}; {len(changed)} low-rank updates there are added")
+    assert all(torch.allclose(found[name], merged[name], atol=1e-6) for name in merged)
+    assert all(torch.equal(found[name], fresh[name]) for name in merged if name not in changed)
+    assert "holds a model with adapters, which no other model can" in refusal(task, tmp_path / "adapters")
+
+
 def test_the_learner_and_its_worker_begin_there_and_the_checkpoint_says_so(tmp_path: Path) -> None:
     task = TASKS["classification"]
     place = saved(fresh_model(task, 8), tmp_path / "it")
@@ -220,6 +244,7 @@ def test_what_does_not_fit_is_refused_with_both_shapes(tmp_path: Path) -> None:
     task = TASKS["classification"]
     place = saved(fresh_model(task, 3), tmp_path / "it")
     file = place / "model.safetensors"
+    assert begun(task, file)[1] == begun(task, place)[1], "a file alone"
     right = load_file(file)
     wrong = {
         "is F32[4, 1, 5, 5]; this model needs F32[4, 1, 3, 3]": torch.zeros(4, 1, 5, 5),

@@ -168,12 +168,60 @@ def test_what_is_put_in_changes_nothing_at_first_and_follows_from_seed_and_name(
     assert all(a != b for a, b in combinations(matrices, 2))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Torchs(Task):
+    """Three encoder layers of torch's own, which infer in another way than they train, as a model."""
+
+    task: Literal["torchs"] = kind("torchs", "of a test")
+
+    def build(self):
+        options = {"dim_feedforward": 16, "dropout": 0.0, "batch_first": True}
+        return nn.Sequential(*(nn.TransformerEncoderLayer(8, 2, **options) for _ in range(3)))
+
+    def fake_batch(self, batch, sizes):
+        return torch.empty(batch, 5, 8)
+
+    def traced_loss(self, model, batch):
+        return model(batch).sum()
+
+
+@pytest.mark.parametrize("train", [LoRA(2), Adapters(2)])
+def test_what_is_put_in_is_there_in_training_and_in_evaluation(train):
+    ways = Ways(Torchs(), (Way(train, depth=2),), 3)
+    model, waves = ways.prepared(fresh_model(Torchs(), 3)), torch.ones(2, 5, 8)
+    with torch.no_grad():
+        before = model.train()(waves)
+        for name, parameter in model.named_parameters():
+            if inserted.is_inserted(name):
+                parameter.copy_(torch.linspace(-1, 1, parameter.numel()).view(parameter.shape))
+        trained, evaluated = model.train()(waves), model.eval()(waves)
+        with ways.cut(model, 2):
+            cut = model(waves)
+        alone = ways.finished(model, 2)(waves)
+    assert (trained - before).abs().max() > 0.01
+    assert torch.allclose(trained, evaluated, atol=1e-5)
+    assert torch.allclose(cut, alone, atol=1e-5)
+    assert (cut - evaluated).abs().max() > 0.01
+
+
 def test_what_is_put_in_sends_initial_metrics_as_they_are_without():
     found = []
     for way in (PLAIN, Way(LoRA(4)), Way(Adapters(4))):
         with make_learner(federation(way), 3) as learner:
             found.append(learner.initial_metrics())
     assert found[0] == found[1] == found[2]
+
+
+def test_the_backward_pass_ends_at_the_first_layer_that_trains():
+    """The convolutions of wav2vec 2.0 at its input have a graph only where one of them trains."""
+    task, reached = TASKS["wav2vec2-tiny"], {}
+    ways = Ways(task, (PLAIN, Way(FrozenCNN()), Way(LoRA(4)), Way(Last(1)), Way(Biases())), 3)
+    model = ways.prepared(fresh_model(task, 3)).train()
+    encoder = model.wav2vec2.feature_extractor
+    for way, told in enumerate(ways.ways):
+        with ways.applied(model, way):
+            reached[str(told.train)] = encoder(torch.ones(2, 8000)).requires_grad
+    assert reached == {"all": True, "frozen-cnn": False, "lora:4": False, "last:1": False, "biases": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +259,41 @@ class LineData:
 
     def held_out(self, split):
         return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normed(Line):
+    """With a batch norm in between, whose running statistics are buffers."""
+
+    task: Literal["normed"] = kind("normed", "of a test")
+
+    def build(self):
+        return nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 6))
+
+
+STATISTICS = {"1.running_mean", "1.running_var"}
+
+
+@pytest.mark.parametrize(
+    ("train", "travels"),
+    [
+        (OneLayer(1), {"0.weight", "0.bias"}),
+        (OneLayer(2), {"1.weight", "1.bias"} | STATISTICS),
+        (Biases(), {"0.bias", "1.bias", "2.bias"} | STATISTICS),
+        (LoRA(1, ("0",)), {"0.lora_A.weight", "0.lora_B.weight"}),
+    ],
+)
+def test_statistics_travel_with_the_norm_that_they_belong_to(train, travels):
+    how = federation(Way(train), task=Normed())
+    with make_learner(how, 3) as learner:
+        assert set(learner._shapes) == travels
+        fixed = {name: values.copy() for name, values in learner._fixed.items()}
+        rounds(learner, range(2))
+        assert (set(fixed) >= STATISTICS) == (not STATISTICS & travels)
+        model = learner._pool._trainer.model
+        learner._pool._trainer._forget()  # what a client's batches made of them is gone
+        for name in STATISTICS - travels:
+            assert np.array_equal(model.get_buffer(name).numpy(), fixed[name])
 
 
 FULL = LoRA(6, alpha=6.0)  # of full rank, with scale 1
@@ -278,7 +361,7 @@ HOWS: dict[str, dict[str, Any]] = {
 def test_averaging_by_coordinate_over_equal_shapes_is_averaging_bit_for_bit(how):
     """Three groups of tensors, and every client sends them all."""
     seen = []
-    for ways in ((PLAIN,), (PLAIN, Way(Last(1)), Way(Head(), release_gradients=True))):
+    for ways in ((PLAIN,), (PLAIN, Way(Last(1)), Way(Head()))):
         with make_learner(federation(*ways, **HOWS[how]), 3) as learner:
             told = rounds(learner, range(3))
             assert len(learner._parts.groups) == len(ways)
@@ -291,12 +374,12 @@ def test_averaging_by_coordinate_over_equal_shapes_is_averaging_bit_for_bit(how)
 
 
 def test_ways_that_send_the_same_are_one_group():
-    with make_learner(federation(PLAIN, Way(release_gradients=True)), 3) as learner:
+    with make_learner(federation(PLAIN, Way(release_gradients=True), clip_norm=None), 3) as learner:
         (told,) = rounds(learner, range(1), [0, 1])
         assert len(learner._parts.groups) == 1
         mixed = learner.weights()
     assert told.weight.sum() == pytest.approx(1.0, abs=1e-15)
-    with make_learner(federation(), 3) as learner:
+    with make_learner(federation(clip_norm=None), 3) as learner:
         rounds(learner, range(1))
         assert np.array_equal(learner.weights(), mixed)
 
@@ -319,7 +402,8 @@ def alone(how: Federation, client: int, way: int) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("state", ["fresh", "averaged"])
 def test_each_number_is_averaged_over_those_who_sent_it(state):
-    how = federation(*MIXED, aggregate=rule("uniform"), optimizer_state=state)
+    steps = {"optimizer": "sgd", "learning_rate": 0.5} if state == "fresh" else {"optimizer_state": state}
+    how = federation(*MIXED, aggregate=rule("uniform"), clip_norm=0.5, **steps)
     updates = [alone(how, client, client % 3) for client in range(4)]
     count = np.sum([sends for _, sends in updates], axis=0)
     assert set(count.tolist()) == {2, 3, 4}  # layer 2; layer 1 and below, layer 3; the head

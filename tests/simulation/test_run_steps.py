@@ -11,6 +11,7 @@ from fedsim.cli import validate
 from fedsim.errors import ScenarioError
 from fedsim.scenario import load
 from fedsim.simulation import compose, execute
+from fedsim.sweeps import address
 
 SCENARIO = """
 seed: 3
@@ -79,3 +80,13 @@ def test_a_step_that_cannot_be_is_refused_with_the_file(file: Path, said: list[s
 def test_where_nothing_is_really_trained_the_learners_keys_do_not_matter(file: Path) -> None:
     for key in ("forward_only", "release_gradients"):
         compose(load(file, [f"training.{key}=true", "learning=null"]).scenario)
+
+
+def test_the_kind_of_steps_is_part_of_what_a_sweep_knows_a_trajectory_by(file: Path) -> None:
+    said = ["learning.optimizer=sgd"]
+    found = [
+        address.of_learning(load(file, [*said, *more]).scenario)
+        for more in ([], ["training.forward_only=true"], ["training.release_gradients=true"])
+    ]
+    assert None not in found
+    assert len(set(found)) == 3

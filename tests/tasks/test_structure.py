@@ -113,3 +113,47 @@ def test_a_task_without_a_fake_batch_is_one_sentence():
         ScenarioError, match=r"training\.train: needs the layers of the model, and the task 'odd' has no"
     ):
         structure_of(OddTask(fakes=False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OddNumbers(OddTask):
+    """Asks for a number before its layers run, or behind them."""
+
+    behind: bool = False
+    task: Literal["odd-numbers"] = kind("odd-numbers", "of a test")
+
+    def traced_loss(self, model, batch):
+        scale = 1.0 if self.behind else batch.sum().item()
+        loss = model(batch * scale)
+        return loss * loss.item()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListTask(OddTask):
+    """A model that is a list."""
+
+    task: Literal["list"] = kind("list", "of a test")
+
+    def build(self):
+        return nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(3)))
+
+    def traced_loss(self, model, batch):
+        return model(batch).sum()
+
+
+def test_a_model_that_asks_for_numbers_before_its_layers_have_run_is_one_sentence():
+    said = r"training\.train: needs the layers of the model, which does not run without numbers: "
+    with pytest.raises(ScenarioError, match=said) as caught:
+        structure_of(OddNumbers())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_loss_that_asks_for_numbers_behind_the_layers_does_no_harm():
+    found, plain = structure_of(OddNumbers(behind=True)), structure_of(OddTask())
+    assert (found.layers, found.linear, found.stack) == (plain.layers, plain.linear, plain.stack)
+    assert found.head == plain.head | {"idle"}  # for all that can be known it may be used later
+
+
+def test_a_model_may_be_its_list_of_layers():
+    found = structure_of(ListTask())
+    assert (found.layers, found.stack, found.head) == (("0", "1", "2"), "", frozenset())

@@ -21,7 +21,7 @@ def blocks(model: nn.Module) -> dict[str, str]:
             classes = {type(layer) for layer in layers}
             if len(layers) > 1 and len(classes) == 1 and next(layers[0].children(), None) is not None:
                 inside = any(f"{path}.".startswith(f"{block}.") for block in found)
-                found += [] if inside else [f"{path}.{i}" for i in range(len(layers))]
+                found += [] if inside else entries(path, layers)
     return {name: _kind(model.get_submodule(name)) for name in found}
 
 
@@ -31,6 +31,11 @@ def lists(model: nn.Module) -> Iterator[tuple[str, nn.ModuleList | nn.Sequential
         names = [name for name, _ in module.named_children()]
         if isinstance(module, nn.ModuleList | nn.Sequential) and names == [str(i) for i in range(len(names))]:
             yield path, module
+
+
+def entries(path: str, layers: nn.ModuleList | nn.Sequential) -> list[str]:
+    """The paths of what stands in a list; its own is empty if the list is the model."""
+    return [f"{path}.{i}" if path else str(i) for i in range(len(layers))]
 
 
 def _instances(model: nn.Module, kind: type) -> list[str]:

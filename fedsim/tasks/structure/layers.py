@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_leaves
 
 from fedsim.errors import ScenarioError
 from fedsim.tasks.base import Task
-from fedsim.tasks.structure.blocks import blocks, lists
+from fedsim.tasks.structure.blocks import blocks, entries, lists
 
 
 @dataclass(frozen=True)
@@ -64,23 +64,35 @@ def structure_of(task: Task) -> Structure:
         ScenarioError: the task makes no batch without numbers, or has no parameters.
     """
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
-        model = task.build().eval()  # which skips no layer at random
         try:
+            model = task.build().eval()  # which skips no layer at random
             batch = task.fake_batch(2, {size.name: size.usual for size in task.sizes})
+            found = blocks(model)
+            chosen = [name for name, kind in found.items() if kind != "cnn"] or list(found)
+            watch = _Watch(model)
+            _run(task, batch, watch, chosen)
         except NotImplementedError:
             said = f"needs the layers of the model, and the task {task.name!r} has no fake_batch to find them"
             raise ScenarioError(said, key="training.train") from None
-        found = blocks(model)
-        chosen = [name for name, kind in found.items() if kind != "cnn"] or list(found)
-        watch = _Watch(model)
-        try:
-            with watch:
-                task.traced_loss(model, batch)
-        except (DynamicOutputShapeException, DataDependentOutputException):  # such as CTC's loss
-            if not all(name in watch.left for name in chosen or [""]):
-                raise
-            watch.used = dict.fromkeys(watch.names.values(), watch.clock) | watch.used
+        except Exception as fault:
+            said = f"needs the layers of the model, which does not run without numbers: {fault}"
+            raise ScenarioError(said, key="training.train") from fault
     return _structure(model, watch, chosen, repeated=any(kind != "cnn" for kind in found.values()))
+
+
+def _run(task: Task, batch: Any, watch: _Watch, chosen: list[str]) -> None:
+    """One forward pass.
+
+    A loss whose shapes depend on numbers, such as CTC's, ends it; behind the layers that does no harm, and
+    what was not used until then counts as used there.
+    """
+    try:
+        with watch:
+            task.traced_loss(watch.model, batch)
+    except (DynamicOutputShapeException, DataDependentOutputException):
+        if not chosen or not all(name in watch.left for name in chosen):
+            raise
+        watch.used = dict.fromkeys(watch.names.values(), watch.clock) | watch.used
 
 
 def _structure(model: nn.Module, watch: _Watch, chosen: list[str], repeated: bool) -> Structure:
@@ -111,7 +123,7 @@ def _structure(model: nn.Module, watch: _Watch, chosen: list[str], repeated: boo
 def _stack(model: nn.Module, layers: list[str]) -> str | None:
     """The list that holds these layers, if there is one and they are alike in what they have in common."""
     for path, held in lists(model):
-        if [f"{path}.{i}" for i in range(len(held))] == layers:
+        if entries(path, held) == layers:
             shapes = {(n, tuple(p.shape)) for layer in held for n, p in layer.named_parameters()}
             alike = max(Counter(name for name, _ in shapes).values(), default=0) == 1
             return path if alike else None
