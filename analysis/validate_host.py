@@ -36,6 +36,9 @@ SETTINGS = {
         ("bert-base", 8, 128, "fp32"),
         ("resnet-18", 16, 224, "fp32"),
         ("whisper-tiny", 2, 64, "fp32"),
+        ("wav2vec2-base", 4, 5.5, "fp32", "lora:8"),
+        ("wav2vec2-base", 4, 5.5, "fp32", "last:2"),
+        ("wav2vec2-base", 4, 5.5, "fp32", "layer:6"),
     ],
     "cuda": [
         ("wav2vec2-base", 1, 5.5, "fp32"),
@@ -47,8 +50,10 @@ SETTINGS = {
         ("wav2vec2-large", 4, 5.5, "mixed"),
     ],
 }
-"""Model, batch, size of an example (seconds of speech, tokens of text, pixels a side), precision."""
-KEYS = ("model", "batch", "size", "precision")
+"""Model, batch, size of an example (seconds of speech, tokens of text, pixels a side), precision, what trains
+(all, where nothing is said)."""
+KEYS = ("model", "batch", "size", "precision", "train")
+Setting = tuple[str, int, float, str, str]
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -62,14 +67,28 @@ def options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=2, help="processes for each setting, interleaved")
     parser.add_argument("--measured", type=Path, help="JSON of an earlier run: its steps, predicted anew")
     parser.add_argument("--out", type=Path, default=RESULTS / "validate_host.csv")
-    one = ("MODEL", "BATCH", "SIZE", "PRECISION")
-    parser.add_argument("--one", nargs=4, metavar=one, help=argparse.SUPPRESS)
+    parser.add_argument("--only", metavar="WORD", help="settings whose words hold it, such as lora or bert")
+    one = ("MODEL", "BATCH", "SIZE", "PRECISION", "TRAIN")
+    parser.add_argument("--one", nargs=5, metavar=one, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def settings(args: argparse.Namespace) -> list[Setting]:
+    """Those of the device, as far as they are asked for."""
+    found = [(*row, "all")[:5] for row in SETTINGS[args.device]]
+    return [row for row in found if args.only is None or args.only in " ".join(map(str, row))]
 
 
 # %% One process: real steps of one setting
 def real_steps(
-    model_name: str, batch: int, size: float, precision: str, device: str, threads: int, steps: int
+    model_name: str,
+    batch: int,
+    size: float,
+    precision: str,
+    train: str,
+    device: str,
+    threads: int,
+    steps: int,
 ) -> dict[str, Any]:
     """Train for a few steps; seconds of each by wall and processor, and the peak of memory."""
     import torch
@@ -77,7 +96,7 @@ def real_steps(
     from fedsim.measure.steps import make
 
     torch.set_num_threads(threads)
-    step = make(model_name, batch, size, precision, device)
+    step = make(model_name, batch, size, precision, device, train)
     rows = []
     for _ in range(steps):
         wall, processor = time.perf_counter(), time.process_time()
@@ -101,7 +120,7 @@ def peak_bytes(device: str) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
 
 
-def in_fresh_process(setting: tuple[str, int, float, str], args: argparse.Namespace) -> dict[str, Any]:
+def in_fresh_process(setting: Setting, args: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-W", "ignore", __file__, "--one", *map(str, setting)]
     command += ["--device", args.device, "--threads", str(args.threads), "--steps", str(args.steps)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
@@ -112,14 +131,16 @@ def in_fresh_process(setting: tuple[str, int, float, str], args: argparse.Namesp
 
 
 # %% Predictions, and both side by side
-def predicted(device: Any, model_name: str, batch: int, size: float, precision: str) -> tuple[float, float]:
+def predicted(
+    device: Any, model_name: str, batch: int, size: float, precision: str, train: str
+) -> tuple[float, float]:
     """Seconds of a step, and its peak bytes (on a GPU: of tensors, without runtime and slack)."""
     from fedsim.pricing import Technique, load_trace
     from fedsim.pricing.pricer import Pricer
     from fedsim.pricing.sizes import counted
 
     trace = load_trace(model_name)
-    pricer = Pricer(device, trace, Technique(precision))
+    pricer = Pricer(device, trace, Technique.of(precision=precision, train=train))
     length = counted(trace, size) if trace.sizes else 1
     parts = pricer.footprint(batch, length)
     left_out = ("runtime", "slack") if device.backend == "cuda" else ()
@@ -130,7 +151,7 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Run every setting as often as asked, one after the other each time."""
     runs = []
     for _ in range(args.repeats):
-        for setting in SETTINGS[args.device]:
+        for setting in settings(args):
             found = dict(zip(KEYS, setting, strict=True))
             runs.append(found | in_fresh_process(setting, args))
             print(".", end="", flush=True, file=sys.stderr)
@@ -143,7 +164,7 @@ def compare(args: argparse.Namespace, device: Any, measured: list[dict[str, Any]
     # One thread that never waits: its processor time is the wall time of an idle machine.
     clock = "processor_s" if args.device == "cpu" and args.threads == 1 else "wall_s"
     rows = []
-    for setting in SETTINGS[args.device]:
+    for setting in settings(args):
         runs = [r for r in measured if tuple(r[key] for key in KEYS) == setting]
         step_s, peak = predicted(device, *setting)
         measured_s = median(s for run in runs for s in run[clock][1:])
@@ -203,6 +224,7 @@ def show(rows: list[dict[str, Any]]) -> None:
     )
     for row in rows:
         setting = f"{row['model']} {row['batch']} x {row['size']:g} {row['precision']}"
+        setting += "" if row["train"] == "all" else f" {row['train']}"
         peaks = [row[f"{which}_peak_bytes"] / 2**30 for which in ("predicted", "measured")]
         print(
             f"{setting:34}{row['predicted_step_s']:14.3f} s{row['measured_step_s']:8.3f} s"
@@ -214,8 +236,9 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     args = options()
     if args.one:
-        name, batch, size, precision = args.one
-        found = real_steps(name, int(batch), float(size), precision, args.device, args.threads, args.steps)
+        name, batch, size, precision, train = args.one
+        how = (args.device, args.threads, args.steps)
+        found = real_steps(name, int(batch), float(size), precision, train, *how)
         print(json.dumps(found))
         return
     from fedsim.hardware import load_device
@@ -228,12 +251,14 @@ def main() -> None:
         command += ["--threads", str(args.threads), "--minutes", str(args.minutes)]
         subprocess.run(command, check=True)
     device = load_device(str(host))
-    predicted(device, *SETTINGS[args.device][0])  # what cannot be predicted need not be measured
+    predicted(device, *settings(args)[0])  # what cannot be predicted need not be measured
     head = about(args, device)
     if args.measured:
         earlier = json.loads(args.measured.read_text(encoding="utf-8"))
         head = earlier["machine"] | {"calibration": head["calibration"]}
-        runs = [{"size": run.get("seconds"), **run} for run in earlier["runs"]]  # as it was called before
+        runs = [
+            {"size": run.get("seconds"), "train": "all", **run} for run in earlier["runs"]
+        ]  # as they were
         args.device, args.threads = head["device"], head["threads"]
     else:
         runs = measure(args)

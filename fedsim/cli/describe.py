@@ -16,6 +16,7 @@ from fedsim.words import plural, verb
 if TYPE_CHECKING:
     from fedsim.printing import Table
     from fedsim.scenario import Scenario
+    from fedsim.scenario.model import Training
     from fedsim.simulation.forecast import Forecast
 
 
@@ -60,6 +61,7 @@ def command(scenario: str, overrides: tuple[str, ...], outside: bool, as_json: b
         Text(said.name, style="bold"),
         said.description,
         _who(said),
+        *_techniques(said),
         _mix(said),
         "",
         who_fits(rows, each_way=False),
@@ -88,13 +90,40 @@ def _who(scenario: Scenario) -> str:
     afresh = "; clients start afresh each time" if training.start == "cold" else ""
     return (
         f"{plural(clients, 'client')} {verb(clients, 'train')} {training.model} ({training.precision}, "
-        f"batches of {training.batch_size}){on} in {plural(rounds.count, 'round')} of {rounds.cohort:,}, "
-        f"chosen by {rounds.select.name}; {close}; aggregated by {rounds.aggregate.name}{afresh}."
+        f"batches of {training.batch_size}{_trained(training)}){on} in {plural(rounds.count, 'round')} "
+        f"of {rounds.cohort:,}, chosen by {rounds.select.name}; {close}; "
+        f"aggregated by {rounds.aggregate.name}{afresh}."
     )
+
+
+def _trained(training: Training) -> str:
+    """What of the model trains, where that is not all of it."""
+    from fedsim.scenario.technique import name_of, technique, way_of
+
+    said = name_of(way_of(technique(training)))
+    return "" if said == "all" else f", {said}"
+
+
+def _techniques(scenario: Scenario) -> list[str]:
+    """The stages, and what clients fall back on, where there are any."""
+    from fedsim.scenario.model import stage_starts
+    from fedsim.scenario.technique import in_words
+
+    training, lines = scenario.training, []
+    starts = [*stage_starts(training.schedule), scenario.rounds.count]
+    for number, stage in enumerate(training.schedule):
+        first, last = starts[number] + 1, starts[number + 1]
+        when = f"round {first}" if first == last else f"rounds {first:,} to {last:,}"
+        lines.append(f"  {when}: {in_words(stage) or 'as the scenario says'}")
+    if training.shallower:
+        tried = "; else ".join(in_words(less) or "as the scenario says" for less in training.shallower)
+        lines.append(f"  where memory is short at dispatch: {tried}")
+    return lines
 
 
 def _mix(scenario: Scenario) -> Table:
     from fedsim.printing import Column, Table
+    from fedsim.scenario.technique import in_words
 
     table = Table(Column(words=True), Column(words=True), Column(words=True))
     for entry in scenario.fleet.mix:
@@ -103,6 +132,7 @@ def _mix(scenario: Scenario) -> Table:
             entry.availability.name if entry.availability.name != "always" else "",
             f"memory of a {entry.pressure.name}" if entry.pressure.name in ("phone", "laptop") else "",
             "on battery" if entry.battery is not None else "",
+            in_words(entry.training),
         ]
         table.row(f"  {entry.share:.0%}", entry.device, ", ".join(word for word in life if word))
     return table
@@ -145,6 +175,9 @@ def _words(seen: Forecast, scenario: Scenario) -> list[str]:
         f" {format_j(seen.energy_j * seen.rounds)} in all",
         f"  this run  about {format_duration(seen.real_s * seen.rounds)} here, without real training",
     ]
+    if scenario.learning is not None and scenario.learning.init is not None:
+        there = [path for path in scenario.learning.begins_with() if path.suffix != ".json"]
+        lines.append(f"  weights   begin as in {', '.join(map(str, there))}")
     if never:
         lines.insert(3, f"            nobody completes on {', '.join(never)}")
     moody = any(e.availability.name != "always" or e.battery is not None for e in scenario.fleet.mix)

@@ -33,7 +33,8 @@ def who_fits(rows: list[DeviceOutlook], each_way: bool) -> Table:
     else:
         table = Table(*facts, Column("transfers", spare=1), *start, "training", _WITHIN)
     for row in rows:
-        cells = [row.device, f"{row.clients:,}", f"{row.fit:.0%}"]
+        device = f"{row.device} ({row.training})" if row.training else row.device
+        cells = [device, f"{row.clients:,}", f"{row.fit:.0%}"]
         cells += [format_bytes(row.footprint_bytes), format_bytes(row.room_bytes)]
         work = [row.startup_s, row.compute_s] if starts else [row.compute_s]
         times = [row.download_s, *work, row.upload_s] if each_way else [row.download_s + row.upload_s, *work]

@@ -39,6 +39,7 @@ def command(
     Times are medians over clients, each alone on its link; footprints leave other programs out. If
     models are really trained, also what that will ask of the machine that does it; the data to learn
     from need not be there yet, and are looked through if they are, as a run does before its first round.
+    Weights to begin with (learning.init) are held against the model.
     """
     from fedsim.cli.outlook_text import who_fits
     from fedsim.errors import about, one_line
@@ -46,7 +47,7 @@ def command(
     from fedsim.scenario import load
     from fedsim.scenario.file_access import allowed
     from fedsim.simulation import compose, examples
-    from fedsim.simulation.host import check_data, learning_outlook
+    from fedsim.simulation.host import check_data, check_weights, learning_outlook
     from fedsim.simulation.outlook import outlook
 
     loaded = load(scenario, overrides, allowed(outside))
@@ -57,12 +58,14 @@ def command(
     differs = learning is not None and learning.baseline is None
     clock = examples.spread(examples.on_the_clock(composition)) if differs else None
     real = learning_outlook(loaded.scenario, hosts)
+    begins: list[str] = []
     if learning is not None:
         from rich.console import Console
 
         console = Console(stderr=True, highlight=False)
         with about(loaded.file), console.status("looking through the data that are learned from"):
             check_data(loaded.scenario)
+            begins = check_weights(loaded.scenario)
     if as_json:
         click.echo(
             json.dumps(
@@ -71,6 +74,7 @@ def command(
                     "devices": [asdict(row) for row in rows],
                     "learning": [asdict(row) for row in real],
                     "examples": None if clock is None else {"clock": clock},
+                    "init": begins,
                 },
                 indent=1,
             )
@@ -80,6 +84,8 @@ def command(
     put(who_fits(rows, each_way=True))
     if real:
         _show_learning(real)
+    for sentence in begins:
+        click.echo(f"{sentence}.")
     if learning is not None and clock is not None:
         click.echo(
             f"On the simulated clock a client's round is {examples.in_words(clock)} examples; really trained "

@@ -23,7 +23,7 @@ def close_round(record: RoundRecord, learner: Learner | None) -> None:
     rows.weight[:] = 0.0
     done = np.flatnonzero(rows.outcome == COMPLETED)
     done = done[np.lexsort((rows.client[done], rows.ended_s[done]))]
-    result = learner.train(record.index, rows.client[done], rows.base_round[done])
+    result = learner.train(record.index, rows.client[done], rows.base_round[done], rows.technique[done])
     accepted = np.asarray(result.accepted, dtype=np.bool_)
     rows.outcome[done[~accepted]] = REJECTED
     rows.loss[done] = result.loss

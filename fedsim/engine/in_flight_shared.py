@@ -17,7 +17,7 @@ import numpy as np
 
 from fedsim.engine.fluid import FairLink
 from fedsim.engine.records import BATTERY, COMPLETED, FAILED, LATE, OFFLINE, OOM, ClientRounds
-from fedsim.engine.server_state import ServerState, State
+from fedsim.engine.server_state import ServerState, State, technique_of
 from fedsim.engine.ticket import tickets
 from fedsim.engine.world import Ints, WorkEstimate
 from fedsim.missing import MISSING
@@ -309,6 +309,7 @@ class SharedInFlight:
             weight=np.full(len(in_flight), MISSING),
             loss=np.full(len(in_flight), MISSING),
             base_round=of("base_round", np.int64),
+            technique=np.concatenate([technique_of(estimate) for estimate in estimates]),
         )
 
     def state(self) -> State:

@@ -38,6 +38,7 @@ class ClientRounds:
         weight: its weight in the new model; 0 where it has none, ``MISSING`` in a timing-only run.
         loss: its mean training loss as it reports it; ``MISSING`` where it was not trained for real.
         base_round: int64, the round whose model it started from.
+        technique: int64, in which of the run's ways it trained, or was to.
     """
 
     round: Ints
@@ -58,6 +59,7 @@ class ClientRounds:
     weight: Floats
     loss: Floats
     base_round: Ints
+    technique: Ints
 
     def __len__(self) -> int:
         return int(self.client.size)
@@ -78,7 +80,8 @@ class ClientRounds:
     @staticmethod
     def none() -> ClientRounds:
         """No rows."""
-        kinds = {"round": np.int64, "client": np.int64, "base_round": np.int64, "outcome": np.int8}
+        whole = dict.fromkeys(("round", "client", "base_round", "technique"), np.int64)
+        kinds = {**whole, "outcome": np.int8}
         return ClientRounds(*(np.zeros(0, kinds.get(f.name, np.float64)) for f in fields(ClientRounds)))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:

@@ -108,4 +108,10 @@ def rows_of(
         weight=np.full(n, MISSING),
         loss=np.full(n, MISSING),
         base_round=base_round,
+        technique=technique_of(estimate),
     )
+
+
+def technique_of(estimate: WorkEstimate) -> Ints:
+    """int64[n]: in which of the run's ways each client trains."""
+    return np.zeros(len(estimate), dtype=np.int64) if estimate.technique is None else estimate.technique

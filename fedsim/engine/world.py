@@ -43,6 +43,8 @@ class WorkEstimate:
         compute_w: power while starting up and training.
         radio_w: power that the radio adds while transferring.
         crash_from_s: first instant from dispatch on at which the client crashes; None if none ever does.
+        technique: int64, in which of the run's ways it trains, for the learner; None: all in the first.
+        mark: int64, the world's own, handed back to it; the engine makes nothing of it.
     """
 
     client: Ints
@@ -60,6 +62,8 @@ class WorkEstimate:
     compute_w: Floats
     radio_w: Floats
     crash_from_s: Floats | None = None
+    technique: Ints | None = None
+    mark: Ints | None = None
 
     def __len__(self) -> int:
         return int(self.client.size)
@@ -175,7 +179,7 @@ class RoundLearning(Protocol):
 class Learner(Protocol):
     """What makes the next model of the updates that arrived."""
 
-    def train(self, round_index: int, clients: Ints, base_round: Ints) -> RoundLearning:
+    def train(self, round_index: int, clients: Ints, base_round: Ints, technique: Ints) -> RoundLearning:
         """Train and aggregate; called at every close.
 
         Args:
@@ -184,5 +188,6 @@ class Learner(Protocol):
                 as it was.
             base_round: int64[n], the round whose model each started from; equal to ``round_index``
                 unless rounds are asynchronous.
+            technique: int64[n], in which of the run's ways each trained.
         """
         ...

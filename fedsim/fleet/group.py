@@ -29,6 +29,7 @@ class Group:
         utc_offsets_s: what local clocks show beyond UTC; each client has one of these, at random.
         battery: what its clients run on; None if they are always plugged in.
         crash_per_s: rate at which a client at work crashes.
+        training: how its clients train, in words, where that is its own.
     """
 
     device: str
@@ -41,6 +42,7 @@ class Group:
     utc_offsets_s: tuple[float, ...] = (0.0,)
     battery: Battery | None = None
     crash_per_s: float = 0.0
+    training: str = ""
 
     def __post_init__(self) -> None:
         if not (self.share > 0.0 and math.isfinite(self.share)):
@@ -66,6 +68,7 @@ class Group:
             self.link.radio_w,
         )
         rest = (self.availability, self.pressure, self.speed_spread, self.memory_spread)
+        own = (self.training,) if self.training else ()
         return repr(
-            (self.device, link, *rest, self.utc_offsets_s, self.battery, self.crash_per_s, self.share)
+            (self.device, link, *rest, self.utc_offsets_s, self.battery, self.crash_per_s, self.share, *own)
         )

@@ -114,7 +114,7 @@ class Rounds:
             scenario.name, scenario.seed, made.clients, inputs, [Path(sys.argv[0]).name], notes
         )
         self.directory = out if out is not None else results.new_run_dir(DEFAULT_ROOT, scenario.name)
-        self._writer = results.RunWriter(self.directory, dump(scenario), manifest, made.devices)
+        self._writer = results.RunWriter(self.directory, dump(scenario), manifest, made.devices, made.ways)
 
     def look_ahead(self, ask: Ask) -> RoundRecord | None:
         """The next round as it will go if everyone who completes sends an update.
@@ -144,7 +144,7 @@ class Rounds:
         rows.outcome[np.isin(rows.client, np.array(failed, dtype=np.int64))] = FAILED
         return record
 
-    def train(self, round_index: int, clients: Ints, base_round: Ints) -> RoundLearning:
+    def train(self, round_index: int, clients: Ints, base_round: Ints, technique: Ints) -> RoundLearning:
         """What the engine's learner says: the verdicts, in the order of arrival."""
         found = [self._verdicts[int(client)] for client in clients]
         return RoundLearning(

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from fedsim.learning.federation import Federation, RoundLearning
 from fedsim.learning.options import Learning
+from fedsim.learning.ways import Way
 
 if TYPE_CHECKING:
     from fedsim.learning.learner import FederatedLearner
     from fedsim.learning.workers import MakePool
 
-__all__ = ["Federation", "Learning", "RoundLearning", "make_learner"]
+__all__ = ["Federation", "Learning", "RoundLearning", "Way", "make_learner"]
 
 
 def make_learner(

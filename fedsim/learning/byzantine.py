@@ -134,7 +134,7 @@ class ByzantineClients:
     Args:
         options: who and what; None: nobody.
         seed: of the run.
-        parameters: of the model; what follows them in a vector is optimizer state.
+        parameters: of the model that travel; what follows them in a vector is optimizer state.
     """
 
     def __init__(self, options: Byzantine | None, seed: int, parameters: int) -> None:
@@ -157,18 +157,25 @@ class ByzantineClients:
         """What one sends without training; None if it takes an honest update to make it."""
         return None if self.options is None else self.options.untrained(base)
 
-    def trained(self, honest: NDArray[np.float32], base: NDArray[np.float32], *stream: int) -> NDArray[Any]:
+    def trained(
+        self,
+        honest: NDArray[np.float32],
+        base: NDArray[np.float32],
+        *stream: int,
+        parameters: int | None = None,
+    ) -> NDArray[Any]:
         """What one sends in place of what it trained.
 
         Args:
             honest: float32[size], what it trained.
             base: float32[size], what it was sent.
             stream: client, round and occurrence; names its random numbers.
+            parameters: of the model among them, if it sends not all.
         """
         assert self.options is not None
         if (sent := self.options.untrained(base)) is not None:
             return sent
-        head = slice(0, self.parameters)
+        head = slice(0, self.parameters if parameters is None else parameters)
         update = honest[head].astype(np.float64) - base[head]
         sent = honest.copy()
         draw = rng.generator(self.seed, "garbage", *stream)

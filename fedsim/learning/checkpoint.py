@@ -5,7 +5,9 @@
 still refer to (``older.<version>``, flat), the optimizer state that travels with the model
 (``optimizer``, often empty), the server's own (``server.<name>``) and what clients keep
 (``client.<name>.<number>``). Its metadata are
-strings: ``format``, ``rounds_done``, ``model``, ``seed``, ``fingerprint`` (of the federation), ``clients``.
+strings: ``format``, ``rounds_done``, ``model``, ``seed``, ``fingerprint`` (of the federation), ``clients``,
+``delivered`` (accepted updates and their clients, by way), and for a model that is not the task's own
+``inserted`` (its LoRA or adapters) and ``depth``.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fedsim.learning.aggregate import Aggregation, FedAvg
 from fedsim.learning.compression import Compression, Whole
 from fedsim.learning.options import Learning
+from fedsim.learning.ways import Way
 from fedsim.tasks.base import Task
 
 
@@ -25,7 +26,7 @@ class Federation:
         rounds: number of rounds that will be trained (the last is always evaluated).
         max_staleness: oldest global model, in rounds, from which an update is accepted; 0 when
             rounds are synchronous. That many older models are kept.
-        freeze_cnn: whether the convolutions at the model's input stay as they are.
+        ways: in which clients train, at least one; a client's is named by its place here.
         pooled: all parts are put together into one; for the centralised baseline.
         only_part: every client holds this part; for the local-only baseline.
     """
@@ -36,9 +37,13 @@ class Federation:
     clients: int = 40
     rounds: int = 20
     max_staleness: int = 0
-    freeze_cnn: bool = False
+    ways: tuple[Way, ...] = (Way(),)
     pooled: bool = False
     only_part: int | None = None
+
+    def __post_init__(self) -> None:
+        for way in self.ways:
+            self.learning.check_steps(way.release_gradients, way.forward_only)
 
     @property
     def task(self) -> Task:
@@ -69,8 +74,10 @@ class RoundLearning:
 
     Attributes:
         loss: float64[n], mean training loss; ``MISSING``: not trained for real.
-        weight: float64[n], share in the aggregate; sums to 1 over those trained and accepted,
-            0 for the others. All 0 if none was accepted: the model stays as it was.
+        weight: float64[n], share in the aggregate: the mean of the client's shares over the numbers of
+            the model that it sent. Where all send the same numbers they sum to 1 over those trained and
+            accepted; a client alone in sending some has a share of 1 in those. 0 for the others. All 0 if
+            none was accepted: the model stays as it was.
         accepted: bool[n], False for an update that was rejected (non-finite, malformed, too large,
             too stale); a client that was not trained for real counts as accepted, unless it is one
             that sends what is always rejected.

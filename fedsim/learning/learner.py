@@ -14,27 +14,36 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fedsim import rng
+from fedsim import checks, rng
 from fedsim.errors import FedsimError, RunError
-from fedsim.learning import checkpoint, state, vector
+from fedsim.learning import checkpoint, vector
 from fedsim.learning.accumulator import Accumulator
-from fedsim.learning.aggregate.base import Kept
+from fedsim.learning.aggregate.base import Kept, Server
+from fedsim.learning.aggregate.by_group import ByGroup
 from fedsim.learning.byzantine import ByzantineClients
 from fedsim.learning.checkpoint import Kind
+from fedsim.learning.delivered import Delivered
 from fedsim.learning.federation import Federation, RoundLearning
 from fedsim.learning.holdings import Holdings
-from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob, fresh_model
+from fedsim.learning.inserted import plain
+from fedsim.learning.local import EvaluateJob, FinetuneJob, TrainJob, initial_model
+from fedsim.learning.partial import Ways
+from fedsim.learning.parts import Parts
 from fedsim.learning.passes import draws
-from fedsim.learning.update_validation import UpdateValidation
+from fedsim.learning.update_validation import ByWay, UpdateValidation
+from fedsim.learning.weights import notes
 from fedsim.learning.workers import MakePool, pool
 from fedsim.missing import MISSING
 from fedsim.tasks.base import Metrics
+from fedsim.tasks.structure.blocks import blocks
+from fedsim.words import plural
 
 _EVALUATION_CHUNK = 2
 
@@ -57,7 +66,7 @@ class FederatedLearner:
 
     Raises:
         CorpusError: if there is nothing to learn from, or too little to divide as asked.
-        ScenarioError: if there is no such model.
+        ScenarioError: if there is no such model, or it has no such layers as the ways speak of.
         FedsimError: if worker processes cannot be had.
     """
 
@@ -83,27 +92,38 @@ class FederatedLearner:
         )
         self.notes, self.account = list(data.notes), data.account
         self._batches = {split: len(data.held_out(split)) for split in self.task.splits}
-        net = fresh_model(self.task, seed)
-        if federation.freeze_cnn:
-            self.task.freeze_cnn(net)
-        self._shapes = {name: tuple(t.shape) for name, t in vector.travelling(net)}
+        ways = Ways(self.task, federation.ways, seed)
+        net = initial_model(federation, seed)
+        self.notes += notes(self.learning.init, net)
+        net = ways.prepared(net)
+        self._parts = Parts(net, ways, self.learning)
+        self._shapes = self._parts.shapes
         self._fixed = {
-            name: t.detach().cpu().numpy().copy()
+            plain(name): t.detach().cpu().numpy().copy()
             for name, t in net.state_dict().items()
-            if name not in self._shapes and t.is_floating_point()
+            if plain(name) not in self._shapes and t.is_floating_point()
         }
-        self.parameters = vector.size(net)
+        self._layers = blocks(net)
+        self._inserted = ways.inserted
+        self._delivered = Delivered(self._parts)
+        self.parameters = self._parts.parameters
         self._byzantine = ByzantineClients(self.learning.byzantine, seed, self.parameters)
         self.notes += self._byzantine.note(federation.clients)
-        self._length = state.length(self.parameters, self.learning)
-        self._server = federation.aggregate.server(self.parameters)
+        self._length = self._parts.length
+        self._server = self._make_server()
         self._kept: dict[int, Kept] = {}
         self._pool = (make_pool or pool)(
             federation, seed, federation.max_staleness + 1, self._length, workers
         )
         initial = self._pool.versions[0][: self.parameters]
         vector.flatten(net, initial)
-        self._largest_norm = self.learning.largest_update * float(np.linalg.norm(initial.astype(np.float64)))
+        whole = vector.flatten(net.requires_grad_(True)).astype(np.float64)
+        self._largest_norm = self.learning.largest_update * float(np.linalg.norm(whole))
+
+    def _make_server(self) -> Server:
+        groups = [group.model for group in self._parts.groups]
+        make = self.federation.aggregate.server
+        return make(self.parameters) if len(groups) == 1 else ByGroup(make, groups, self.parameters)
 
     def trains_on(self, clients: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n]: how many different examples each client's steps of a round go through."""
@@ -126,7 +146,7 @@ class FederatedLearner:
         metrics: Metrics = []
         for split, count in self._batches.items():
             starts = range(0, count, _EVALUATION_CHUNK)
-            jobs = [EvaluateJob(split, start, start + _EVALUATION_CHUNK, row) for start in starts]
+            jobs = [EvaluateJob(split, start, start + _EVALUATION_CHUNK, row, self.depth) for start in starts]
             sums = Accumulator.total(found for found, _ in self._pool.run(jobs))
             metrics += sums.metrics(self.task, split)
         return metrics
@@ -136,7 +156,7 @@ class FederatedLearner:
 
         The details are kept beside the checkpoint, as ``recognised-00012.json``.
         """
-        job = FinetuneJob(self.rounds_done % len(self._pool.versions))
+        job = FinetuneJob(self.rounds_done % len(self._pool.versions), self.depth)
         ((found, _),) = self._pool.run([job])
         if self.checkpoints is not None:
             found.save(self.checkpoints / f"recognised-{self.rounds_done:05d}.json")
@@ -148,18 +168,26 @@ class FederatedLearner:
         round_index: int,
         clients: NDArray[np.int64],
         base_round: NDArray[np.int64],
+        technique: NDArray[np.int64] | None = None,
     ) -> RoundLearning:
         """Train, aggregate, and perhaps evaluate.
+
+        A number of the model is averaged over those who sent it; one that nobody sent stays as it was.
 
         Args:
             round_index: from 0, ascending; rounds left out leave the model as it was.
             clients: int64[n], those who delivered an update, in order of arrival.
             base_round: int64[n], the round at whose beginning each was sent the model.
+            technique: int64[n], the way of the federation in which each trained, from 0; None: the first.
 
         Raises:
-            FedsimError: if rounds go back, or a worker fails (naming the client).
+            FedsimError: if rounds go back, there is no such way, or a worker fails (naming the client).
         """
         clients, base_round = np.asarray(clients, np.int64), np.asarray(base_round, np.int64)
+        ways = np.zeros_like(clients) if technique is None else np.asarray(technique, np.int64)
+        if not bool(((ways >= 0) & (ways < len(self._parts.ways))).all()):
+            known = plural(len(self._parts.ways), "way")
+            raise FedsimError(f"a client of round {round_index} trained in a way that is none of the {known}")
         examples = self.trains_on(clients).astype(np.float64)
         self._advance_to(round_index)
         stale = (base_round < round_index - self.federation.max_staleness) | (base_round < 0)
@@ -171,16 +199,20 @@ class FederatedLearner:
         accepted &= ~self._untrained(bad, round_index)
         chosen = self._choose(clients, accepted, round_index)
         jobs = self._jobs(clients, base_round, chosen, round_index)
-        validation, counted, heard = self._update_validation(), [], Accumulator()
+        jobs = [replace(job, way=int(ways[position])) for job, position in zip(jobs, chosen, strict=True)]
+        validation, counted, heard = self._by_way(), [], Accumulator()
         changes = {name: np.zeros(self.parameters) for name in self.federation.aggregate.keeps}
         for position, job, (report, weights) in zip(chosen, jobs, self._pool.run(jobs), strict=True):
             mean_loss, examples[position] = report.sums.mean_loss, report.examples
-            loss[position], base = mean_loss, self._pool.versions[job.version]
+            part = self._parts.ways[job.way]
+            loss[position], base = mean_loss, part.whole.of(self._pool.versions[job.version])
+            weights = weights[: part.whole.size]
             if bad[position]:
-                weights = self._byzantine.trained(weights, base, *job.stream)
+                weights = self._byzantine.trained(weights, base, *job.stream, parameters=part.parameters)
             late = round_index - int(base_round[position])
-            if validation.offer(weights, base, float(examples[position]), mean_loss, late):
+            if validation.offer(weights, base, job.way, float(examples[position]), mean_loss, late):
                 counted.append(position)
+                self._delivered.note(job.way, job.client)
                 heard += report.sums
                 self._as_said("keeps", report.kept)
                 before = self._kept_by(job.client)  # by an earlier update of this round, perhaps
@@ -195,7 +227,7 @@ class FederatedLearner:
         if counted:
             step[: self.parameters] = self._server.change(step[: self.parameters])
             self._server.hear(changes, self.federation.clients)
-        self._step(step)
+        self._step(np.nan_to_num(step, copy=False) if len(self._parts.groups) > 1 else step)
         metrics = heard.metrics(self.task, "train")
         if self.federation.evaluates(round_index):
             metrics += self.evaluate()
@@ -206,9 +238,35 @@ class FederatedLearner:
             checkpoint.thin(self.checkpoints, self.learning.checkpoint_every)
         return RoundLearning(loss, weight, accepted, metrics, examples)
 
+    @property
+    def depth(self) -> int | None:
+        """How many layers are evaluated (None: all): the most in which anybody has trained so far.
+
+        Before the first update, the most in which anybody may train.
+        """
+        every = [way.depth for way in self.federation.ways]
+        updates = zip(every, self._delivered.updates, strict=True)
+        depths = [depth for depth, count in updates if count] or every
+        return None if None in depths else max(depth for depth in depths if depth is not None)
+
+    def coverage(self) -> list[dict[str, Any]]:
+        """Who trained which layer so far, in the order of the model.
+
+        Of what travels, a row for each layer (a repeated block, else a module with parameters of its own) and
+        ways that train the same of it.
+
+        Returns:
+            Rows with ``layer``; ``numbers`` in it; ``updates`` that were accepted and held it; ``clients`` of
+            whom they were; ``never``, the clients of the fleet who sent none.
+        """
+        return self._delivered.rows(self._layers, self.federation.clients)
+
     def _update_validation(self) -> UpdateValidation:
         sizes = [int(np.prod(shape)) for shape in self._shapes.values()]
         return UpdateValidation(self.federation, sizes, self._length, self._largest_norm)
+
+    def _by_way(self) -> ByWay:
+        return ByWay(self.federation, self._parts, self._largest_norm)
 
     def _untrained(self, bad: NDArray[np.bool_], round_index: int) -> NDArray[np.bool_]:
         """Those whose updates are rejected whatever they train on, so that none of them need train."""
@@ -298,7 +356,14 @@ class FederatedLearner:
             seed=str(self.seed),
             fingerprint=self._fingerprint(),
             clients=json.dumps(sorted(self._kept)),
+            delivered=self._delivered.text(),
+            **self._beyond_the_task(),
         )
+
+    def _beyond_the_task(self) -> dict[str, str]:
+        """What a checkpoint says of a model that is not the task's own, for whoever goes on with it alone."""
+        said = {} if self._inserted is None else {"inserted": json.dumps(checks.dump(self._inserted))}
+        return said if self.depth is None else said | {"depth": str(self.depth)}
 
     def restore(self, rounds_done: int | None = None) -> int:
         """Go back to a checkpoint, by default the newest; what follows is as if never interrupted.
@@ -328,6 +393,7 @@ class FederatedLearner:
         self.rounds_done = wanted
         flat = np.concatenate([named[name].reshape(-1) for name in self._shapes])
         self._version(wanted)[:] = np.concatenate([flat, held.tensors["optimizer"]])
+        self._delivered.restore(held.metadata.get("delivered", ""), file)
         self._server.restore(held.group("server"))
         kept = held.group("client")
         self._kept = {

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+from fedsim.errors import ScenarioError
+from fedsim.files import sha256
+from fedsim.learning import weights
 from fedsim.learning.byzantine import BYZANTINES, Byzantine
 from fedsim.options import Options, one_of, option
 from fedsim.tasks import TASKS, Task, Wav2Vec2
@@ -20,6 +24,11 @@ class Learning(Options):
     flat = "task"
 
     task: Annotated[Task, one_of(Task, TASKS, "wav2vec2")] = option(Wav2Vec2(), "what is learned")
+    init: str | None = option(
+        None,
+        "weights to begin with: a folder with model.safetensors, a run (its newest checkpoint) or a file;"
+        " none: drawn by the seed",
+    )
     clients_per_round: int = option(
         8, "of those that complete, how many are trained for real", ge=1, le=10_000
     )
@@ -37,7 +46,13 @@ class Learning(Options):
         "fresh", "fresh in every round, or averaged by the server with the weights"
     )
     weight_decay: float = option(0.01, "of adamw", ge=0)
-    clip_norm: float = option(2.0, "largest norm of the gradient", gt=0)
+    clip_norm: float | None = option(2.0, "largest norm of the gradient; none: any", gt=0)
+    perturbation: float = option(
+        1e-3,
+        "of forward-only steps: how far along a random direction the loss is looked at (epsilon)",
+        gt=0,
+        le=1,
+    )
     precision: Literal["fp32", "mixed"] = option("fp32", "of the real training; mixed needs a GPU")
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto", "where real training happens; auto: on a GPU if there is one"
@@ -64,7 +79,42 @@ class Learning(Options):
     def __post_init__(self) -> None:
         if self.baseline == "no-pretraining" and not self.task.finetunes(0, 1):
             raise ValueError("'no-pretraining' needs the key 'downstream' beside it")
+        if self.baseline == "no-pretraining" and self.init is not None:
+            raise ValueError("the baseline 'no-pretraining' begins with fresh weights; leave out 'init'")
         if (self.alone is not None) != (self.baseline == "local-only"):
             raise ValueError("the key 'alone' belongs to baseline 'local-only', and that needs it")
         if self.optimizer_state == "averaged" and self.optimizer == "sgd":
             raise ValueError("optimizer_state is 'averaged', but sgd has no state")
+
+    def check_steps(self, release_gradients: bool, forward_only: bool) -> None:
+        """Refuse a kind of steps that cannot be had with these options.
+
+        Raises:
+            ScenarioError: gradients are to be clipped whose norm is not known; or an optimizer is to use
+                gradients that there are not.
+        """
+        if forward_only and self.optimizer != "sgd":
+            said = f"is {self.optimizer!r}, and steps without a backward pass (training.forward_only) are sgd"
+            raise ScenarioError(said, key="learning.optimizer")
+        if self.clip_norm is not None and (forward_only or release_gradients):
+            why = "training.forward_only has no gradient to clip"
+            if release_gradients:
+                why = "training.release_gradients lets each gradient go before the norm of all is known"
+            raise ScenarioError(f"is {self.clip_norm:g}, and {why}; give null", key="learning.clip_norm")
+
+    def begins_with(self) -> list[Path]:
+        """The files with the weights to begin with; none where these are fresh.
+
+        Raises:
+            ScenarioError: they are not there.
+        """
+        return [] if self.init is None else weights.files_of(Path(self.init))
+
+    def content(self) -> dict[str, Any]:
+        """By key, the content of what options name by path: what decides a result, wherever it lies.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        held = [sha256(file) for file in self.begins_with()]
+        return self.task.content() | ({"init": held} if held else {})

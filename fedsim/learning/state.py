@@ -8,6 +8,7 @@ momentum is averaged in Yu, Jin and Yang, ICML 2019).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,14 @@ def length(parameters: int, learning: Learning) -> int:
 
 
 def make_optimizer(net: torch.nn.Module, learning: Learning, rate: float) -> torch.optim.Optimizer:
-    """The local optimizer, fresh. Adam's betas and epsilon are those of wav2vec 2.0's pretraining."""
-    parameters = vectors.trained(net)
+    """The local optimizer of all that trains, fresh."""
+    return optimizer_of(vectors.trained(net), learning, rate)
+
+
+def optimizer_of(
+    parameters: Sequence[torch.nn.Parameter], learning: Learning, rate: float
+) -> torch.optim.Optimizer:
+    """A local optimizer, fresh. Adam's betas and epsilon are those of wav2vec 2.0's pretraining."""
     if learning.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate)
     kind = torch.optim.AdamW if learning.optimizer == "adamw" else torch.optim.Adam

@@ -1,7 +1,8 @@
 """The model as the federation sees it: one flat float32 vector of what travels.
 
 What travels are the parameters that train, end to end in the order of ``named_parameters``, then the
-buffers of floating point (such as batch norm's running statistics), which are averaged like weights.
+buffers of floating point (such as batch norm's running statistics) of modules in which something trains,
+which are averaged like weights.
 Parameters that do not train need not travel: every client has them from the beginning. Buffers of whole
 numbers (such as batch norm's count of batches) do not travel, since a mean of counts is no count: every
 client begins with those of the untrained model.
@@ -23,8 +24,18 @@ def travelling(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
             yield name, parameter
     saved = model.state_dict(keep_vars=True)
     for name, buffer in model.named_buffers():
-        if name in saved and buffer.is_floating_point():
+        if name in saved and buffer.is_floating_point() and _trains_around(model, name):
             yield name, buffer
+
+
+def _trains_around(model: torch.nn.Module, name: str) -> bool:
+    """Whether anything trains in the innermost module around a buffer that has parameters."""
+    while name:
+        name = name.rpartition(".")[0]
+        parameters = list(model.get_submodule(name).parameters())
+        if parameters:
+            return any(parameter.requires_grad for parameter in parameters)
+    return False
 
 
 def trained(model: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -14,14 +14,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_map_only
 
 from fedsim.hardware import Device
 from fedsim.hardware.device import STATED_PRECISIONS, StatedStep
+from fedsim.learning.partial import Ways
+from fedsim.learning.ways import Way
 from fedsim.measure.stopwatch import ProcessorStopwatch, WallStopwatch, wait
 from fedsim.measure.timing import Setting
 from fedsim.pricing import Pricer, Technique, load_trace
+from fedsim.pricing.trained import parse_trained
 from fedsim.tasks.speech.models import frames
 from fedsim.tracing import configs
+from fedsim.tracing.module import Module
 from fedsim.tracing.subject import subject_of
 from fedsim.units import SAMPLES_PER_S
 
@@ -29,7 +34,9 @@ RUNS = 3
 _AUTOCAST = {"mixed": torch.float16, "bf16": torch.bfloat16}
 
 
-def make(model: str, batch: int, size: float, precision: str, device: str) -> Callable[[], torch.Tensor]:
+def make(
+    model: str, batch: int, size: float, precision: str, device: str, train: str = "all"
+) -> Callable[[], torch.Tensor]:
     """A training step that can be called again and again; it ends when the device has done it.
 
     Args:
@@ -38,6 +45,7 @@ def make(model: str, batch: int, size: float, precision: str, device: str) -> Ca
         size: of each: seconds of speech, tokens of text, pixels a side; whatever if all are alike.
         precision: ``fp32``, ``mixed`` or ``bf16``.
         device: ``cpu``, ``cuda`` or ``mps``.
+        train: what trains, as the command line says it: ``last:2``, ``lora:8``.
 
     Returns:
         What takes the step, and gives its loss.
@@ -45,9 +53,9 @@ def make(model: str, batch: int, size: float, precision: str, device: str) -> Ca
     torch.manual_seed(0)
     np.random.seed(0)
     trained, inputs = (_pretraining if model.startswith("wav2vec2") else _any_other)(model, batch, size)
-    trained.to(device).train()
+    _only(train, trained, inputs).to(device).train()
     inputs = _moved(inputs, device)
-    optimizer = torch.optim.Adam(trained.parameters(), lr=1e-5)
+    optimizer = torch.optim.Adam([p for p in trained.parameters() if p.requires_grad], lr=1e-5)
     scaler = torch.amp.GradScaler(device, init_scale=128.0, enabled=precision == "mixed")  # none is skipped
 
     def step() -> torch.Tensor:
@@ -64,6 +72,27 @@ def make(model: str, batch: int, size: float, precision: str, device: str) -> Ca
         return loss.detach()
 
     return step
+
+
+def _only(train: str, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.nn.Module:
+    """The model, of which just that trains."""
+    way = Way(parse_trained(train))
+    if way == Way():
+        return model
+
+    def batch(_: int) -> dict[str, Any]:
+        made: dict[str, Any] = tree_map_only(
+            torch.Tensor, lambda t: torch.zeros(t.shape, dtype=t.dtype), inputs
+        )
+        return made
+
+    def loss(made: Any, given: dict[str, Any]) -> torch.Tensor:
+        out = made(**given)
+        return out if isinstance(out, torch.Tensor) else out.loss
+
+    task: Any = Module("step", model, batch, loss)
+    prepared: torch.nn.Module = Ways(task, (way,), 0).prepared(model)
+    return prepared
 
 
 def _pretraining(model: str, batch: int, seconds: float) -> tuple[torch.nn.Module, dict[str, Any]]:

@@ -83,13 +83,14 @@ class Technique:
             raise TechniqueError("cannot be, without a backward pass (forward_only)", key=which)
 
     @classmethod
-    def of(cls, *, train: str | Trained = "all", freeze_cnn: bool = False, **how: Any) -> Technique:
-        """A technique as people say it: ``train`` as text too, ``freeze_cnn`` for ``train="frozen-cnn"``.
+    def of(cls, *, train: object = "all", freeze_cnn: bool = False, **how: Any) -> Technique:
+        """A technique as people say it: ``train`` as text or as a file says it, too; ``freeze_cnn`` for
+        ``train="frozen-cnn"``.
 
         Raises:
             InputError: it does not exist, or two things are to train.
         """
-        trained = parse_trained(train) if isinstance(train, str) else train
+        trained = train if isinstance(train, Trained) else parse_trained(train)
         if not isinstance(freeze_cnn, bool):
             raise TechniqueError(f"{freeze_cnn!r} is not true or false", key="freeze_cnn")
         if freeze_cnn:

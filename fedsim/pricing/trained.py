@@ -166,10 +166,10 @@ class _Asked(Options):
     train: Annotated[Trained, TRAIN] = option(EVERYTHING)
 
 
-def parse_trained(text: str) -> Trained:
-    """What ``all``, ``last:2`` or ``lora:8`` stands for, as the command line takes it.
+def parse_trained(said: object) -> Trained:
+    """What ``lora:8`` stands for, as the command line takes it, or ``{"lora": {"rank": 8}}``, as a file does.
 
     Raises:
         InputError: it stands for nothing, in one sentence with the key ``train``.
     """
-    return checks.check(_Asked, {"train": text}).train
+    return checks.check(_Asked, {"train": said}).train

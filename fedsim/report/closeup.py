@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedsim.outcomes import OUTCOMES
+from fedsim.results.codes import Codes
 from fedsim.results.reading import Run
-from fedsim.results.summary import Codes, numbers, outcome_of
+from fedsim.results.summary import numbers, outcome_of
 
 #: Most clients drawn; of a larger cohort an even sample by end, with the last ones and each outcome.
 MOST_ROWS = 22

@@ -18,10 +18,11 @@ from fedsim.outcomes import OUTCOMES
 from fedsim.report.closeup import Closeup, instructive_round
 from fedsim.report.text import dig
 from fedsim.results import parquet
+from fedsim.results.codes import Codes
 from fedsim.results.columns import FILES, TABLES
 from fedsim.results.intervals import FILE, carried_over
 from fedsim.results.reading import Run
-from fedsim.results.summary import ClientSums, Codes, numbers, outcome_of, survey
+from fedsim.results.summary import ClientSums, numbers, outcome_of, survey
 
 #: Most points of the memory figure for one device.
 SAMPLE = 1500

@@ -56,6 +56,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["count"] = count
     made.filters["data_uri"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode("ascii")
     return made
 
@@ -149,6 +150,7 @@ def html(digest: Digest, pictures: list[Picture]) -> str:
         cards=words.cards(digest),
         devices=words.device_rows(digest),
         outcomes=outcome_rows(digest),
+        layers=words.layer_rows(digest),
         facts=_facts(digest),
         inputs=_inputs(digest),
         scenario=digest.run.scenario_text,

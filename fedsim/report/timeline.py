@@ -24,7 +24,8 @@ from fedsim.outcomes import OUTCOMES
 from fedsim.report.digest import Digest
 from fedsim.report.text import name
 from fedsim.report.words import OUTCOME_WORDS
-from fedsim.results.summary import Codes, numbers, outcome_of
+from fedsim.results.codes import Codes
+from fedsim.results.summary import numbers, outcome_of
 
 MOST_CLIENTS = 200
 MOST_CLIENT_ROUNDS = 20_000

@@ -13,6 +13,7 @@ from typing import Any
 from fedsim.outcomes import OUTCOMES
 from fedsim.report.digest import Digest, share_of
 from fedsim.report.text import between, dig, duration, energy, figure, is_number, listed, name, share, size
+from fedsim.results.coverage import trains
 from fedsim.results.intervals import interval_of
 from fedsim.results.metrics import HEARD, goals, heard, shown
 from fedsim.tasks.speech.text import about_figures
@@ -241,6 +242,24 @@ def examples_sentence(digest: Digest) -> str:
     )
 
 
+def coverage_sentence(digest: Digest) -> str:
+    """Which layers of the model most clients never train, where clients train in several ways."""
+    rows = layer_rows(digest)
+    if not rows:
+        return ""
+    total = digest.summary["participation"]["clients"]
+    worst = max(rows, key=lambda row: row.never)
+    if not worst.never:
+        return "Every client trains every layer of the model."
+    which = listed([row.layers for row in rows if row.never == worst.never], most=4)
+    who = (
+        "Nobody trains"
+        if worst.never == total
+        else f"{count(worst.never)} of {count(total)} clients never train"
+    )
+    return f"{who} {which} of the model."
+
+
 def cost_sentence(digest: Digest) -> str:
     """Energy and bytes."""
     summary = digest.summary
@@ -265,6 +284,7 @@ def answer(digest: Digest) -> list[str]:
         learning_sentence(digest),
         corpus_sentence(digest),
         examples_sentence(digest),
+        coverage_sentence(digest),
         cost_sentence(digest),
     ]
     return [f"{time_sentence(digest)} {outcome_sentence(digest)}", *filter(None, rest)]
@@ -320,6 +340,58 @@ def cards(digest: Digest) -> list[Card]:
         Card("Took part", count(part["completed"]), f"of {plural(part['clients'], 'client')}"),
     ]
     return made
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One line of the table of layers: some that were trained by the same clients, one after another.
+
+    Attributes:
+        layers: which, such as ``layers 3 to 6``, ``the head``.
+        completed: completed client-rounds that trained them.
+        share: what share of all completed ones that is.
+        clients: how many clients ever did.
+        never: clients of the fleet that never did.
+        ways: in which ways.
+    """
+
+    layers: str
+    completed: int
+    share: str
+    clients: int
+    never: int
+    ways: str
+
+
+def layer_rows(digest: Digest) -> list[LayerRow]:
+    """Who trained which layers; empty where all train alike."""
+    coverage, by_layer = digest.summary.get("coverage") or {}, trains(digest.run)
+    done = digest.summary["outcomes"]["completed"]
+    same: list[tuple[list[str], dict[str, int], list[str]]] = []
+    for layer, entry in coverage.items():
+        ways = by_layer.get(layer, [])
+        if same and same[-1][1:] == (entry, ways) and layer.isdigit() and same[-1][0][0].isdigit():
+            same[-1][0].append(layer)
+        else:
+            same.append(([layer], entry, ways))
+    return [
+        LayerRow(
+            layers=_layers(layers),
+            completed=entry["completed"],
+            share=share(entry["completed"] / done if done else None),
+            clients=entry["clients"],
+            never=entry["never"],
+            ways="; ".join(name(way, 60) for way in ways) or "nobody",
+        )
+        for layers, entry, ways in same
+    ]
+
+
+def _layers(layers: list[str]) -> str:
+    first, last = name(layers[0], 20), name(layers[-1], 20)
+    if not first.isdigit():
+        return {"input": "what is before the layers", "head": "the head"}.get(first, first)
+    return f"layer {first}" if len(layers) == 1 else f"layers {first} to {last}"
 
 
 @dataclass(frozen=True)

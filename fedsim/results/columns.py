@@ -113,8 +113,9 @@ CLIENTS = (
         "weight",
         "float64",
         "",
-        "Share of the update in the new model, 0 for one that is not in it; sums to 1 over a round, or to 0 "
-        "if no update was accepted.",
+        "Share of the update in the new model, 0 for one that is not in it; sums to 1 over a round where all "
+        "send the same part of the model, and to 0 if no update was accepted. Where they do not, it is the "
+        "mean over the numbers that the update holds of its share in each.",
         "nothing is learnt (a timing-only run), or the strategy of a Flower app keeps its weights to itself",
     ),
     Column(
@@ -125,6 +126,13 @@ CLIENTS = (
         "the client was not trained for real, or reports none",
     ),
     Column("base_round", "int64", "", "Round whose model the client started from; differs if asynchronous."),
+    Column(
+        "technique",
+        "string",
+        "",
+        "In which way the client trained, or was to: what trains, and how many layers run where not all do; "
+        "the manifest's trains says which layers that are. Empty in a run of an older format.",
+    ),
 )
 
 CONVERGENCE = (
@@ -221,6 +229,15 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
         "devices.*.wasted_j": "The part of it spent by clients that did not complete.",
         "devices.*.footprint_bytes": "Largest footprint of a client-round; null if unknown.",
         "devices.*.available_bytes": "Least memory available at a dispatch; null if unknown.",
+        "techniques.*.client_rounds": "Client-rounds dispatched to train in this way; absent where all train "
+        "alike.",
+        "techniques.*.completed": "Those that completed.",
+        "techniques.*.share": "The share of all completed client-rounds; null if none completed.",
+        "techniques.*.clients": "Distinct clients that completed a round in this way.",
+        "coverage.*.completed": "Completed client-rounds that trained this layer of the model: input (all "
+        "before the first), 1, 2, ... or head (all after the last); absent where all train alike.",
+        "coverage.*.clients": "Distinct clients that trained it in a round that they completed.",
+        "coverage.*.never": "Clients of the fleet that never did.",
         "corpus.utterances": "Utterances of the speech corpus; there is no corpus without learning.",
         "corpus.images": "Images in all splits, of a task that learns from them; keys of speech are absent.",
         "corpus.classes": "Classes of the images.",

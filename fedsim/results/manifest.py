@@ -21,9 +21,12 @@ from fedsim.errors import RunError
 from fedsim.files import sha256
 from fedsim.version import __version__
 
-#: Since 3 clients have startup_s, which was 0; since 2 a number that is not there is null; in 1 it is NaN.
-FORMAT = 3
-READ = (1, 2, FORMAT)
+#: Since 4 clients have technique; since 3 startup_s, which was 0; since 2 a number that is not there is null;
+#: in 1 it is NaN.
+FORMAT = 4
+READ = (1, 2, 3, FORMAT)
+#: Columns of clients.parquet that run directories of an older format lack, by the format that brought them.
+SINCE = {"startup_s": 3, "technique": 4}
 _PACKAGES = ("torch", "transformers", "numpy", "scipy", "simpy", "pandas", "pyarrow", "networkx", "soxr")
 
 

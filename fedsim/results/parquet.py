@@ -52,7 +52,8 @@ def _row_groups(table: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Ta
 
 def _open(path: Path, table: str, may_lack: Sequence[str]) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path, read_dictionary=sorted(TEXT[table]), page_checksum_verification=True)
+        words = sorted(TEXT[table] - set(may_lack))
+        file = pq.ParquetFile(path, read_dictionary=words, page_checksum_verification=True)
     except FileNotFoundError:
         raise RunError("is missing; the run directory is incomplete", file=path) from None
     except KeyError:
@@ -88,7 +89,7 @@ def read(
         table: one of ``TABLES``.
         columns: only these.
         rounds: only row groups that may hold one of the rounds first..last, both included.
-        may_lack: numbers that an older file does not have; they are 0 then.
+        may_lack: what an older file does not have; numbers are 0 then, and words empty.
 
     Raises:
         RunError: if the file is missing or damaged.
@@ -105,18 +106,20 @@ def read(
                     batch.validate(full=True)
                     _refuse_nulls(batch, table, path)
                     missing -= batch.num_rows
-                    yield _whole(batch, columns)
+                    yield _whole(batch, table, columns)
         except (OSError, pa.ArrowException, ValueError):
             raise RunError("is damaged: its data cannot be read", file=path) from None
         if missing:
             raise RunError("is damaged: it lacks rows that it says it has", file=path)
 
 
-def _whole(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-    """The columns asked for, in order; 0 where an older file has none."""
+def _whole(batch: pa.RecordBatch, table: str, columns: Sequence[str]) -> pa.RecordBatch:
+    """The columns asked for, in order; 0 or no words where an older file has none."""
     for name in columns:
         if name not in batch.schema.names:
-            batch = batch.append_column(name, pa.repeat(pa.scalar(0.0), batch.num_rows))
+            nothing = pa.repeat(pa.scalar("" if name in TEXT[table] else 0.0), batch.num_rows)
+            there = nothing.dictionary_encode() if name in TEXT[table] else nothing
+            batch = batch.append_column(name, there)
     return batch.select(list(columns))
 
 

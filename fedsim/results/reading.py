@@ -18,7 +18,7 @@ from fedsim import files, yamlfile
 from fedsim.errors import RunError
 from fedsim.results import parquet, store
 from fedsim.results.columns import TABLES, schema
-from fedsim.results.manifest import FORMAT, check_format, check_goes_on
+from fedsim.results.manifest import SINCE, check_format, check_goes_on
 from fedsim.results.summary import summarise
 from fedsim.results.tables import NULLABLE, TEXT
 from fedsim.words import slashes
@@ -132,13 +132,14 @@ class Run:
     def _sources(
         self, table: str, names: list[str], rounds: tuple[int, int] | None
     ) -> Iterator[pa.RecordBatch]:
-        since_3 = ("startup_s",) if self.manifest.get("format") != FORMAT else ()
+        form = self.manifest.get("format")
+        lacks = [name for name, since in SINCE.items() if isinstance(form, int) and form < since]
         found = (
-            parquet.read(self.path / f"{table}.parquet", table, names, rounds, since_3)
+            parquet.read(self.path / f"{table}.parquet", table, names, rounds, lacks)
             if self.finished
             else store.read(self.path, table, names, rounds)
         )
-        return found if self.manifest.get("format") != 1 else (_with_nulls(b, table) for b in found)
+        return found if form != 1 else (_with_nulls(b, table) for b in found)
 
 
 def _with_nulls(batch: pa.RecordBatch, table: str) -> pa.RecordBatch:

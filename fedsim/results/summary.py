@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from fedsim.errors import RunError
 from fedsim.files import json_ready
 from fedsim.outcomes import OUTCOMES
+from fedsim.results.codes import Codes, grown
+from fedsim.results.coverage import ByWay, trains
 from fedsim.results.metrics import better, definitions
 
 _MAX_CLIENTS = 100_000_000
@@ -27,7 +29,8 @@ _LARGEST = 1e24
 _PHASES = ("download_s", "startup_s", "compute_s", "upload_s")
 _SUMS = (*_PHASES, "downloaded_bytes", "uploaded_bytes", "energy_j")
 _COLUMNS = (
-    "round", "client", "device", "outcome", "ended_s", "footprint_bytes", "available_bytes", "loss", *_SUMS,
+    "round", "client", "device", "technique", "outcome", "ended_s", "footprint_bytes", "available_bytes",
+    "loss", *_SUMS,
 )  # fmt: skip
 
 
@@ -44,20 +47,6 @@ class Tables(Protocol):
 
     def batches(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows of a table in order, text columns as dictionaries."""
-
-
-class Codes:
-    """Positions for text values, in order of first appearance, stable over batches."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self._place: dict[str, int] = {}
-
-    def of(self, column: pa.Array) -> NDArray[np.int64]:
-        """The positions of a dictionary-encoded column's values."""
-        here = [self._place.setdefault(str(word), len(self._place)) for word in column.dictionary.to_pylist()]
-        self.names = list(self._place)
-        return np.asarray(np.take(here, column.indices.to_numpy(zero_copy_only=False)), dtype=np.int64)
 
 
 def outcome_of(column: pa.Array, run: Tables) -> NDArray[np.int64]:
@@ -98,14 +87,6 @@ def gini(counts: NDArray[np.int64]) -> float:
     return float(2.0 * (ranks @ ranked) / (counts.size * total) - (counts.size + 1) / counts.size)
 
 
-def grown(counts: NDArray[np.int64], size: int, fill: int = 0) -> NDArray[np.int64]:
-    """``counts`` with at least ``size`` places, new ones holding ``fill``."""
-    if size <= counts.size:
-        return counts
-    more = np.full(max(size, 2 * counts.size) - counts.size, fill, dtype=np.int64)
-    return np.concatenate([counts, more])
-
-
 class ClientSums:
     """Sums over ``clients.parquet`` by device and by client.
 
@@ -116,6 +97,7 @@ class ClientSums:
         device_of: position of each client's device, -1 for a client never dispatched.
         width: clients in the fleet, or as many as were seen.
         not_finite: client-rounds that report a loss that is not finite.
+        by_way: who trained in which way.
     """
 
     def __init__(self, run: Tables, rounds: NDArray[np.int64], ends: NDArray[np.float64]) -> None:
@@ -127,6 +109,7 @@ class ClientSums:
         self.device_of = np.full(self.completed.size, -1, dtype=np.int64)
         self.width = self.completed.size
         self.not_finite = 0
+        self.by_way = ByWay(trains(run))
 
     def _add(self, key: str, device: NDArray[np.int64], values: NDArray[np.float64] | None = None) -> None:
         sums = np.bincount(device, weights=values, minlength=len(self.devices.names)).astype(np.float64)
@@ -176,6 +159,7 @@ class ClientSums:
         np.add.at(self.completed, client[done], 1)
         np.add.at(self.dispatched, client, 1)
         self.device_of[client] = device
+        self.by_way.add(batch.column("technique"), client, done, self.width)
 
     def by_device(self) -> dict[str, dict[str, Any]]:
         """One entry a device, by name."""
@@ -305,6 +289,7 @@ def survey(run: Tables, ended: str = "not finished yet") -> tuple[dict[str, Any]
         "participation": sums.participation(),
         "devices": devices,
         "metrics": metrics(run),
+        **sums.by_way.figures(sums.width),
     }
     for key in ("corpus", "examples"):
         if isinstance(found := run.manifest.get(key), dict):

@@ -19,6 +19,9 @@ from fedsim.results.columns import CLIENTS, FILES, ROUNDS, TABLES
 
 TEXT = {table: frozenset(c.name for c in columns if c.dtype == "string") for table, columns in FILES.items()}
 NULLABLE = {table: frozenset(c.name for c in columns if c.null) for table, columns in FILES.items()}
+ALL_ALIKE = ("all",)
+"""The ways to train of a run in which everybody trains all of the model."""
+
 _PACKED = {"int64": "<i8", "float64": "<f8", "string": "<i4"}
 
 
@@ -95,30 +98,38 @@ def rounds_columns(row: Mapping[str, Any]) -> Columns:
     return {c.name: np.asarray([values[c.name]], dtype=c.dtype) for c in ROUNDS}
 
 
-def clients_columns(round_index: int, clients: Mapping[str, ArrayLike], devices: Sequence[str]) -> Columns:
+def clients_columns(
+    round_index: int,
+    clients: Mapping[str, ArrayLike],
+    devices: Sequence[str],
+    techniques: Sequence[str] = ALL_ALIKE,
+) -> Columns:
     """The rows of ``clients.parquet`` of one round.
 
     Args:
         round_index: goes into the column ``round``.
         clients: every other column, each of shape [n]. ``device`` holds names or positions in
             ``devices``; ``outcome`` holds words or positions in ``OUTCOMES``.
-            ``base_round`` may be left out where it is the round itself. What is not there is
-            :data:`fedsim.missing.MISSING`, in ``weight`` and ``loss`` only.
+            ``technique`` holds names or positions in ``techniques``, and may be left out where all
+            train in the first way. ``base_round`` may be left out where it is the round itself. What is
+            not there is :data:`fedsim.missing.MISSING`, in ``weight`` and ``loss`` only.
         devices: names for device positions.
+        techniques: names for the positions of ways to train.
 
     Raises:
         KeyError: if a column is missing.
-        ValueError: if lengths differ, or an outcome or a device's position is unknown.
+        ValueError: if lengths differ, or an outcome, or the position of a device or technique, is unknown.
     """
     size = len(np.asarray(clients["client"]))
     index = np.full(size, round_index, dtype=np.int64)
-    given = {"base_round": index, **clients, "round": index}
+    given = {"base_round": index, "technique": np.zeros(size, np.int64), **clients, "round": index}
+    named = {"device": devices, "technique": techniques}
     found: dict[str, NDArray[Any] | Words] = {}
     for column in CLIENTS:
         if column.name == "outcome":
             values: NDArray[Any] | Words = Words(outcome_codes(given["outcome"]), OUTCOMES)
-        elif column.name == "device":
-            values = _device_words(given["device"], devices)
+        elif column.name in named:
+            values = _words(column.name, given[column.name], named[column.name])
         else:
             values = np.ascontiguousarray(given[column.name], dtype=column.dtype)
         if len(values) != size:
@@ -127,12 +138,13 @@ def clients_columns(round_index: int, clients: Mapping[str, ArrayLike], devices:
     return found
 
 
-def _device_words(device: ArrayLike, devices: Sequence[str]) -> Words:
-    given = np.asarray(device)
+def _words(column: str, said: ArrayLike, names: Sequence[str]) -> Words:
+    """A text column, of names or of positions in ``names``."""
+    given = np.asarray(said)
     if given.dtype.kind in "iu":
-        if given.size and (given.min() < 0 or given.max() >= len(devices)):
-            raise ValueError(f"a device's position is outside 0..{len(devices) - 1}")
-        return Words(given.astype(np.int64), devices)
+        if given.size and (given.min() < 0 or given.max() >= len(names)):
+            raise ValueError(f"a {column}'s position is outside 0..{len(names) - 1}")
+        return Words(given.astype(np.int64), names)
     words, inverse = np.unique(given.astype(str), return_inverse=True)
     return Words(inverse.reshape(-1), [str(word) for word in words])
 

@@ -58,6 +58,7 @@ class RunWriter:
         scenario: the resolved scenario as YAML text.
         manifest: see :func:`fedsim.results.manifest.manifest`.
         devices: names for device positions, if clients' ``device`` will be given as positions.
+        techniques: names for the positions of ways to train, likewise.
 
     Raises:
         RunError: if the directory holds another run or other files.
@@ -70,9 +71,10 @@ class RunWriter:
         scenario: str,
         manifest: Mapping[str, Any],
         devices: Sequence[str] = (),
+        techniques: Sequence[str] = tables.ALL_ALIKE,
     ) -> None:
         self.path = Path(directory)
-        self.devices = tuple(devices)
+        self.devices, self.techniques = tuple(devices), tuple(techniques)
         with self._disk():
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -127,14 +129,18 @@ class RunWriter:
 
     @classmethod
     def resume(
-        cls, directory: str | Path, round_index: int | None = None, devices: Sequence[str] = ()
+        cls,
+        directory: str | Path,
+        round_index: int | None = None,
+        devices: Sequence[str] = (),
+        techniques: Sequence[str] = tables.ALL_ALIKE,
     ) -> RunWriter:
         """Go on with an unfinished run.
 
         Args:
             directory: the run directory.
             round_index: drop this round and all later ones first; None keeps every finished round.
-            devices: as in the constructor.
+            devices, techniques: as in the constructor.
 
         Raises:
             RunError: if there is no run, it is finished or damaged, it lacks rounds before
@@ -143,7 +149,7 @@ class RunWriter:
         """
         self = cls.__new__(cls)
         self.path = Path(directory)
-        self.devices = tuple(devices)
+        self.devices, self.techniques = tuple(devices), tuple(techniques)
         self._refuse_what_cannot_go_on()
         with self._disk(go_on(self.path)):
             self._lock = self._hold()
@@ -265,7 +271,7 @@ class RunWriter:
             "rounds": tables.empty("rounds") if row is None else tables.rounds_columns(row),
             "clients": tables.empty("clients")
             if clients is None
-            else tables.clients_columns(round_index, clients, self.devices),
+            else tables.clients_columns(round_index, clients, self.devices, self.techniques),
             "convergence": tables.convergence_columns(round_index, time_s, metrics),
         }
         with self._disk(go_on(self.path)):

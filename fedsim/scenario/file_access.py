@@ -10,17 +10,21 @@ working directory, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fedsim import files, paths
 from fedsim.errors import InputError, ScenarioError
+from fedsim.learning import weights
 from fedsim.learning.options import Learning
 from fedsim.options import one_of
 from fedsim.tasks import TASKS, Task
+
+FilesAt = Callable[[Path], list[Path]]
 
 #: Keys whose text may name a file, whatever is learned; a ``*`` stands for each entry of a list.
 _FILE_KEYS = (
@@ -33,14 +37,15 @@ _FILE_KEYS = (
     ("fleet", "mix", "*", "availability", "file"),
     ("fleet", "mix", "*", "pressure", "file"),
 )
+INIT = ("learning", "init")
 CORPUS = ("learning", "corpus", "path")
 OUTSIDE = "learning.corpus.outside"
 
 
 def folder_keys() -> list[tuple[str, ...]]:
-    """Keys whose text may name a folder, too: what tasks, those of plug-ins included, learn from."""
+    """Keys whose text may name a folder, too: weights, and what tasks, plug-ins' included, learn from."""
     options = dict.fromkeys(option for task in _tasks().values() for option in task.reads)
-    return [("learning", option, "path") for option in options]
+    return [INIT, *(("learning", option, "path") for option in options)]
 
 
 def file_keys() -> list[tuple[str, ...]]:
@@ -141,7 +146,10 @@ def resolve(data: dict[str, Any], file: Path, access: FileAccess = NOWHERE) -> N
             found = own if is_there(own) else here
             if not is_there(found):
                 continue  # a name of the catalogue, or none at all
-            if not (access.outside or said or _is_inside(found, file, access, task, block)):
+            reached = [found, *(weights.files_in(found) if keys == INIT else [])]  # whose links are followed
+            files_at = partial(_files_at, keys, task, block)
+            inside = access.outside or said or all(_is_inside(p, file, access, files_at) for p in reached)
+            if not inside:
                 raise ScenarioError(
                     f"{block[key]!r} lies outside of the folder that the scenario is in; if you trust it, "
                     f"add --allow-outside, or name the file yourself: --set {where}=PATH",
@@ -167,8 +175,7 @@ def files_of(data: dict[str, Any]) -> list[Path]:
     task = _task_of(data)
     for keys in file_keys():
         for block, key, _ in places(data, keys):
-            path = Path(block[key])
-            found |= dict.fromkeys(_files_at(path, task, block))
+            found |= dict.fromkeys(_files_at(keys, task, block, Path(block[key])))
     return list(found)
 
 
@@ -179,25 +186,28 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _is_inside(found: Path, file: Path, access: FileAccess, task: type[Task], block: dict[str, Any]) -> bool:
+def _is_inside(found: Path, file: Path, access: FileAccess, files_at: FilesAt) -> bool:
     """Whether a file or folder is the catalogue's, the scenario's own, or known by content."""
     roots = [paths.data_dir(name).resolve() for name in ("hardware", "traces")]
     if access.own:
         shipped = file.resolve().is_relative_to(paths.data_dir("scenarios").resolve())
         roots += [file.parent.resolve(), *([Path.cwd().resolve()] if shipped else [])]
     real = found.resolve()
-    return any(real.is_relative_to(root) for root in roots) or _is_known(real, access.known, task, block)
+    return any(real.is_relative_to(root) for root in roots) or _is_known(real, access.known, files_at)
 
 
-def _is_known(real: Path, known: frozenset[str], task: type[Task], block: dict[str, Any]) -> bool:
-    found = _files_at(real, task, block) if known else []
+def _is_known(real: Path, known: frozenset[str], files_at: FilesAt) -> bool:
+    found = files_at(real) if known else []
     try:
         return bool(found) and all(files.sha256(path) in known for path in found)
     except InputError:
         return False
 
 
-def _files_at(path: Path, task: type[Task], block: dict[str, Any]) -> list[Path]:
-    """A file; or the files by which a folder that a block names is known."""
-    found = task.files_in(path, block) if path.is_dir() else [path]
+def _files_at(keys: tuple[str, ...], task: type[Task], block: dict[str, Any], path: Path) -> list[Path]:
+    """A file; or the files by which a folder that a block names under these keys is known."""
+    if keys == INIT:
+        found = weights.files_in(path)
+    else:
+        found = task.files_in(path, block) if path.is_dir() else [path]
     return [one for one in found if one.is_file()]

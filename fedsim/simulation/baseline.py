@@ -99,7 +99,7 @@ class Alone:
     client: int
 
     def at_speeds(self, factors: Floats) -> Alone:
-        """The same, where training takes float64[techniques, devices] times as long."""
+        """The same, where training takes float64[techniques, kinds] times as long."""
         return replace(self, inner=self.inner.at_speeds(factors))
 
     @property
@@ -110,6 +110,11 @@ class Alone:
     def device(self) -> Ints:
         """int64[1], the client's position in the fleet's devices."""
         return self.inner.device[[self.client]]
+
+    @property
+    def kind(self) -> Ints:
+        """int64[1], the client's position in the fleet's kinds."""
+        return self.inner.kind[[self.client]]
 
     @property
     def battery(self) -> _Battery | None:

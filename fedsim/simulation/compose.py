@@ -19,20 +19,25 @@ from fedsim.fleet import Battery, Fleet, Group, speech
 from fedsim.fleet.batches import Batches
 from fedsim.fleet.workload import Workload, Workloads
 from fedsim.hardware import Device, Link
-from fedsim.learning import Federation, baselines, make_learner
-from fedsim.pricing import LayerTrace, Pricer, load_trace
+from fedsim.learning import Federation, Way, baselines, make_learner
+from fedsim.pricing import LayerTrace, load_trace
 from fedsim.pricing.sizes import held
-from fedsim.pricing.trained import FrozenCNN
+from fedsim.pricing.structure import structure_of
 from fedsim.scenario import Scenario, file_access
 from fedsim.scenario.model import MixEntry
-from fedsim.scenario.technique import fallbacks, technique
+from fedsim.scenario.technique import in_model, in_words, ways
 from fedsim.simulation import habits
+from fedsim.simulation import kinds as kinds_
 from fedsim.simulation.baseline import Alone, kind_of, on_server
+from fedsim.simulation.kinds import Kind, Kinds
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.world import FleetWorld, make_workloads
 from fedsim.units import DAY_S, HOUR_S
 
 MAX_STALENESS = 20  # rounds; an asynchronous update based on an older model is rejected
+
+WEIGHTS = "init"
+"""The heading under which the manifest lists weights that a run began with."""
 
 MakeLearner = Callable[..., RunLearner]
 
@@ -44,9 +49,9 @@ class Composition:
     Attributes:
         world: what the engine asks.
         plan: what the server does.
-        pricers: what prices a training step, by device name: as the scenario says, then the
-            techniques that a client falls back on.
+        kinds: devices and how they train, by position; ``world.kind`` holds each client's position.
         devices: device names, by position; ``world.device`` holds each client's position.
+        ways: names of the ways to train, by position.
         inputs: every file that was read, by the label under which the manifest lists it.
         notes: more that decides the result, for the manifest.
         learner: makes the learner from a number of workers, a checkpoint folder and perhaps what
@@ -58,8 +63,9 @@ class Composition:
 
     world: FleetWorld | Alone
     plan: Plan
-    pricers: Mapping[str, list[Pricer]]
+    kinds: tuple[Kind, ...]
     devices: tuple[str, ...]
+    ways: tuple[str, ...]
     inputs: Mapping[str, Path]
     notes: Mapping[str, Any] = field(default_factory=dict)
     learner: MakeLearner | None = None
@@ -91,7 +97,7 @@ def compose(scenario: Scenario) -> Composition:
     devices = {entry.device: _device(entry.device, scenario, inputs) for entry in scenario.fleet.mix}
     trace = held(load_trace(scenario.training.model), scenario.workload.fixed)
     _note_file(inputs, "traces", trace.file)
-    pricers = {device.name: _pricers(device, trace, scenario) for device in devices.values()}
+    kinds = _kinds(scenario, asked, devices, trace)
     fleet = Fleet.build(_groups(devices, scenario, inputs), scenario.fleet.clients, scenario.seed)
     if scenario.workload.examples is None:
         corpus = paths.find(scenario.workload.corpus, speech.FOLDER, ".yaml")
@@ -99,8 +105,11 @@ def compose(scenario: Scenario) -> Composition:
             _note_file(inputs, speech.FOLDER, str(corpus))
     if asked.server.device is not None:
         _note_file(inputs, "hardware", hardware.load_device(asked.server.device).file)
-    for path in file_access.files_of({"learning": checks.dump(asked).get("learning")}):
-        _note_file(inputs, "corpus" if asked.learning is None else asked.learning.task.label(path), str(path))
+    if asked.learning is not None:
+        for path in file_access.files_of({"learning": {**checks.dump(asked.learning), "init": None}}):
+            _note_file(inputs, asked.learning.task.label(path), str(path))
+        for path in asked.learning.begins_with():
+            _note_file(inputs, WEIGHTS, str(path))
     loads, work = _work(scenario)
     startup_s = None
     if scenario.training.start == "cold":
@@ -108,18 +117,8 @@ def compose(scenario: Scenario) -> Composition:
         startup_s = {name: start.seconds for name, start in starts.items()}
         if not all(start.own for start in starts.values()):
             _note_file(inputs, "hardware", str(hardware.families_file()))
-    models = {device.name: device for device in devices.values()}
-    world = FleetWorld.build(
-        fleet,
-        models,
-        pricers,
-        loads,
-        work,
-        scenario.training.local_epochs,
-        scenario.rounds.compression.bytes_share + len(scenario.rounds.aggregate.keeps),
-        1.0 + len(scenario.rounds.aggregate.sends),
-        startup_s,
-    )
+    epochs = scenario.training.local_epochs
+    world = FleetWorld.build(fleet, kinds.kinds, loads, work, epochs, kinds.starts, startup_s)
     alone = _alone(scenario)
     plan = Plan(
         rounds=scenario.rounds.count if baseline != "no-pretraining" else 0,
@@ -130,14 +129,16 @@ def compose(scenario: Scenario) -> Composition:
         server_up_bytes_per_s=scenario.server.downlink,
         seed=scenario.seed,
     )
-    calibration = {name: priced[0].calibration.status for name, priced in pricers.items()}
+    calibration = {kind.device.name: kind.pricers[0].calibration.status for kind in kinds.kinds}
+    trains = {"layers": list(kinds.model), "trains": kinds.trains} if len(kinds.ways) > 1 else {}
     return Composition(
         world=Alone(world, alone or 0) if baseline in ("centralised", "local-only") else world,
         plan=plan,
-        pricers=pricers,
+        kinds=kinds.kinds,
         devices=world.devices,
+        ways=kinds.ways,
         inputs=inputs,
-        notes={"calibration": calibration, **habits.notes(scenario), **_metrics(asked)},
+        notes={"calibration": calibration, **trains, **habits.notes(scenario), **_metrics(asked)},
         learner=_learner(asked),
         clients=scenario.fleet.clients,
         alone=alone or 0,
@@ -158,10 +159,11 @@ def check(scenario: Scenario) -> None:
     inputs: dict[str, Path] = {}
     trace = held(load_trace(scenario.training.model), scenario.workload.fixed)
     devices = {entry.device: _device(entry.device, scenario, inputs) for entry in scenario.fleet.mix}
-    for device in devices.values():
-        _pricers(device, trace, scenario)
+    _kinds(scenario, scenario, devices, trace)
     _groups(devices, scenario, inputs)
     _work(scenario)
+    if scenario.learning is not None:
+        scenario.learning.begins_with()
 
 
 def _work(scenario: Scenario) -> tuple[Workloads, Batches]:
@@ -197,9 +199,24 @@ def _device(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Device:
     return hardware.project(device, scenario.hardware.year, trend)
 
 
-def _pricers(device: Device, trace: LayerTrace, scenario: Scenario) -> list[Pricer]:
-    plain = technique(scenario.training, device.precisions)
-    return [Pricer(device, trace, one) for one in (plain, *fallbacks(scenario.training, plain))]
+def _kinds(scenario: Scenario, asked: Scenario, devices: Mapping[str, Device], trace: LayerTrace) -> Kinds:
+    """The kinds of the fleet of ``scenario``, in the ways of the scenario that was asked for."""
+    rounds = scenario.rounds
+    return kinds_.make(
+        scenario.training,
+        scenario.fleet.mix,
+        devices,
+        trace,
+        _ways(asked),
+        rounds.compression.bytes_share + len(rounds.aggregate.keeps),
+        1.0 + len(rounds.aggregate.sends),
+    )
+
+
+def _ways(scenario: Scenario) -> tuple[Way, ...]:
+    """In which ways clients train; one machine with all the data has no entry of the mix."""
+    alone = kind_of(scenario) == "centralised"
+    return ways(scenario.training, [None] if alone else [entry.training for entry in scenario.fleet.mix])
 
 
 def _link(name: str, scenario: Scenario, inputs: dict[str, Path]) -> Link:
@@ -235,6 +252,7 @@ def _group(entry: MixEntry, device: Device, scenario: Scenario, inputs: dict[str
         utc_offsets_s=tuple(round(hours * HOUR_S) for hours in entry.utc_offsets),
         battery=_battery(entry, device),
         crash_per_s=entry.crashes_per_day / DAY_S,
+        training=in_words(entry.training),
     )
 
 
@@ -264,8 +282,17 @@ def federation_of(scenario: Scenario) -> Federation | None:
         clients=scenario.fleet.clients,
         rounds=scenario.rounds.count,
         max_staleness=MAX_STALENESS if isinstance(scenario.rounds.close, Buffered) else 0,
-        freeze_cnn=scenario.training.trained == FrozenCNN(),
+        ways=_learned_ways(scenario, scenario.learning.task.model_name),
     )
+
+
+def _learned_ways(scenario: Scenario, model: str) -> tuple[Way, ...]:
+    """The ways in the model that is really trained; it may have fewer layers than the one that is priced."""
+    priced, found = scenario.training.model, _ways(scenario)
+    if model == priced or paths.find(model, "traces", ".json") is None:
+        return found
+    layers, others = (len(structure_of(load_trace(name)).layers) for name in (priced, model))
+    return tuple(in_model(way, layers, others) for way in found) if layers and others else found
 
 
 def _learner(scenario: Scenario) -> MakeLearner | None:

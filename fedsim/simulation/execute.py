@@ -22,7 +22,7 @@ from fedsim.errors import InputError, RunError, about, going_on
 from fedsim.scenario import Loaded, Scenario, dump, file_access, load
 from fedsim.scenario.file_access import FileAccess
 from fedsim.simulation import examples, repeats, state
-from fedsim.simulation.compose import Composition, compose
+from fedsim.simulation.compose import WEIGHTS, Composition, compose
 from fedsim.simulation.learner import RunLearner
 from fedsim.simulation.progress import Progress, Silent
 from fedsim.words import slashes
@@ -80,7 +80,7 @@ def run(
     inputs = {"scenario": loaded.file, **composition.inputs, **plugins.files()}
     manifest = results.manifest(scenario.name, scenario.seed, composition.clients, inputs, command, notes)
     directory = out if out is not None else results.new_run_dir(DEFAULT_ROOT, scenario.name)
-    writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices)
+    writer = results.RunWriter(directory, dump(scenario), manifest, composition.devices, composition.ways)
     with writer:
         try:
             return _finish(composition, writer, workers, progress, loaded.file)
@@ -122,13 +122,14 @@ def resume(
     )
     with about(file):
         composition = compose(load(str(file), access=again(directory, access)).scenario)
+    _refuse_other_weights(composition, directory)
     if adapt is not None:
         composition = adapt(composition)
     if (directory / "summary.json").is_file():  # a crash just before the very end leaves them
         state.clear(directory / "checkpoints")
     scenario = results.Run(directory, finished=False).scenario_text
     at, engine_state = state.newest(directory / "checkpoints", scenario)
-    with results.RunWriter.resume(directory, at, composition.devices) as writer:
+    with results.RunWriter.resume(directory, at, composition.devices, composition.ways) as writer:
         files.remove_temporary(directory / "checkpoints")
         return _finish(composition, writer, workers, progress, file, at, engine_state)
 
@@ -136,6 +137,23 @@ def resume(
 def again(directory: Path, access: FileAccess) -> FileAccess:
     """File access with the files that the run in a directory was made from, by the SHA-256 that it lists."""
     return replace(access, known=access.known | set(_recorded(directory).values()))
+
+
+def _refuse_other_weights(composition: Composition, directory: Path) -> None:
+    """Refuse to go on from other weights than those that the run in a directory began with.
+
+    Raises:
+        RunError: they are others.
+    """
+    mine = f"{WEIGHTS}/"
+    began = {label: digest for label, digest in _recorded(directory).items() if label.startswith(mine)}
+    now = {label: files.sha256(p) for label, p in composition.inputs.items() if label.startswith(mine)}
+    if began != now:
+        raise RunError(
+            f"the weights in learning.init are not what this run began with ({', '.join(began) or 'none'});"
+            " put them back, or begin a new run",
+            file=directory,
+        )
 
 
 def _recorded(directory: Path) -> dict[str, str]:

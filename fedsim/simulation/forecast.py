@@ -157,7 +157,7 @@ class _Look:
 
 def _interval(composition: Composition, seen: _Look, draws: int) -> dict[str, dict[str, Any]]:
     """By what factors the figures of a look may be off: the ends of their intervals over themselves."""
-    speeds = factors([composition.pricers[n] for n in composition.devices], composition.plan.seed, draws)
+    speeds = factors([kind.pricers for kind in composition.kinds], composition.plan.seed, draws)
     plain = seen.figures()
     drawn: dict[str, list[float]] = {name: [] for name in plain}
     for speed in speeds:

@@ -98,6 +98,23 @@ def check_data(scenario: Scenario) -> None:
         federation.task.look_through(scenario.seed)
 
 
+def check_weights(scenario: Scenario) -> list[str]:
+    """What a run begins with, in sentences; none where its weights are fresh.
+
+    The model is made for this, unless the data that decide its shape are not there (yet).
+
+    Raises:
+        InputError: they are not the model's.
+    """
+    federation = federation_of(scenario)
+    if federation is None or federation.learning.init is None or federation.task.missing() is not None:
+        return []
+    from fedsim.learning import weights
+    from fedsim.learning.local import fresh_model
+
+    return weights.notes(federation.learning.init, fresh_model(federation.task, scenario.seed))
+
+
 def _steps(federation: Federation, scenario: Scenario) -> tuple[int, Batches]:
     """Optimizer steps of the whole run, and the batches of the clients' workloads."""
     how = federation.learning

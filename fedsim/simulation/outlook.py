@@ -15,10 +15,11 @@ SAMPLE = 20_000  # clients that are looked at in a larger fleet
 
 @dataclass(frozen=True)
 class DeviceOutlook:
-    """One device model of a fleet; medians are over its clients.
+    """One kind of a fleet's clients, a device that trains in one way; medians are over its clients.
 
     Attributes:
-        device: its name.
+        device: the name of the device.
+        training: how it trains, in words, where that is another way than the scenario's; else empty.
         clients: how many clients of those looked at have it.
         calibration: ``calibrated``, ``inferred`` or ``measured``.
         precision: what it trains in.
@@ -45,29 +46,29 @@ class DeviceOutlook:
     compute_s: float
     upload_s: float
     interval: Mapping[str, Mapping[str, float]]
+    training: str = ""
 
 
 def outlook(composition: Composition) -> list[DeviceOutlook]:
-    """The outlook of each device model in a fleet, in order of name; 20,000 clients are looked at."""
+    """The outlook of each kind of a fleet in the first round, in order of name; of 20,000 clients."""
     world = composition.world
     clients = np.arange(min(world.clients, SAMPLE), dtype=np.int64)
     estimate = world.estimate(clients, 0, 0.0)
-    off = np.array(
-        [[spread(p.standard_error) for p in composition.pricers[n]] for n in composition.devices]
-    ).T
+    off = np.array([[spread(p.standard_error) for p in kind.pricers] for kind in composition.kinds]).T
     fast, slow = (world.at_speeds(by).estimate(clients, 0, 0.0).compute_s for by in (1.0 / off, off))
     room = world.room_bytes(clients)
     download = estimate.latency_s + estimate.download_bytes / estimate.down_bytes_per_s
     upload = estimate.latency_s + estimate.upload_bytes / estimate.up_bytes_per_s
     rows = []
-    for position, name in enumerate(composition.devices):
-        mine = world.device[clients] == position
+    for position, kind in enumerate(composition.kinds):
+        mine = world.kind[clients] == position
         if not mine.any():
             continue
-        pricer = composition.pricers[name][0]
+        pricer = kind.pricers[0]
         rows.append(
             DeviceOutlook(
-                device=name,
+                device=kind.device.name,
+                training=kind.training,
                 clients=int(mine.sum()),
                 calibration=pricer.calibration.status,
                 precision=pricer.technique.precision,

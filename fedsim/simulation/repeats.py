@@ -68,7 +68,7 @@ def intervals(
     told = progress or Silent()
     told.note(f"repeating the clock under {draws} drawn speeds of the devices")
     names = composition.devices
-    speeds = factors([composition.pricers[name] for name in names], composition.plan.seed, draws)
+    speeds = factors([kind.pricers for kind in composition.kinds], composition.plan.seed, draws)
     found, said = [], time.monotonic()
     for speed in speeds:
         found.append(_repeat(composition, speed, rounds))
@@ -113,9 +113,9 @@ class _Repeat:
 
 
 def _repeat(composition: Composition, speed: Floats, rounds: int) -> _Repeat:
-    """The first rounds of a run at drawn speeds, float64[techniques, devices]."""
+    """The first rounds of a run at drawn speeds, float64[techniques, kinds]."""
     world = composition.world.at_speeds(speed)
-    count = speed.shape[1]
+    count = len(composition.devices)
     found, done_s, done = _Repeat(rounds, count), np.zeros(count), np.zeros(count)
     for record in islice(Simulation(world, composition.plan), rounds):
         found.times[:, record.index] = record.start_s, record.end_s

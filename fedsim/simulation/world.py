@@ -2,15 +2,16 @@
 
 Purpose: joins `fleet` (who is online, what else is in memory, which link) with `cost` (what a
 padded batch costs on a device). Every batch of every workload is priced once, when the world is
-made, for each device model; an estimate afterwards is a look-up.
+made, for each kind of client and technique; an estimate afterwards is a look-up.
 
 Assumptions: a client's batches are drawn once and trained in the same order in every round. Its
 footprint grows while it trains, as longer batches come along and the allocator keeps what it has;
 that curve is kept as the running maximum at the end of each of ``LEVELS`` equal parts of the
 client's batches, which is never below the true one. A device that slows down once hot
 (``sustained``) trains at full speed for ``throttle_after_s`` and at its sustained share after that.
-Where a scenario gives techniques to fall back on, a client takes the first that fits into what it
-has free at dispatch; if none does, it takes the last, and runs out of memory with that.
+In every stage of the run a client has techniques to try, in order: it takes the first that fits into
+what it has free at dispatch; if none does, it takes the last, and runs out of memory with that. The
+stage is that of the round whose model it is sent.
 """
 
 from __future__ import annotations
@@ -26,16 +27,15 @@ from fedsim.engine.world import WorkEstimate
 from fedsim.errors import TraceError
 from fedsim.fleet import Fleet, batches, speech, workload
 from fedsim.fleet.battery import Batteries
-from fedsim.hardware import Device
 from fedsim.pricing import Pricer
 from fedsim.pricing.step_time import throttled_s
+from fedsim.simulation.kinds import Kind
 from fedsim.units import SAMPLES_PER_S
 
 LEVELS = 4
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,23 +74,32 @@ class FleetWorld:
         fleet: the clients.
         devices: names of the device models, by position.
         device: int64[clients], each client's position in ``devices``.
+        kind: int64[clients], the position of each client's kind: its device and how it trains.
         workloads: the distinct workloads and who has which.
-        compute_s: float64[techniques, devices, workloads], seconds of a round's training at the
-            device's full speed.
-        startup_s: float64[devices], seconds before the first step at the device's full speed; 0 where
+        starts: int64[stages], the first round of each stage.
+        order: int64[stages, tries, kinds], the techniques that a client tries, in order; the last again
+            where a kind has fewer.
+        way: int64[techniques, kinds], the way of training, as the learner knows it.
+        compute_s: float64[techniques, kinds, workloads], seconds of a round's training at the device's
+            full speed.
+        startup_s: float64[kinds], seconds before the first step at the device's full speed; 0 where
             clients run all along.
-        footprint_bytes: float64[techniques, devices, workloads, LEVELS], see :class:`Prices`.
-        memory_bytes, system_bytes, idle_w, active_w: float64[devices].
-        throttle_after_s, sustained: float64[devices], see :func:`~fedsim.pricing.step_time.throttled_s`.
+        footprint_bytes: float64[techniques, kinds, workloads, LEVELS], see :class:`Prices`.
+        memory_bytes, system_bytes, idle_w, active_w: float64[kinds].
+        throttle_after_s, sustained: float64[kinds], see :func:`~fedsim.pricing.step_time.throttled_s`.
         radio_w, latency_s: float64[groups], of the groups' links.
-        model_bytes: size of the model, and what is sent beside it, as sent to a client.
-        update_bytes: size of an update, compressed if it is, and what is sent back beside it.
+        down_bytes: float64[stages, techniques, kinds], size of what is sent to a client.
+        up_bytes: float64[techniques, kinds], size of what it sends back, compressed if it is.
     """
 
     fleet: Fleet
     devices: tuple[str, ...]
     device: Ints
+    kind: Ints
     workloads: workload.Workloads
+    starts: Ints
+    order: Ints
+    way: Ints
     compute_s: Floats
     startup_s: Floats
     footprint_bytes: Floats
@@ -102,47 +111,50 @@ class FleetWorld:
     sustained: Floats
     radio_w: Floats
     latency_s: Floats
-    model_bytes: float
-    update_bytes: float
+    down_bytes: Floats
+    up_bytes: Floats
 
     @staticmethod
     def build(
         fleet: Fleet,
-        devices: Mapping[str, Device],
-        pricers: Mapping[str, Sequence[Pricer]],
+        kinds: Sequence[Kind],
         workloads: workload.Workloads,
         work: batches.Batches,
         local_epochs: int,
-        upload_share: float = 1.0,
-        download_share: float = 1.0,
+        starts: Sequence[int] = (0,),
         startup_s: Mapping[str, float] | None = None,
     ) -> FleetWorld:
         """Price all work of a fleet.
 
         Args:
-            fleet: whose groups name ``devices``.
-            devices: the device models by name.
-            pricers: their prices of a training step, by the same names: the technique that a client
-                begins with, then those that it falls back on, as many for each device.
+            fleet: whose groups name a kind each, by its device and how it trains.
+            kinds: the kinds, all with as many pricers; see :func:`fedsim.simulation.kinds.make`.
             workloads: the distinct workloads.
             work: their batches.
             local_epochs: passes over a workload in a round.
-            upload_share: bytes that a client sends back over bytes of the model.
-            download_share: bytes that it is sent over bytes of the model.
+            starts: the first round of each stage.
             startup_s: seconds before the first step, by device; None: clients run all along.
         """
-        names = tuple(sorted(devices))
-        techniques = range(len(pricers[names[0]]))
-        prices = [[price(pricers[name][t], work, local_epochs) for name in names] for t in techniques]
-        per_group = np.array([names.index(group.device) for group in fleet.groups], dtype=np.int64)
-        models = [devices[name] for name in names]
+        names = tuple(sorted({one.device.name for one in kinds}))
+        by_name = {one.name: place for place, one in enumerate(kinds)}
+        kind = np.array([by_name[group.device, group.training] for group in fleet.groups], dtype=np.int64)
+        models = [one.device for one in kinds]
+        device = np.array([names.index(model.name) for model in models], dtype=np.int64)
+        known = {pricer: price(pricer, work, local_epochs) for one in kinds for pricer in one.pricers}
+        prices = [[known[one.pricers[t]] for one in kinds] for t in range(len(kinds[0].pricers))]
+        tries = max(len(tried) for one in kinds for tried in one.order)
+        order = [[[*tried, *[tried[-1]] * (tries - len(tried))] for tried in one.order] for one in kinds]
         return FleetWorld(
             fleet=fleet,
             devices=names,
-            device=per_group[fleet.group],
+            device=device[kind][fleet.group],
+            kind=kind[fleet.group],
             workloads=workloads,
+            starts=np.array(starts, dtype=np.int64),
+            order=np.array(order, dtype=np.int64).transpose(1, 2, 0),
+            way=np.array([one.way for one in kinds], dtype=np.int64).T,
             compute_s=np.array([[one.compute_s for one in row] for row in prices]),
-            startup_s=np.array([0.0 if startup_s is None else startup_s[name] for name in names]),
+            startup_s=np.array([0.0 if startup_s is None else startup_s[model.name] for model in models]),
             footprint_bytes=np.array([[one.footprint_bytes for one in row] for row in prices]),
             memory_bytes=np.array([model.memory_bytes for model in models]),
             system_bytes=np.array([model.system_bytes for model in models]),
@@ -154,18 +166,18 @@ class FleetWorld:
             sustained=np.array([model.sustained for model in models]),
             radio_w=np.array([group.link.radio_w for group in fleet.groups]),
             latency_s=np.array([group.link.latency_s for group in fleet.groups]),
-            model_bytes=float(pricers[names[0]][0].weights_bytes) * download_share,
-            update_bytes=float(pricers[names[0]][0].weights_bytes) * upload_share,
+            down_bytes=np.array([one.down_bytes for one in kinds]).transpose(1, 2, 0),
+            up_bytes=np.array([one.up_bytes for one in kinds]).T,
         )
 
     def at_speeds(self, factors: Floats) -> FleetWorld:
-        """The same, where training takes float64[techniques, devices] times as long."""
+        """The same, where training takes float64[techniques, kinds] times as long."""
         return replace(self, compute_s=self.compute_s * factors[:, :, None])
 
     @property
     def rounds_alike(self) -> bool:
         """Whether an estimate is the same whatever the round."""
-        return True
+        return self.starts.size == 1
 
     @property
     def battery(self) -> Batteries | None:
@@ -194,61 +206,82 @@ class FleetWorld:
 
     @cached_property
     def _room_bytes(self) -> Floats:
-        device = self.device
-        return np.asarray(self.memory_bytes[device] - self.system_bytes[device] * self.fleet.system_factor)
+        kind = self.kind
+        return np.asarray(self.memory_bytes[kind] - self.system_bytes[kind] * self.fleet.system_factor)
 
-    def technique(self, clients: Ints, available_bytes: Floats) -> Ints:
-        """int64[n]: position of the first technique that fits into what is available, else the last."""
-        if self.compute_s.shape[0] == 1:
-            return np.zeros(clients.size, dtype=np.int64)
-        peak = self.footprint_bytes[:, self.device[clients], self.workloads.of(clients), -1]
-        fits = peak <= available_bytes
-        found: Ints = np.where(fits.any(axis=0), fits.argmax(axis=0), fits.shape[0] - 1)
+    def _tries(self, clients: Ints, available_bytes: Floats, stage: Ints) -> Ints:
+        """int64[n]: the first technique that fits into what is available, else the last."""
+        kind = self.kind[clients]
+        tried: Ints = self.order[stage, :, kind]
+        if tried.shape[1] == 1:
+            return tried[:, 0]
+        work = self.workloads.of(clients)
+        peak = self.footprint_bytes[tried, kind[:, None], work[:, None], -1]
+        fits = peak <= available_bytes[:, None]
+        first = np.where(fits.any(axis=1), fits.argmax(axis=1), tried.shape[1] - 1)
+        found: Ints = tried[np.arange(clients.size), first]
         return found
 
     @cached_property
+    def _one_way(self) -> bool:
+        """Whether a client trains alike at all times."""
+        return self.order.shape[:2] == (1, 1)
+
+    @cached_property
     def _steady(self) -> Floats:
-        """float64[clients, 11]: what of an estimate does not change; a row a client, read in one piece."""
-        fleet, device = self.fleet, self.device
+        """float64[clients, 14]: what of an estimate does not change; a row a client, read in one piece.
+
+        Of clients that train now one way, now another, the last six stand for the first.
+        """
+        fleet, kind = self.fleet, self.kind
         work, group = self.workloads.of(np.arange(fleet.clients)), fleet.group
+        how = self.order[0, 0, kind]
         columns = (
             fleet.down_bytes_per_s,
             fleet.up_bytes_per_s,
             self.latency_s[group],
-            self.startup_s[device] / fleet.speed,
-            self._compute_s(np.zeros(fleet.clients, dtype=np.int64), device, work, fleet.speed),
-            self.footprint_bytes[0, device, work, -1],
+            self.startup_s[kind] / fleet.speed,
             self._room_bytes,
             self.workloads.utterances[work],
-            self.idle_w[device],
-            self.active_w[device],
+            self.idle_w[kind],
+            self.active_w[kind],
             self.radio_w[group],
+            self._compute_s(how, kind, work, fleet.speed),
+            self.footprint_bytes[how, kind, work, -1],
+            self.down_bytes[0, how, kind],
+            self.up_bytes[how, kind],
+            self.way[how, kind],
         )
         table = np.empty((fleet.clients, len(columns)))
         for k, column in enumerate(columns):
             table[:, k] = column
         return table
 
-    def _compute_s(self, how: Ints, device: Ints, work: Ints, speed: Floats) -> Floats:
-        compute_s = self.compute_s[how, device, work] / speed
-        return throttled_s(compute_s, self.throttle_after_s[device], self.sustained[device])
+    def _compute_s(self, how: Ints, kind: Ints, work: Ints, speed: Floats) -> Floats:
+        compute_s = self.compute_s[how, kind, work] / speed
+        return throttled_s(compute_s, self.throttle_after_s[kind], self.sustained[kind])
 
     def estimate(self, clients: Ints, round_index: int | Ints, time_s: float | Floats) -> WorkEstimate:
         """What a round dispatched at ``time_s`` would take each client."""
-        n = clients.size
-        down, up, latency_s, startup_s, compute_s, footprint, room, examples, idle_w, active_w, radio_w = (
-            self._steady.take(clients, axis=0).T.copy()
-        )
+        table = self._steady.take(clients, axis=0).T.copy()
+        down, up, latency_s, startup_s, room, examples, idle_w, active_w, radio_w = table[:9]
+        compute_s, footprint, down_bytes, up_bytes, way = table[9:]
+        technique = way.astype(np.int64)
         available = np.maximum(room - self.fleet.pressure_bytes(clients, time_s), 0.0)
-        if self.compute_s.shape[0] > 1:
-            how = self.technique(clients, available)
-            device, work = self.device[clients], self.workloads.of(clients)
-            compute_s = self._compute_s(how, device, work, self.fleet.speed[clients])
-            footprint = self.footprint_bytes[how, device, work, -1]
+        how = None
+        if not self._one_way:
+            kind, work = self.kind[clients], self.workloads.of(clients)
+            stage = np.searchsorted(self.starts, round_index, side="right") - 1
+            stage = np.broadcast_to(stage, clients.shape)
+            how = self._tries(clients, available, stage)
+            compute_s = self._compute_s(how, kind, work, self.fleet.speed[clients])
+            footprint = self.footprint_bytes[how, kind, work, -1]
+            down_bytes, up_bytes = self.down_bytes[stage, how, kind], self.up_bytes[how, kind]
+            technique = self.way[how, kind]
         return WorkEstimate(
             client=clients,
-            download_bytes=np.full(n, self.model_bytes),
-            upload_bytes=np.full(n, self.update_bytes),
+            download_bytes=down_bytes,
+            upload_bytes=up_bytes,
             down_bytes_per_s=down,
             up_bytes_per_s=up,
             latency_s=latency_s,
@@ -261,6 +294,8 @@ class FleetWorld:
             compute_w=active_w,
             radio_w=radio_w,
             crash_from_s=self.fleet.crash_from_s(clients, time_s),
+            technique=technique,
+            mark=how,
         )
 
     def oom_from_s(self, estimate: WorkEstimate, start_s: Floats, end_s: Floats) -> Floats:
@@ -289,7 +324,7 @@ class FleetWorld:
         """float64[clients, 2]: by how much room is short even at the best of times, and at most held."""
         least, most = self.fleet.pressure_range_bytes
         work = self.workloads.of(np.arange(self.clients))
-        begins = self.footprint_bytes[:, self.device, work, 0].min(axis=0)
+        begins = self.footprint_bytes[:, self.kind, work, 0].min(axis=0)
         return np.column_stack([least - (self._room_bytes - begins), most])
 
     def _oom_by_parts(
@@ -297,8 +332,9 @@ class FleetWorld:
     ) -> Floats:
         """The same, part by part of the training; ``at_peak_s`` if it were all as hungry as its peak."""
         clients = estimate.client
-        how = self.technique(clients, estimate.available_bytes)
-        levels = self.footprint_bytes[how, self.device[clients], self.workloads.of(clients)].T
+        kind = self.kind[clients]
+        how = self.order[0, 0, kind] if estimate.mark is None else estimate.mark
+        levels = self.footprint_bytes[how, kind, self.workloads.of(clients)].T
         edge_s = start_s + estimate.compute_s * _EDGES
         np.minimum(edge_s, end_s, out=edge_s)
         edge_s[-1] = end_s

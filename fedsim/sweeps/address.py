@@ -14,14 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fedsim import checks, hardware, paths, plugins
 from fedsim.files import sha256
-from fedsim.learning import Learning
 from fedsim.results.manifest import versions
 from fedsim.scenario import Scenario
 from fedsim.scenario.file_access import file_keys, places
@@ -73,7 +72,7 @@ def content(scenario: Scenario) -> dict[str, Any]:
             if keys[:2] != ("learning", "corpus") and Path(block[key]).is_file():
                 block[key] = _file(block[key], is_device=key == "device")
     if scenario.learning is not None:
-        data["learning"] |= scenario.learning.task.content()
+        data["learning"] |= scenario.learning.content()
     return data
 
 
@@ -105,8 +104,8 @@ def of_learning(scenario: Scenario) -> str | None:
     federation = federation_of(scenario)
     if federation is None or federation.learning.baseline is not None:
         return None
-    learning = checks.dump(federation.learning) | federation.task.content()
-    others = repr(replace(federation, learning=Learning()))
+    learning = checks.dump(federation.learning) | federation.learning.content()
+    others = {f.name: repr(getattr(federation, f.name)) for f in fields(federation) if f.name != "learning"}
     return digest([code(), scenario.seed, learning, others])
 
 

@@ -1,7 +1,7 @@
 """A learner that remembers: what was learned once is not learned again.
 
 What a learner answers is a function of what it is made of (its origin) and of the calls so far: who
-delivered updates, and from which models. The order of arrival counts only among
+delivered updates, from which models, and trained in which way. The order of arrival counts only among
 updates of one client, since the learner adds them up by client. A chain of hashes, begun by the
 origin and continued by every call, names each answer. :class:`Remembering` stands
 between the engine and the real learner: an answer that is known is given at once; at the first one
@@ -45,11 +45,11 @@ def by_client(clients: Ints) -> NDArray[np.intp]:
     return np.argsort(clients, kind="stable")
 
 
-def link(before: str, round_index: int, clients: Ints, base_round: Ints) -> str:
+def link(before: str, round_index: int, clients: Ints, base_round: Ints, technique: Ints) -> str:
     """The name of the answer to a call, in order of clients, that follows the answer named ``before``."""
     chain = hashlib.blake2b(before.encode(), digest_size=20)
     chain.update(np.array([round_index, len(clients)], dtype="<i8").tobytes())
-    for values in (clients, base_round):
+    for values in (clients, base_round, technique):
         chain.update(np.ascontiguousarray(values, dtype="<i8").tobytes())
     return chain.hexdigest()
 
@@ -96,14 +96,14 @@ class Answer:
         """The evaluations: (metric, split, value)."""
         return [(str(metric), str(split), float(value)) for metric, split, value in self.data["metrics"]]
 
-    def call(self) -> tuple[int, Ints, Ints]:
-        """What the learner was asked: round, clients, base rounds."""
+    def call(self) -> tuple[int, Ints, Ints, Ints]:
+        """What the learner was asked: round, clients, base rounds, ways to train."""
         data = self.data
-        return (
-            int(data["round"]),
-            np.array(data["clients"], dtype=np.int64),
-            np.array(data["base_round"], dtype=np.int64),
-        )
+        clients, base_round, technique = (np.array(data[name], dtype=np.int64) for name in _ASKED)
+        return int(data["round"]), clients, base_round, technique
+
+
+_ASKED = ("clients", "base_round", "technique")
 
 
 def _plain(values: Any) -> list[Any]:
@@ -121,10 +121,11 @@ class Listener:
     def __post_init__(self) -> None:
         self.names.append(self.origin)
 
-    def train(self, round_index: int, clients: Ints, base_round: Ints) -> RoundLearning:
+    def train(self, round_index: int, clients: Ints, base_round: Ints, technique: Ints) -> RoundLearning:
         """Say what a timing-only run has: no loss, no weight, everything accepted."""
         order = by_client(clients)
-        self.names.append(link(self.names[-1], round_index, clients[order], base_round[order]))
+        call = (clients[order], base_round[order], technique[order])
+        self.names.append(link(self.names[-1], round_index, *call))
         nothing = np.full(len(clients), missing.MISSING)
         return RoundLearning(nothing, nothing, np.ones(len(clients), dtype=np.bool_), [], nothing)
 
@@ -170,23 +171,23 @@ class Remembering:
         self._keep(answer)
         return answer.metrics()
 
-    def train(self, round_index: int, clients: Ints, base_round: Ints) -> RoundLearning:
+    def train(self, round_index: int, clients: Ints, base_round: Ints, technique: Ints) -> RoundLearning:
         """One round, known or really trained."""
         order = by_client(clients)
-        call = (clients[order], base_round[order])
+        call = (clients[order], base_round[order], technique[order])
         name = link(self._so_far[-1].name, round_index, *call)
         if self._real is None and name in self._known:
             answer = Answer(name, self._known[name])
             self.recalled += 1
         else:
-            found = self._learner().train(round_index, clients, base_round)
+            found = self._learner().train(round_index, clients, base_round, technique)
             self.learned += 1
             answer = Answer(
                 name,
                 _line(
                     name,
                     round=int(round_index),
-                    **dict(zip(("clients", "base_round"), map(_plain, call), strict=True)),
+                    **dict(zip(_ASKED, map(_plain, call), strict=True)),
                     loss=missing.to_list(found.loss[order]),
                     weight=missing.to_list(found.weight[order]),
                     accepted=_plain(found.accepted[order]),

@@ -1,17 +1,18 @@
-"""What repeats in a model: layers that are alike, of which few need be traced, and blocks to checkpoint.
+"""What repeats in a model: layers that are alike, of which few need be traced.
 
-Both are found in lists of modules (``ModuleList``, ``Sequential``). Layers that follow one another and have
+They are found in lists of modules (``ModuleList``, ``Sequential``). Layers that follow one another and have
 the same modules and parameters cost the same, up to what a trace of the whole model shows (see trace.py):
-the first and the last of them stand for themselves, the second for all between.
+the first and the last of them stand for themselves, the second for all between. Blocks that gradient
+checkpointing runs again are found in the same lists (:mod:`fedsim.tasks.structure.blocks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import groupby
 
 from torch import nn
-from transformers.modeling_layers import GradientCheckpointingLayer
+
+from fedsim.tasks.structure.blocks import lists
 
 FEW = 3
 Copies = tuple[tuple[int, ...], ...]
@@ -22,7 +23,7 @@ Stacks = dict[str, Copies]
 def shorten(model: nn.Module) -> Stacks:
     """Take layers out of a model that are like their neighbours; says what those that are left stand for."""
     stacks: Stacks = {}
-    for path, layers in list(_lists(model)):
+    for path, layers in list(lists(model)):
         if any(path.startswith(f"{above}.") for above in stacks):
             continue
         kept: list[tuple[int, ...]] = []
@@ -37,22 +38,6 @@ def shorten(model: nn.Module) -> Stacks:
     return stacks
 
 
-def blocks(model: nn.Module) -> dict[str, str]:
-    """Modules that gradient checkpointing runs again as one, and the kind of each (cnn or transformer).
-
-    They are what transformers checkpoints in a model of its own; elsewhere what stands in a list beside
-    others of its class and is made of several modules, the outermost such.
-    """
-    found = [name for name, module in model.named_modules() if isinstance(module, GradientCheckpointingLayer)]
-    if not found:
-        for path, layers in _lists(model):
-            classes = {type(layer) for layer in layers}
-            if len(layers) > 1 and len(classes) == 1 and next(layers[0].children(), None) is not None:
-                inside = any(f"{path}.".startswith(f"{block}.") for block in found)
-                found += [] if inside else [f"{path}.{i}" for i in range(len(layers))]
-    return {name: _kind(model.get_submodule(name)) for name in found}
-
-
 def place(module: str, stacks: Stacks) -> tuple[str, int, str] | None:
     """(list, index, rest) of a module inside a layer of a shortened list; None for others."""
     for path in stacks:
@@ -60,14 +45,6 @@ def place(module: str, stacks: Stacks) -> tuple[str, int, str] | None:
             index, _, rest = module[len(path) + 1 :].partition(".")
             return path, int(index), f".{rest}" if rest else ""
     return None
-
-
-def _lists(model: nn.Module) -> Iterator[tuple[str, nn.ModuleList | nn.Sequential]]:
-    """Lists of modules from the outermost in, with their paths, if their entries are called by number."""
-    for path, module in model.named_modules():
-        names = [name for name, _ in module.named_children()]
-        if isinstance(module, nn.ModuleList | nn.Sequential) and names == [str(i) for i in range(len(names))]:
-            yield path, module
 
 
 def _keeps_length(layer: nn.Module) -> bool:
@@ -91,9 +68,3 @@ def _signature(layer: nn.Module) -> str:
     modules = [(name, type(module), module.extra_repr()) for name, module in layer.named_modules()]
     tensors = [(name, tuple(p.shape), p.dtype, p.requires_grad) for name, p in layer.named_parameters()]
     return repr((modules, tensors))
-
-
-def _kind(block: nn.Module) -> str:
-    convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in block.modules())
-    multiplies = any(isinstance(m, nn.Linear | nn.MultiheadAttention) for m in block.modules())
-    return "cnn" if convolves and not multiplies else "transformer"

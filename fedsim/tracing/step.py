@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from fedsim.tasks.structure.blocks import blocks
 from fedsim.tracing import cuda, repeats
 from fedsim.tracing.fake import build, quick
 from fedsim.tracing.recorder import Layer, Recorder, Watch
@@ -55,7 +56,7 @@ class Step:
         self.variant = variant
         self.mode, self.model = build(lambda: self.subject.build(variant.attention))
         self.stacks = repeats.shorten(self.model) if short else {}
-        self.blocks = repeats.blocks(self.model)
+        self.blocks = blocks(self.model)
         if prepare is not None:
             prepare(self.model)
         self._quick = quick(self.mode)

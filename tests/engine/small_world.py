@@ -109,6 +109,7 @@ class SmallWorld:
             compute_w=self._column(clients, "compute_w"),
             radio_w=self._column(clients, "radio_w"),
             crash_from_s=np.array(crash) if any(m.crashes for m in self.members) else None,
+            technique=(np.asarray(clients) + (0 if self.rounds_alike else round_index)) % 3,
         )
 
     def offline_from_s(self, clients, time_s):

@@ -117,7 +117,7 @@ def test_the_learner_is_told_how_old_each_update_is():
         def __init__(self):
             self.calls = []
 
-        def train(self, round_index, clients, base_round):
+        def train(self, round_index, clients, base_round, technique):
             self.calls.append((round_index, clients.tolist(), base_round.tolist()))
             n = len(clients)
             return type(

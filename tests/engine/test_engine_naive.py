@@ -31,6 +31,7 @@ COLUMNS = (
     "uploaded_bytes",
     "energy_j",
     "base_round",
+    "technique",
 )
 
 

@@ -189,8 +189,8 @@ class Recorder:
     def __init__(self):
         self.calls = []
 
-    def train(self, round_index, clients, base_round):
-        self.calls.append((round_index, clients.tolist(), base_round.tolist()))
+    def train(self, round_index, clients, base_round, technique):
+        self.calls.append((round_index, clients.tolist(), base_round.tolist(), technique.tolist()))
         accepted = clients != 1
         weight = accepted / max(accepted.sum(), 1)
         return Verdict(clients + 1.0, weight, accepted, [("loss", "validation", 0.5)], 10.0 * clients)
@@ -208,7 +208,7 @@ def test_the_learner_gets_the_completed_in_order_of_arrival():
     )
     learner = Recorder()
     records, _ = run(world, Plan(rounds=1, cohort=5), learner)
-    assert learner.calls == [(0, [1, 3, 0, 2], [0, 0, 0, 0])]
+    assert learner.calls == [(0, [1, 3, 0, 2], [0, 0, 0, 0], [1, 0, 0, 2])]  # in a small world, client % 3
     rows = records[0].clients.take(np.argsort(records[0].clients.client))
     assert rows.outcome_names() == ["completed", "rejected", "completed", "completed", "oom"]
     assert rows.weight == pytest.approx([1 / 3, 0.0, 1 / 3, 1 / 3, 0.0])
@@ -223,7 +223,7 @@ def test_a_round_in_which_nobody_completes_is_recorded_and_may_be_evaluated():
     world = SmallWorld([Client(available=0.5), Client(available=0.5)])
     learner = Recorder()
     records, ending = run(world, Plan(rounds=2, cohort=2), learner)
-    assert learner.calls == [(0, [], []), (1, [], [])]
+    assert learner.calls == [(0, [], [], []), (1, [], [], [])]
     assert [r.metrics for r in records] == [[("loss", "validation", 0.5)]] * 2
     assert [r.counts()["oom"] for r in records] == [2, 2]
     assert [r.clients.weight.tolist() for r in records] == [[0.0, 0.0]] * 2

@@ -109,7 +109,7 @@ def test_messages_name_the_file(whole, tmp_path):
     with pytest.raises(RunError, match=r"summary\.json: is damaged: it is not valid JSON"):
         _ = load(path).summary
     (path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(RunError, match="has format 99; this fedsim reads formats 1 to 3"):
+    with pytest.raises(RunError, match="has format 99; this fedsim reads formats 1 to 4"):
         load(path)
 
 

@@ -115,6 +115,22 @@ def test_a_directory_of_before_says_null_where_it_has_nan(tmp_path):
     assert results.summarise(old)["not_finite"] == {"losses": 0, "values": 0}
 
 
+@pytest.mark.parametrize("form", [1, 2, 3])
+def test_a_directory_of_before_says_nothing_of_how_clients_trained(tmp_path, form):
+    with results.RunWriter(tmp_path, SCENARIO, results.manifest("gaps", 7, 9, {}), ["nx"]) as writer:
+        writer.round({"round": 0, "start_s": 0.0, "end_s": 1.0}, _clients([0.5, 0.5], [0.5, 0.5]))
+        writer.finish()
+    assert results.load(tmp_path).clients.technique.tolist() == ["all", "all"]
+    manifest, file = tmp_path / "manifest.json", tmp_path / "clients.parquet"
+    gone = ["technique"] if form == 3 else ["technique", "startup_s"]
+    pq.write_table(pq.read_table(file).drop_columns(gone), file)
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": form}))
+    old = results.load(tmp_path)
+    assert old.clients.technique.tolist() == ["", ""]
+    assert list(old.clients.columns) == [column.name for column in CLIENTS]
+    assert "techniques" not in results.summarise(old)
+
+
 @pytest.mark.parametrize("form", [1, 2])
 def test_a_directory_of_before_has_clients_that_did_not_start(tmp_path, form):
     with results.RunWriter(tmp_path, SCENARIO, results.manifest("gaps", 7, 9, {}), ["nx"]) as writer:

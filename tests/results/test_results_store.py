@@ -50,11 +50,11 @@ def test_a_piece_is_the_rows_as_packed_numbers(tmp_path, monkeypatch):
     )
     assert held.last == 5
     words = [word for (word,) in held._db.execute("SELECT word FROM words ORDER BY code")]
-    assert words == ["one", "two", *results.OUTCOMES, "loss", "wer", "validation", "test"]
+    assert words == ["one", "two", *results.OUTCOMES, "all", "loss", "wer", "validation", "test"]
     ((piece, packed),) = held._db.execute("SELECT piece, packed FROM clients").fetchall()
     rows = np.frombuffer(packed, tables.layout("clients"))
     assert piece == 5 * 65536
-    assert len(packed) == 2 * (17 * 8 + 2 * 4)
+    assert len(packed) == 2 * (17 * 8 + 3 * 4)
     assert rows["energy_j"].tolist() == [1.5, 2.5]
     assert [words[code] for code in rows["outcome"]] == ["completed", "rejected"]
     pieces = held._db.execute("SELECT piece, length(packed) FROM convergence").fetchall()

@@ -96,6 +96,44 @@ def test_metrics_times_and_waiting_by_hand(tmp_path):
     assert summary["wasted_j_share"] is None
 
 
+def test_who_trained_which_layers_by_hand(tmp_path):
+    ways = ("all", "last:1", "head")
+    with RunWriter(tmp_path / "run", "name: x\n", manifest("x", 1, 5, {}), techniques=ways) as run:
+        run.note("layers", ["input", "1", "2", "head"])
+        run.note("trains", {"all": ["input", "1", "head"], "last:1": ["2", "head"], "head": ["head"]})
+        for index, (who, how, ends) in enumerate(
+            [
+                ([0, 1, 2], [0, 1, 1], ["completed", "completed", "oom"]),
+                ([0, 1, 3], [1, 1, 0], ["completed", "completed", "late"]),
+            ]
+        ):
+            rows = clients(3, client=np.array(who), technique=np.array(how), outcome=np.array(ends))
+            run.round({"round": index, "start_s": 1.0 * index, "end_s": 1.0 + index}, rows)
+        summary = run.finish()
+    assert summary["techniques"] == {
+        "all": {"client_rounds": 2, "completed": 1, "share": 0.25, "clients": 1},
+        "last:1": {"client_rounds": 4, "completed": 3, "share": 0.75, "clients": 2},
+    }
+    assert summary["coverage"] == {
+        "input": {"completed": 1, "clients": 1, "never": 4},  # client 0, in round 0
+        "1": {"completed": 1, "clients": 1, "never": 4},
+        "2": {"completed": 3, "clients": 2, "never": 3},  # clients 0 and 1
+        "head": {"completed": 4, "clients": 2, "never": 3},
+    }
+    assert list(summary["coverage"]) == ["input", "1", "2", "head"]
+
+
+@pytest.mark.parametrize("trains", [None, {"all": ["1"]}, [1, 2], "all", {"all": 7, "head": 8}])
+def test_where_all_train_alike_or_nobody_says_what_nothing_is_said(tmp_path, trains):
+    with RunWriter(tmp_path / "run", "name: x\n", manifest("x", 1, 2, {})) as run:
+        run.note("layers", ["1", "head"])
+        run.note("trains", trains)
+        run.round({"round": 0, "start_s": 0.0, "end_s": 1.0}, clients(2))
+        summary = run.finish()
+    assert "coverage" not in summary
+    assert "techniques" not in summary
+
+
 def test_an_empty_run_has_a_summary(tmp_path):
     with RunWriter(tmp_path / "run", "name: x\n", manifest("x", 1, 4, {})) as run:
         summary = run.finish("nobody was ever online")

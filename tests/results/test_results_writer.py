@@ -416,6 +416,8 @@ def test_every_summary_key_is_defined(tmp_path):
         run.note("corpus", {**account, **text, **lists, "doubtful": 1, "heard": {"test": 2}})
         some = {"least": 1.0, "mean": 2.0, "most": 3.0}
         run.note("examples", {"clock": some, "learner": some})
+        run.note("layers", ["input", "1", "head"])
+        run.note("trains", {"all": ["input", "1", "head"], "head": ["head"]})
         write_rounds(run, 0, 3)
         ends = {name: {"compute_s": (1.0, 2.0)} for name in DEVICES}
         found = Intervals(0.9, 10, {"end_s": (1.0, np.inf)}, ends, np.ones((2, 3)), np.full((2, 3), np.inf))

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from fedsim.errors import ScenarioError
 from fedsim.hardware import load_device
+from fedsim.pricing.trained import EVERYTHING, FrozenCNN, Last
 from fedsim.scenario import dump, load
-from fedsim.scenario.model import Training
+from fedsim.scenario.model import Differently, Training, stage_starts
 from fedsim.scenario.technique import technique
 from fedsim.words import PLAIN_NAME, plain_name
 
@@ -272,3 +273,62 @@ def test_a_device_file_beside_the_scenario_is_found(write, tmp_path):
 def test_a_precision_that_a_device_lacks_falls_back(device, asked, runs):
     training = Training(precision=asked)
     assert technique(training, load_device(device).precisions).precision == runs
+
+
+STAGED = """
+fleet:
+  clients: 4
+  mix:
+    - {device: raspberry-pi-4, share: 0.5, training: {train: {last: 2}, precision: mixed}}
+    - {device: raspberry-pi-4, share: 0.5}
+training:
+  model: wav2vec2-base
+  depth: 9
+  schedule: [{rounds: 30, train: head, depth: 6}, {rounds: 30, depth: 8}, {train: biases}]
+  on_oom: shallower
+  shallower: [{depth: 4}, {train: head, depth: 2}]
+rounds: {count: 90, cohort: 2}
+"""
+
+
+def test_an_entry_and_a_stage_change_what_they_name_and_leave_the_rest(write):
+    scenario = load(write(STAGED)).scenario
+    own, stages = scenario.fleet.mix[0].training, scenario.training.schedule
+    assert stage_starts(stages) == [0, 30, 60]
+    assert scenario.fleet.mix[1].training is None
+    assert own.changes == {"train": Last(2), "precision": "mixed"}
+    first, last = (scenario.training.but(stage).but(own) for stage in (stages[0], stages[2]))
+    assert (first.train, first.depth, first.precision) == (Last(2), 6, "mixed")  # the entry over the stage
+    assert (last.train, last.depth, last.precision) == (Last(2), 9, "mixed")
+    assert load(write(STAGED), ["rounds.count=91"]).scenario.rounds.count == 91  # the last lasts to the end
+    assert load(write(dump(scenario))).scenario == scenario
+
+
+def test_another_part_to_train_takes_the_place_of_a_frozen_encoder():
+    frozen = Training(freeze_cnn=True)
+    assert frozen.but(Differently(depth=3)).trained == FrozenCNN()
+    assert frozen.but(Differently(train=EVERYTHING)).trained == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("training.schedule=[{rounds: 30}, {rounds: 30}]", "rounds 61 to 90 have no stage"),
+        ("training.schedule=[{rounds: 89}]", "have 89 rounds, and rounds.count is 90: round 90 has no stage"),
+        ("training.schedule=[{rounds: 90}, {depth: 2}]", "stage 2 never begins"),
+        (
+            "training.schedule=[{rounds: 60}, {rounds: 31}]",
+            "more rounds than rounds.count, 90: the last ends",
+        ),
+        ("training.schedule=[{depth: 2}, {rounds: 31}]", "not the last needs the key rounds"),
+        ("training.schedule=[{rounds: 0}]", "0 is not at least 1"),
+        ("training.on_oom=drop", "training.shallower is given, and training.on_oom is not shallower"),
+        ("training.shallower=[]", "training.on_oom is shallower, and training.shallower is empty"),
+        ("training.shallower=[{batch_size: 2}]", "'batch_size' is not a known key"),
+        ("fleet.mix[0].training={train: lora:0}", "0 is not at least 1"),
+        ("fleet.mix[0].training={depth: 0}", "0 is not at least 1"),
+    ],
+)
+def test_a_schedule_or_a_fallback_that_cannot_be_is_one_sentence(write, change, said):
+    with pytest.raises(ScenarioError, match=said):
+        load(write(STAGED), [change])

@@ -69,6 +69,11 @@ FAULTS = {
         {"train": "sì", "validation": "", "test": "sì"},
         "learning.corpus: " + NO_SPEECH.format("validation", "2 without a transcript"),
     ),
+    "recognition that cannot be tested": (
+        CTC,
+        {"train": "sì", "validation": "sì", "test": ""},
+        "learning.corpus: " + NO_SPEECH.format("test", "2 without a transcript"),
+    ),
     "nothing to mask": (
         "  mask_span_frames: 50\n",
         {},

@@ -108,8 +108,7 @@ def load_of(tmp_path, mix):
 def speeds(composition, draws):
     from fedsim.pricing.uncertainty import factors
 
-    names = composition.devices
-    return factors([composition.pricers[n] for n in names], composition.plan.seed, draws)
+    return factors([kind.pricers for kind in composition.kinds], composition.plan.seed, draws)
 
 
 def test_without_draws_a_run_has_the_bytes_that_it_had_before(tmp_path):

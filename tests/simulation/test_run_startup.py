@@ -40,7 +40,7 @@ def test_a_round_by_hand(scenario, close, server, device, startup_s):
     assert estimate.startup_s.tolist() == [startup_s]
     down = estimate.latency_s + estimate.download_bytes / estimate.down_bytes_per_s
     up = estimate.latency_s + estimate.upload_bytes / estimate.up_bytes_per_s
-    whole = down + startup_s + 2 * float(cold.pricers[device][0].step_s(4, 16000)) + up
+    whole = down + startup_s + 2 * float(cold.kinds[0].pricers[0].step_s(4, 16000)) + up
     for record in time_rounds(scenario(*settings)):
         rows = record.clients
         assert rows.outcome_names() == ["completed"]

@@ -11,6 +11,7 @@ from fedsim.engine.server import simulate
 from fedsim.fleet import Fleet, Group, batches, speech, workload
 from fedsim.fleet.pressure import Constant
 from fedsim.pricing.step_time import throttled_s
+from fedsim.simulation.kinds import Kind
 from fedsim.simulation.world import FleetWorld, price
 
 HZ = 16_000
@@ -20,13 +21,16 @@ GB = 1e9
 class Pricer:
     """A step takes as many seconds as its batch holds seconds of padded speech; so do its gigabytes."""
 
-    weights_bytes = 100e6
-
     def step_s(self, batch, samples):
         return batch * samples / HZ
 
     def footprint_bytes(self, batch, samples):
         return batch * samples / HZ * GB
+
+
+def plain(device):
+    """Clients that train all of the model in every round."""
+    return [Kind(device, [Pricer()], [[0]], [0], [[100e6]], [100e6])]
 
 
 def loads(*clips_of_each):
@@ -47,7 +51,7 @@ def world(work, clients=None, batch_size=2, epochs=1, pressure_bytes=0.0, memory
     )
     fleet = Fleet.build([group], clients or work.count, seed=1)
     made = batches.make(work, batch_size, "sorted", seed=1)
-    return FleetWorld.build(fleet, {device.name: device}, {device.name: [Pricer()]}, work, made, epochs)
+    return FleetWorld.build(fleet, plain(device), work, made, epochs)
 
 
 def test_a_workload_costs_the_sum_of_its_padded_batches():
@@ -133,7 +137,7 @@ def test_long_training_on_a_passively_cooled_phone_slows_down(epochs):
     fleet = Fleet.build([group], 2, seed=1)
     made = batches.make(work, 2, "sorted", seed=1)
     cool = replace(phone, memory_bytes=64 * GB, throttle_after_s=200.0, sustained=0.5)
-    it = FleetWorld.build(fleet, {phone.name: cool}, {phone.name: [Pricer()]}, work, made, epochs)
+    it = FleetWorld.build(fleet, plain(cool), work, made, epochs)
     it = replace(it, fleet=replace(fleet, speed=np.array([1.0, 0.5])))
     # 800 s at full speed: 200 s cool, then 600 s of work at half speed. At half the speed to begin
     # with: 1600 s, of which 200 s cool and 1400 s of work at half of that.

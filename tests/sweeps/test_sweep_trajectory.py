@@ -29,10 +29,10 @@ class Counting:
     def _draw(self):
         return int.from_bytes(hashlib.sha256(self.state).digest()[:6], "little") / 2**48 / 3
 
-    def train(self, round_index, clients, base_round):
+    def train(self, round_index, clients, base_round, technique):
         Counting.trained += 1
         order = np.argsort(clients, kind="stable")
-        call = (clients[order].tolist(), base_round[order].tolist())
+        call = (clients[order].tolist(), base_round[order].tolist(), technique[order].tolist())
         self.state += repr((round_index, *call)).encode()
         self.rounds_done = round_index + 1
         loss = self._draw() + clients / 7
@@ -57,11 +57,11 @@ class Counting:
 
 
 CALLS = [
-    (0, np.array([3, 1]), np.array([0, 0])),
-    (1, np.array([2]), np.array([1])),
-    (3, np.array([5, 4, 0]), np.array([3, 2, 3])),
+    (0, np.array([3, 1]), np.array([0, 0]), np.array([0, 1])),
+    (1, np.array([2]), np.array([1]), np.array([0])),
+    (3, np.array([5, 4, 0]), np.array([3, 2, 3]), np.array([1, 0, 2])),
 ]
-OTHER = (3, np.array([4, 5, 0]), np.array([3, 2, 3]))
+OTHER = (3, np.array([4, 5, 0]), np.array([3, 2, 3]), np.array([1, 0, 2]))
 
 
 @pytest.fixture(autouse=True)
@@ -129,9 +129,10 @@ def test_where_calls_part_the_rest_is_really_trained_from_what_they_share(tmp_pa
     [
         lambda call: (call[0] + 1, *call[1:]),
         lambda call: (call[0], call[1] + 1, *call[2:]),
-        lambda call: (call[0], call[1], call[2] + 1),
+        lambda call: (call[0], call[1], call[2] + 1, call[3]),
+        lambda call: (call[0], call[1], call[2], call[3] + 1),
     ],
-    ids=["round", "clients", "base round"],
+    ids=["round", "clients", "base round", "way to train"],
 )
 def test_every_part_of_a_call_counts(tmp_path, change):
     remembering(tmp_path / "one", calls=CALLS[:1])
@@ -140,7 +141,7 @@ def test_every_part_of_a_call_counts(tmp_path, change):
 
 
 def test_the_order_of_arrival_counts_only_among_updates_of_one_client(tmp_path):
-    call = (1, np.array([3, 1, 3]), np.array([0, 1, 1]))
+    call = (1, np.array([3, 1, 3]), np.array([0, 1, 1]), np.array([0, 0, 1]))
     _, _, ((loss, weight, accepted, *_),) = remembering(tmp_path / "one", calls=[call])
     for name, order, recalled in (("same", [1, 0, 2], 1), ("swapped", [2, 1, 0], 0)):
         other = (1, *(values[order] for values in call[1:]))

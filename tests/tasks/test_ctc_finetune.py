@@ -12,8 +12,9 @@ from federations import built, changed
 
 from fedsim import checks
 from fedsim.errors import CorpusError, RunError, ScenarioError
-from fedsim.learning import Federation, make_learner
+from fedsim.learning import Federation, Way, make_learner
 from fedsim.learning.restore import model_of
+from fedsim.pricing.trained import Adapters, LoRA
 from fedsim.tasks.ctc import Ctc, finetune
 from fedsim.tasks.ctc.finetuning import Finetuning
 from fedsim.tasks.ctc.recogniser import Recogniser
@@ -68,8 +69,9 @@ def test_fine_tuning_learns_its_own_sentences() -> None:
     assert recognise(replace(spec, steps=2)) == untrained
 
 
-def test_within_a_run_and_from_its_checkpoint(small: Federation, tmp_path: Path) -> None:
-    spec = changed(small, rounds=2, downstream=QUICK)
+@pytest.mark.parametrize("way", [Way(), Way(LoRA(4)), Way(Adapters(4), depth=2)])
+def test_within_a_run_and_from_its_checkpoint(small: Federation, tmp_path: Path, way: Way) -> None:
+    spec = changed(small, rounds=2, downstream=QUICK, ways=(way,))
     with make_learner(spec, 5, 1, tmp_path) as learner:
         learner.initial_metrics()
         rounds = [learner.train(r, np.arange(2), np.full(2, r)) for r in range(2)]

@@ -162,7 +162,7 @@ def test_sizes_evaluation_and_data_of_the_tasks_that_ship(tmp_path):
     speech = Wav2Vec2(crop_seconds=2.0, evaluation_seconds=61.0)
     assert list(speech.padded(sizes)) == [8_000, 16_000, 24_000, 32_000, 32_000]
     assert speech.evaluation_batches() == (4, 8)  # 30.5 pieces of 2 s
-    assert Ctc(crop_seconds=15.0, evaluation_seconds=61.0).evaluation_batches() == (1, 8)
+    assert Ctc(crop_seconds=15.0, evaluation_seconds=61.0).evaluation_batches() == (2, 8)  # of two splits
     text = LanguageModel(context=64, evaluation_tokens=16_385)
     assert list(text.padded(sizes)) == [64.0] * 5
     assert text.evaluation_batches() == (2 * 8, 32)  # 256 examples of each of two splits

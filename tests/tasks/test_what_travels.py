@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fedsim.learning import Federation, Learning, make_learner, vector
+from fedsim.learning import Federation, Learning, Way, make_learner, vector
 from fedsim.learning.local import fresh_model
 from fedsim.pricing import load_trace
+from fedsim.pricing.trained import FrozenCNN
 from fedsim.tasks import Ctc, Wav2Vec2
 from fedsim.tasks.speech.corpus import Espeak
 
@@ -41,7 +42,9 @@ def test_a_frozen_cnn_does_not_travel(name):
 def test_what_is_frozen_stays_and_the_rest_learns(name):
     task = TASKS[name]
     learning = Learning(task=task, clients_per_round=2, local_steps=1, batch_size=2, warmup_rounds=0)
-    with make_learner(Federation(learning=learning, clients=4, rounds=1, freeze_cnn=True), 3) as learner:
+    with make_learner(
+        Federation(learning=learning, clients=4, rounds=1, ways=(Way(FrozenCNN()),)), 3
+    ) as learner:
         learner.initial_metrics()
         before = learner.weights()
         learner.train(0, np.array([0, 1]), np.zeros(2))

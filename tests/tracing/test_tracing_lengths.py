@@ -6,8 +6,9 @@ import pytest
 from torch import nn
 
 from fedsim.pricing.polynomial import lengths
+from fedsim.tasks.structure.blocks import blocks
 from fedsim.tracing.axes import discover, telling
-from fedsim.tracing.repeats import blocks, place, shorten
+from fedsim.tracing.repeats import place, shorten
 
 RUNS = [(2, (97,)), (3, (97,)), (2, (60,)), (2, (73,)), (2, (88,)), (2, (51,))]
 

@@ -38,6 +38,8 @@ class Ctc(SpeechTask):
         *ERROR_RATES,
     )
 
+    splits: ClassVar[tuple[str, ...]] = ("validation", "test")
+
     crop_seconds: float = option(15.0, "longer utterances are left out of training", ge=0.5, le=60)
     head_size: int = option(128, "width of the two hidden of the three linear layers on top", ge=1)
     mask_probability: float = option(0.1, "share of frames masked while training", ge=0, lt=1)
