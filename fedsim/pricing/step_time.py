@@ -88,12 +88,19 @@ class StepWork:
 
     def __init__(self, trace: LayerTrace, backend: str, technique: Technique):
         self.trace, self.backend, self.technique = trace, backend, technique
-        single, several = trace.names(variant_of(backend, technique))
+        self._single, several = trace.names(variant_of(backend, technique))
         self.several = collect(trace, several, technique)
-        self.single = collect(trace, single, technique) if single != several else self.several
+        self._collected = {several: self.several}
         self.course = course(trace, technique)
         self.trained_parameters = self.course.parameters
         self.optimizer: OptimizerCost = update_cost(self.course, backend, technique)
+
+    @property
+    def single(self) -> Work:
+        """Of a batch of 1; added up when it is first asked for, once for all copies of this."""
+        if self._single not in self._collected:
+            self._collected[self._single] = collect(self.trace, self._single, self.technique)
+        return self._collected[self._single]
 
     @property
     def gradients(self) -> int:
@@ -153,7 +160,7 @@ class StepWork:
         axes = [axis.astype(float) for axis in self.trace.lengths(length)]
         values = np.asarray(pick(self.several)(micro, axes), float)
         alone = micro == 1
-        if self.single is not self.several and np.any(alone):
+        if np.any(alone) and self.single is not self.several:
             chosen = [axis[alone] for axis in axes]
             values = np.array(values)
             values[alone] = pick(self.single)(micro[alone], chosen)
