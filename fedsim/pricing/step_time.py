@@ -55,14 +55,13 @@ def update_cost(course: Course, backend: str, technique: Technique) -> Optimizer
     Where gradients are released, each tensor is stepped on its own: on CUDA no kernels for many at once.
     """
     if technique.forward_only:
-        tensors = sum(state.tensors for state in course.states)
-        return zeroth_order_cost(course.parameters, tensors, course.largest)
+        return zeroth_order_cost(course.parameters, course.tensors, course.largest)
     return optimizer_cost(
         technique.optimizer,
         "cpu" if technique.release_gradients else backend,
         course.parameters,
-        tensors=sum(state.tensors for state in course.states),
-        sides=sum(state.sides for state in course.states),
+        tensors=course.tensors,
+        sides=course.sides,
         largest=course.largest,
         scaled=technique.precision == "mixed",
     )
@@ -119,8 +118,7 @@ class StepWork:
         extra["launches"] = float(self.optimizer.launches)
         extra["optimizer_bytes"] = self.optimizer.moved_bytes
         more = 0 if self.technique.forward_only else self.technique.accumulate - 1
-        tensors = sum(state.tensors for state in self.course.states)
-        extra["launches"] += more * tensors
+        extra["launches"] += more * self.course.tensors
         extra["stream_bytes"] += more * 12.0 * self.trained_parameters
         return np.array([extra[name] for name in FEATURES])
 
