@@ -100,6 +100,8 @@ def _show(pricer: Pricer, answer: dict[str, Any], step: str) -> None:
     what, where = (pricer.trace.name, "bold"), (device.title, "bold")
     facts = Table(Column(words=True), Column(words=True))
     facts.row("parameters", f"{answer['parameters'] / 1e6:.2f} million")
+    if answer["trained_bytes"] != 4 * answer["parameters"]:
+        facts.row("that train", f"{answer['trained_bytes'] / 4e6:.2f} million")
     facts.row("forward", format_flops(answer["forward_flops"]))
     paper = f"{format_flops(answer['forward_flops_paper'])} without the products of attention"
     facts.row("", Text(paper, style="dim"))

@@ -79,7 +79,7 @@ def answer(fit: Fit) -> dict[str, Any]:
         "memory_bytes": fit.device.memory_bytes,
         "system_bytes": fit.device.system_bytes,
         "available_bytes": fit.available_bytes,
-        "fits": fit.fastest is not None,
+        "fits": fit.leanest.fits,
         "missing_bytes": fit.missing_bytes,
         "plain": _record(fit.plain),
         "fastest": _record(fit.fastest),
@@ -102,6 +102,7 @@ def _record(option: Option | None) -> dict[str, Any] | None:
         **option.technique.as_dict(),
         "changes": list(option.changes),
         "effect": option.effect,
+        "needs_many_more_steps": option.technique.forward_only,
         "footprint_bytes": option.footprint_bytes,
         "step_s": option.step_s,
         "fits": option.fits,
@@ -137,7 +138,8 @@ def _show(fit: Fit, everything: bool) -> None:
     ]
     if fit.fastest is None:
         short = f" under any of {len(fit.options)} combinations: {format_bytes(fit.missing_bytes)} missing"
-        answer.append(Text.assemble(("does not fit", "red"), short))
+        only = Text("fits without a backward pass only", style="red")
+        answer.append(only if fit.leanest.fits else Text.assemble(("does not fit", "red"), short))
         _fact(facts, "leanest", fit.leanest, fit)
     else:
         _fact(facts, "cheapest change", fit.cheapest, fit)
@@ -165,7 +167,7 @@ def _show(fit: Fit, everything: bool) -> None:
             format_duration(option.step_s),
             f"{100 * (option.step_s / fit.plain.step_s - 1):+.0f}%",
             format_bytes(option.footprint_bytes),
-            f"{_MARKS[option.effect]:2}{option.technique.in_words()}",
+            f"{_MARKS[option.effect]:2}{option.words}",
         )
     which = "" if everything else ": those that no other beats in time, bytes and changes"
     put(
@@ -197,7 +199,7 @@ def _fact(facts: Table, name: str, option: Option | None, fit: Fit) -> None:
         if option.fits
         else Text(f"{format_bytes(-free)} missing", style="red")
     )
-    facts.row(Text(name, style="bold"), room, format_duration(option.step_s), option.technique.in_words())
+    facts.row(Text(name, style="bold"), room, format_duration(option.step_s), option.words)
 
 
 def _legend(trace: LayerTrace) -> tuple[str, str]:
@@ -209,11 +211,12 @@ def _legend(trace: LayerTrace) -> tuple[str, str]:
     norms = any(layer.module_class.startswith("BatchNorm") for layer in trace.layers)
     but = "the diversity loss of the codebooks" if codebooks else "batch normalisation" if norms else ""
     again = "checkpointing, " if trace.blocks else ""
+    frozen = " (a CNN encoder, or all but some)" if cnn else ""
     return (
-        f"Unmarked rows learn the same: stored or fused attention, {again}and micro-batches"
-        f"{f' (but for {but}, averaged over a micro-batch)' if but else ''}.",
-        "~ rounds in 16 bits. * learns otherwise: another optimizer"
-        f"{', or a CNN encoder that is not trained' if cnn else ''}."
+        f"Unmarked rows learn the same: stored or fused attention, {again}released gradients and "
+        f"micro-batches{f' (but for {but}, averaged over a micro-batch)' if but else ''}.",
+        f"~ rounds in 16 bits. * learns otherwise: another optimizer, weights that do not train{frozen}, "
+        "fewer layers, or forward passes only, of which many more steps are needed."
         f"{' A shorter sentence teaches less, too.' if is_speech(trace) else ''}",
     )
 

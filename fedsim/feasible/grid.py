@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import chain, product
 
 from fedsim.errors import InputError
 from fedsim.feasible.background import USUAL, background
 from fedsim.feasible.question import Limits, Procedure, Question
 from fedsim.hardware import Device
 from fedsim.pricing import LayerTrace, Pricer, Technique
-from fedsim.pricing.advice import EFFECTS, LEARNING, LONGEST_SAMPLES, techniques
+from fedsim.pricing.advice import EFFECTS, LEARNING, LONGEST_SAMPLES, others, techniques
 from fedsim.pricing.sizes import counted, in_unit, is_speech, size_of
 from fedsim.units import SAMPLES_PER_S
 
@@ -145,6 +145,6 @@ def same_learning(precisions: Sequence[str], batch: int, trace: LayerTrace) -> l
     plain = Technique()
     return [
         t
-        for t in techniques(precisions, batch, trace)
+        for t in chain(techniques(precisions, batch, trace), others(precisions, batch, trace))
         if all(EFFECTS[name] != LEARNING for name in t.changes(plain))
     ]

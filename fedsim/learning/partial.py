@@ -54,13 +54,20 @@ class Ways:
         return self._structure
 
     def prepared(self, model: Any) -> Any:
-        """A fresh model with what is put in, of which just that needs gradients which any way trains."""
+        """A fresh model with what is put in, of which just that needs gradients which any way trains.
+
+        Raises:
+            ScenarioError: a way would train nothing, or there is no place for what is to be put in.
+        """
         if self.inserted is not None:
             inserted.put_in(model, self.inserted, self.structure, self._seed)
         self._trains = []
         for way in self.ways:
             with self.cut(model, way.depth):
                 self._trains.append(frozenset(self._chosen(model, way)))
+            if not self._trains[-1]:
+                said = f"is {way.train}, and nothing of the model would train"
+                raise ScenarioError(said, key="training.train")
         self._set(model, None)
         return model
 
@@ -130,9 +137,6 @@ class Ways:
         if wanted > (depth or count):
             there = f"only the first {depth} of its {count} layers run" if depth else f"it has {count} layers"
             raise ScenarioError(f"is {train}, which the model has not: {there}", key="training.train")
-        if _trains_head(train) and not isinstance(train, Last) and not self.structure.head:
-            said = f"is {train}, and nothing that trains runs after the model's last layer"
-            raise ScenarioError(f"{said}: it has no head", key="training.train")
 
     def _chosen(self, model: nn.Module, way: Way) -> Iterator[str]:
         """The names of the parameters that train in a way, of a model that is cut to its depth."""

@@ -4,6 +4,8 @@ The combinations are those of :class:`~fedsim.pricing.technique.Technique`: prec
 trains in, optimizers, attention, checkpointing, a frozen CNN encoder, and micro-batches that halve
 from the whole batch down to one example. Checkpointing an encoder that is frozen changes nothing
 and is left out, and so is what a model has not got: a CNN encoder to freeze, blocks to checkpoint.
+Ways to train less than the whole model, fewer layers or with forward passes only are priced with Adam, each
+as it is, with fused attention, and with all that saves memory; released gradients with all but micro-batches.
 Optimizers and numbers of micro-batches share the work of forward and backward pass, so hundreds of
 combinations cost a few dozen walks through the layers.
 
@@ -19,8 +21,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import product
+from itertools import chain, product
 
+from fedsim.errors import InputError
 from fedsim.hardware import Device
 from fedsim.pricing import LayerTrace, StepWork, Technique
 from fedsim.pricing.calibration import Calibration, calibrate
@@ -29,8 +32,9 @@ from fedsim.pricing.optimizer import OptimizerCost
 from fedsim.pricing.sizes import LARGEST, is_speech
 from fedsim.pricing.states import course
 from fedsim.pricing.step_time import TRACED, update_cost
+from fedsim.pricing.structure import structure_of
 from fedsim.pricing.technique import ATTENTIONS, CHECKPOINTINGS, OPTIMIZERS
-from fedsim.pricing.trained import EVERYTHING, FrozenCNN, Trained
+from fedsim.pricing.trained import EVERYTHING, Adapters, Biases, FrozenCNN, Head, Last, LoRA, Trained
 from fedsim.units import SAMPLES_PER_S
 
 LONGEST_SAMPLES = 3600 * SAMPLES_PER_S
@@ -61,7 +65,8 @@ EFFECTS = {
 """What changing a field does to the weights after a step. ``same``: nothing but the order of sums
 (accumulated gradients are those of the batch, since no layer mixes examples and negatives come from
 a sentence's own frames; only wav2vec 2.0's diversity loss averages over a micro-batch instead of the
-batch). ``rounding``: sums in 16 bits. ``learning``: another update rule, or fewer weights trained."""
+batch). ``rounding``: sums in 16 bits. ``learning``: another update rule, fewer weights trained, or fewer
+layers."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,12 @@ class Option:
     def effect(self) -> str:
         """The gravest effect of its changes on what is learnt: one of ``same, rounding, learning``."""
         return max((EFFECTS[name] for name in self.changes), key=GRAVITY.index, default=SAME)
+
+    @property
+    def words(self) -> str:
+        """The technique in a few words, and what a step's seconds do not say of it."""
+        more = ", needs many more steps" if self.technique.forward_only else ""
+        return self.technique.in_words() + more
 
     def beats(self, other: Option) -> bool:
         """Whether there is no reason to prefer ``other``, which is not faster."""
@@ -137,7 +148,8 @@ class Fit:
         """All of them: those that fit from the fastest on, then the others from the leanest on."""
         able = self.device.training_precisions
         with _uncollected():
-            found = [self._option(t) for t in techniques(able, self.batch, self.trace)]
+            asked = chain(techniques(able, self.batch, self.trace), others(able, self.batch, self.trace))
+            found = [self._option(t) for t in asked]
         return tuple(sorted(found, key=_order))
 
     @cached_property
@@ -156,7 +168,7 @@ class Fit:
 
     @property
     def fastest(self) -> Option | None:
-        """The fastest that fits; None if nothing does."""
+        """The fastest that fits; None if nothing does. Steps of forward passes only are no such steps."""
         return self._fastest(LEARNING)
 
     @property
@@ -166,9 +178,11 @@ class Fit:
 
     @property
     def cheapest(self) -> Option | None:
-        """Of those that fit, the one with the fewest changes, then the fastest; plain if that fits."""
+        """Of those that fit, the one with the fewest changes, then the least grave, then the fastest."""
         return min(
-            (o for o in self.options if o.fits), key=lambda o: (len(o.changes), o.step_s), default=None
+            (o for o in self.options if o.fits and not o.technique.forward_only),
+            key=lambda o: (len(o.changes), GRAVITY.index(o.effect), o.step_s),
+            default=None,
         )
 
     @property
@@ -198,7 +212,8 @@ class Fit:
 
     def _fastest(self, gravest: str) -> Option | None:
         allowed = GRAVITY[: GRAVITY.index(gravest) + 1]
-        return next((o for o in self.options if o.fits and o.effect in allowed), None)
+        steps = (o for o in self.options if not o.technique.forward_only)
+        return next((o for o in steps if o.fits and o.effect in allowed), None)
 
     def _option(self, technique: Technique) -> Option:
         work, rates = self._work(technique), self._calibration.rates[technique.precision]
@@ -312,3 +327,44 @@ def techniques(precisions: Sequence[str], batch: int, trace: LayerTrace) -> Iter
     ):
         if not (train == FrozenCNN() and checkpointing in ("cnn", "both")):
             yield Technique(precision, optimizer, attention, checkpointing, train, parts)
+
+
+def others(precisions: Sequence[str], batch: int, trace: LayerTrace) -> Iterator[Technique]:
+    """Released gradients, and ways that learn otherwise: a choice of them, not every combination."""
+    stacks = {block.stack for block in trace.blocks.values()}
+    most = {0: "none", 1: next(iter(stacks), "none")}.get(len(stacks), "both")
+    for precision, optimizer, attention, checkpointing in product(
+        precisions, OPTIMIZERS, ATTENTIONS, dict.fromkeys(("none", most))
+    ):
+        yield Technique(precision, optimizer, attention, checkpointing, release_gradients=True)
+    less = ways(trace)
+    for precision, way in product(precisions, less):
+        saving = "none" if way.forward_only or way.train == Head() else most  # nothing would run again
+        for attention, checkpointing, parts in dict.fromkeys(
+            (("eager", "none", 1), ("sdpa", "none", 1), ("sdpa", saving, 1), ("sdpa", saving, batch))
+        ):
+            yield replace(
+                way,
+                precision=precision,
+                attention=attention,
+                checkpointing=checkpointing,
+                accumulate=parts,
+            )
+
+
+def ways(trace: LayerTrace) -> list[Technique]:
+    """Ways to train less of a model, or otherwise, as far as it has the layers for them."""
+    layers = len(structure_of(trace).layers)
+    last = [Last(k) for k in sorted({1, 2, layers // 2}) if 0 < k < layers]
+    less = [Technique(train=train) for train in (*last, LoRA(8), Adapters(64), Biases(), Head())]
+    if layers > 1:
+        less.append(Technique(depth=layers // 2))
+    return [*(way for way in less if _possible(trace, way)), Technique(forward_only=True)]
+
+
+def _possible(trace: LayerTrace, technique: Technique) -> bool:
+    try:
+        course(trace, technique)
+    except InputError:
+        return False
+    return True

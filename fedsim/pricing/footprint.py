@@ -59,7 +59,7 @@ def footprint_bytes(work: StepWork, runtime_bytes: float, batch: ArrayLike, samp
     axes = [axis.astype(float) for axis in work.trace.lengths(samples)]
     peak = work.several.moments(samples).peak_bytes(flat, axes)
     alone = flat == 1
-    if work.single is not work.several and np.any(alone):
+    if np.any(alone) and work.single is not work.several:
         chosen = [axis[alone] for axis in axes]
         peak[alone] = work.single.moments(samples[alone]).peak_bytes(flat[alone], chosen)
     dynamic = np.maximum(peak + _inside_bytes(work), _stepping_bytes(work)).reshape(micro.shape)
@@ -97,7 +97,7 @@ def _peak(work: StepWork, micro: Array, samples: Array) -> dict[str, Array]:
     axes = [axis.astype(float) for axis in work.trace.lengths(samples)]
     found = work.several.moments(samples).peak(micro, axes)
     alone = micro == 1
-    if work.single is not work.several and np.any(alone):
+    if np.any(alone) and work.single is not work.several:
         chosen = [axis[alone] for axis in axes]
         single = work.single.moments(samples[alone]).peak(micro[alone], chosen)
         for name, values in single.items():

@@ -111,7 +111,7 @@ class Polynomial:
         return cls({(0, 0, 0): value})
 
     def __add__(self, other: Polynomial) -> Polynomial:
-        return Polynomial.total((self, other))
+        return Polynomial.total((self, other)) if other.terms else self
 
     def __sub__(self, other: Polynomial) -> Polynomial:
         return Polynomial.total((self, other * -1))

@@ -8,7 +8,7 @@ run where those train. With neither it has no backward pass, and nothing of it i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from fedsim.errors import InputError
@@ -130,12 +130,22 @@ class Course:
     trace: LayerTrace
     states: tuple[State, ...]
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         """Numbers that train."""
         return sum(state.parameters for state in self.states)
 
-    @property
+    @cached_property
+    def tensors(self) -> int:
+        """Tensors that train."""
+        return sum(state.tensors for state in self.states)
+
+    @cached_property
+    def sides(self) -> int:
+        """Rows and columns of what trains."""
+        return sum(state.sides for state in self.states)
+
+    @cached_property
     def largest(self) -> int:
         """Numbers of the layer in which most train."""
         return max((state.parameters for state in self.states), default=0)

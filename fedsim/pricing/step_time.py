@@ -55,14 +55,13 @@ def update_cost(course: Course, backend: str, technique: Technique) -> Optimizer
     Where gradients are released, each tensor is stepped on its own: on CUDA no kernels for many at once.
     """
     if technique.forward_only:
-        tensors = sum(state.tensors for state in course.states)
-        return zeroth_order_cost(course.parameters, tensors, course.largest)
+        return zeroth_order_cost(course.parameters, course.tensors, course.largest)
     return optimizer_cost(
         technique.optimizer,
         "cpu" if technique.release_gradients else backend,
         course.parameters,
-        tensors=sum(state.tensors for state in course.states),
-        sides=sum(state.sides for state in course.states),
+        tensors=course.tensors,
+        sides=course.sides,
         largest=course.largest,
         scaled=technique.precision == "mixed",
     )
@@ -88,12 +87,19 @@ class StepWork:
 
     def __init__(self, trace: LayerTrace, backend: str, technique: Technique):
         self.trace, self.backend, self.technique = trace, backend, technique
-        single, several = trace.names(variant_of(backend, technique))
+        self._single, several = trace.names(variant_of(backend, technique))
         self.several = collect(trace, several, technique)
-        self.single = collect(trace, single, technique) if single != several else self.several
+        self._collected = {several: self.several}
         self.course = course(trace, technique)
         self.trained_parameters = self.course.parameters
         self.optimizer: OptimizerCost = update_cost(self.course, backend, technique)
+
+    @property
+    def single(self) -> Work:
+        """Of a batch of 1; added up when it is first asked for, once for all copies of this."""
+        if self._single not in self._collected:
+            self._collected[self._single] = collect(self.trace, self._single, self.technique)
+        return self._collected[self._single]
 
     @property
     def gradients(self) -> int:
@@ -112,8 +118,7 @@ class StepWork:
         extra["launches"] = float(self.optimizer.launches)
         extra["optimizer_bytes"] = self.optimizer.moved_bytes
         more = 0 if self.technique.forward_only else self.technique.accumulate - 1
-        tensors = sum(state.tensors for state in self.course.states)
-        extra["launches"] += more * tensors
+        extra["launches"] += more * self.course.tensors
         extra["stream_bytes"] += more * 12.0 * self.trained_parameters
         return np.array([extra[name] for name in FEATURES])
 
@@ -153,7 +158,7 @@ class StepWork:
         axes = [axis.astype(float) for axis in self.trace.lengths(length)]
         values = np.asarray(pick(self.several)(micro, axes), float)
         alone = micro == 1
-        if self.single is not self.several and np.any(alone):
+        if np.any(alone) and self.single is not self.several:
             chosen = [axis[alone] for axis in axes]
             values = np.array(values)
             values[alone] = pick(self.single)(micro[alone], chosen)

@@ -84,7 +84,8 @@ class Technique:
 
     @classmethod
     def of(cls, *, train: object = "all", freeze_cnn: bool = False, **how: Any) -> Technique:
-        """A technique as people say it: ``train`` as text too, or as a file says it, ``freeze_cnn`` for ``train="frozen-cnn"``.
+        """A technique as people say it: ``train`` as text or as a file says it, too; ``freeze_cnn`` for
+        ``train="frozen-cnn"``.
 
         Raises:
             InputError: it does not exist, or two things are to train.

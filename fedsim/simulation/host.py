@@ -18,6 +18,7 @@ from fedsim.fleet import speech
 from fedsim.fleet.batches import Batches
 from fedsim.hardware import Device
 from fedsim.learning import Federation
+from fedsim.learning.ways import Way
 from fedsim.pricing import Pricer, Technique, load_trace
 from fedsim.scenario import Scenario
 from fedsim.simulation.compose import federation_of
@@ -37,7 +38,7 @@ class LearningOutlook:
         model: preset that is trained.
         precision: in which this machine trains.
         steps: optimizer steps of pretraining in the whole run.
-        step_s: seconds of one, on average.
+        step_s: seconds of one, on average; of several ways to train, of all alike.
         training_s, evaluation_s, downstream_s: real seconds of the whole run, one client at a time;
             fine-tuning is priced as pretraining on as much speech.
         fits: whether one worker fits.
@@ -133,24 +134,35 @@ def _steps(federation: Federation, scenario: Scenario) -> tuple[int, Batches]:
     return round(federation.rounds * trained * each), batches
 
 
-def _technique(device: Device, federation: Federation) -> Technique:
+def _technique(device: Device, federation: Federation, way: Way) -> Technique:
     """Half precision where the device has it; bfloat16 before float16, as the learner chooses."""
     how = federation.learning
     able = [p for p in ("bf16", "mixed") if how.precision == "mixed" and p in device.training_precisions]
-    return Technique(precision=able[0] if able else "fp32", optimizer=how.optimizer, attention="sdpa")
+    return Technique(
+        precision=able[0] if able else "fp32",
+        optimizer=how.optimizer,
+        attention="sdpa",
+        train=way.train,
+        depth=way.depth,
+        release_gradients=way.release_gradients,
+        forward_only=way.forward_only,
+    )
 
 
 def _outlook(
     device: Device, federation: Federation, scenario: Scenario, steps: int, batches: Batches
 ) -> LearningOutlook:
     how = federation.learning
-    pricer = Pricer(device, load_trace(federation.task.model_name), _technique(device, federation))
+    trace = load_trace(federation.task.model_name)
+    pricer, *each = (
+        Pricer(device, trace, _technique(device, federation, w)) for w in (Way(), *federation.ways)
+    )
     task, held = federation.task, batches.samples.astype(np.float64)
     size, most = task.padded(held), float(task.padded(np.array(np.inf)))
     whole = most if np.isfinite(most) else float(held.max())
     evaluated, at_once = task.evaluation_batches()
-    step_s = float(pricer.step_s(how.batch_size, size).mean())
-    worker = float(pricer.footprint_bytes(how.batch_size, whole))
+    step_s = float(np.mean([one.step_s(how.batch_size, size).mean() for one in each]))
+    worker = max(float(one.footprint_bytes(how.batch_size, whole)) for one in each)
     share = float(pricer.forward_flops(how.batch_size, whole) / pricer.training_flops(how.batch_size, whole))
     times = (
         1 + sum(federation.evaluates(index) for index in range(federation.rounds))

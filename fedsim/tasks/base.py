@@ -268,9 +268,8 @@ class Task(Choice):
         Raises:
             ScenarioError: it has none.
         """
-        raise ScenarioError(
-            f"is true, but the task {self.name!r} has no CNN encoder", key="training.freeze_cnn"
-        )
+        said = f"is frozen-cnn, but the task {self.name!r} has no CNN encoder"
+        raise ScenarioError(said, key="training.train")
 
     def finetunes(self, round_index: int, rounds: int) -> bool:
         """Whether the model is fine-tuned for another task after this round (counted from 0)."""

@@ -174,6 +174,23 @@ def test_released_gradients_with_what_else_concerns_them(how: dict[str, Any]) ->
         assert not np.array_equal(trained(plain), trained(federation(TASKS["wav2vec2"])))
 
 
+def test_what_a_worker_did_before_in_another_way_leaves_nothing() -> None:
+    """Each kind of step after each other gives what it gives alone, as if no gradient were left."""
+    kinds = (Way(), Way(release_gradients=True), MEZO[0])
+    spec = replace(federation(TASKS["language_model"], optimizer="sgd", learning_rate=1e-3), ways=kinds)
+    sent = vector.flatten(Trainer(spec, 5).model)
+
+    def after(first: int | None, way: int) -> bytes:
+        trainer, out = Trainer(spec, 5), np.empty_like(sent)
+        for job in () if first is None else (TrainJob(1, 0, 0, way=first),):
+            trainer.train(job, sent, out)
+        trainer.train(TrainJob(0, 0, 0, way=way), sent, out)
+        return out.tobytes()
+
+    for way in range(3):
+        assert {after(first, way) for first in range(3)} == {after(None, way)}
+
+
 def test_no_gradient_outlives_its_layers_backward_pass() -> None:
     """Counted before each of ten layers' gradients come, and after all: none; in the ordinary step ten."""
 

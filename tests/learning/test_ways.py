@@ -20,7 +20,8 @@ from fedsim.learning.partial import Ways
 from fedsim.learning.parts import Parts
 from fedsim.learning.restore import model_of
 from fedsim.options import kind
-from fedsim.pricing import load_trace
+from fedsim.pricing import load_trace, travel
+from fedsim.pricing.technique import Technique
 from fedsim.pricing.trained import (
     EVERYTHING,
     Adapters,
@@ -99,6 +100,9 @@ COUNTED = [
     (SPEECH, Way(LoRA(4)), 3 * 2 * 4 * (128 + 128)),
     (SPEECH, Way(LoRA(4), depth=1), 2 * 4 * (128 + 128)),
     (SPEECH, Way(LoRA(2, ("out_proj", "project_hid"), head=True)), 4 * 2 * (128 + 128) + SPEECH_HEAD),
+    # of a layer's attention, two norms and two linear layers; of the first norm and the projection with its
+    # norm; of the positional convolution and the norm behind it; of the three linear layers of the head
+    (SPEECH, Way(Biases()), 3 * (4 * 128 + 2 * 128 + 256 + 128) + 32 + 64 + 128 + 128 + 128 + 3 * 128),
     (SPEECH, Way(Adapters(8)), 3 * (2 * 128 * 8 + 8 + 128)),
     (WORDS, PLAIN, ALL_WORDS),
     (WORDS, Way(Head()), WORDS_HEAD),
@@ -114,6 +118,7 @@ COUNTED = [
     (IMAGES, PLAIN, by_trace(IMAGES, "")),
     (IMAGES, Way(Last(1)), by_trace(IMAGES, "9.")),  # its layers: 0, 3, 7 and 9; it has no head
     (IMAGES, Way(OneLayer(2)), by_trace(IMAGES, "3.")),
+    (IMAGES, Way(OneLayer(1, head=True)), by_trace(IMAGES, "0.")),
     (IMAGES, Way(LoRA(4)), 4 * (128 + 64) + 4 * (64 + 10)),
     (IMAGES, Way(Biases()), 16 + 32 + 64 + 10),
 ]  # fmt: skip
@@ -124,6 +129,8 @@ COUNTED = [
 )
 def test_as_many_numbers_train_as_the_trace_says(name, way, numbers):
     assert trained_numbers(TASKS[name], way) == numbers > 0
+    priced = travel.trained(load_trace(name), Technique(train=way.train, depth=way.depth))
+    assert sum(priced.values()) == numbers
 
 
 # -- a model that is cut, and what is put into it --------------------------------------------------------
@@ -644,9 +651,9 @@ REFUSED = [
     (TEXT, (Way(LoRA(2)), Way(Adapters(2))), f"is adapters:2, {OTHERS} lora:2"),
     (TEXT, (), "are none; a federation needs at least one way"),
     (Classification(), (Way(depth=2),), "training.depth: is 2, and the model's 4 layers are not alike"),
-    (Classification(), (Way(Head()),), "it has no head"),
+    (Classification(), (Way(Head()),), "training.train: is head, and nothing of the model would train"),
     (Classification(), (Way(Adapters(4)),), "after each of a transformer's layers, and the model has none"),
-    (Classification(), (Way(FrozenCNN()),), "has no CNN encoder"),
+    (Classification(), (Way(FrozenCNN()),), "training.train: is frozen-cnn, but the task"),
 ]  # fmt: skip
 
 

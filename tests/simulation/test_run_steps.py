@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+import fedsim
 from fedsim.cli import validate
 from fedsim.errors import ScenarioError
 from fedsim.scenario import load
 from fedsim.simulation import compose, execute
+from fedsim.simulation.host import learning_outlook
 from fedsim.sweeps import address
 
 SCENARIO = """
@@ -90,3 +93,16 @@ def test_the_kind_of_steps_is_part_of_what_a_sweep_knows_a_trajectory_by(file: P
     ]
     assert None not in found
     assert len(set(found)) == 3
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"release_gradients": True}, {"forward_only": True}, {"train": "last:1"}], ids=str
+)
+def test_the_outlook_of_real_training_prices_the_steps_that_are_taken(
+    file: Path, how: dict[str, Any]
+) -> None:
+    said = ["learning.optimizer=sgd", *(f"training.{key}={str(value).lower()}" for key, value in how.items())]
+    (found,) = learning_outlook(load(file, said).scenario, ("raspberry-pi-4",))
+    batch = {"batch": 4, "attention": "sdpa", "optimizer": "sgd"}
+    priced = fedsim.cost("raspberry-pi-4", "digits-cnn", **batch, **how)
+    assert (found.step_s, found.worker_bytes) == (priced["step_s"], priced["footprint_bytes"])

@@ -65,7 +65,8 @@ def structure_of(task: Task) -> Structure:
     """
     with FakeTensorMode(), torch.random.fork_rng(devices=[]):
         try:
-            model = task.build().eval()  # which skips no layer at random
+            model = task.build()
+            model.eval()  # which skips no layer at random
             batch = task.fake_batch(2, {size.name: size.usual for size in task.sizes})
             found = blocks(model)
             chosen = [name for name, kind in found.items() if kind != "cnn"] or list(found)
