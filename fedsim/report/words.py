@@ -71,8 +71,19 @@ def fleet(digest: Digest) -> str:
         device, part, link = dig(entry, "device"), dig(entry, "share"), dig(entry, "link")
         if isinstance(device, str) and is_number(part):
             via = f" on {name(link, 16)}" if isinstance(link, str) else ""
-            parts.append(f"{share(part)} {name(device)}{via}")
+            parts.append(f"{share(part)} {name(device)}{via}{_own(entry)}")
     return listed(parts, most=8)
+
+
+def _own(entry: Any) -> str:
+    """What a device trains with where that is its own."""
+    said = dig(entry, "training")
+    if not isinstance(said, dict) or not said:
+        return ""
+    what = dig(said, "train", "kind")
+    words = [name(what, 16)] if isinstance(what, str) else []
+    words += [f"{name(key, 20)} {name(value, 16)}" for key, value in said.items() if key != "train"]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def time_sentence(digest: Digest) -> str:

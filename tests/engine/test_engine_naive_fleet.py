@@ -76,11 +76,22 @@ class Unhurried:
 def worlds(tmp_path_factory):
     """A small fleet, and one so large that many ends are worked out together.
 
-    Each also without batteries, but with training that takes a smaller batch where memory is short.
+    Each also without batteries, but with training that takes a smaller batch where memory is short; and, in
+    stages, trains now these layers, now those, and less of the model where memory is short.
     """
     file = tmp_path_factory.mktemp("naive") / "it.yaml"
     file.write_text(SCENARIO)
     plain = ["training.on_oom=shrink-batch", *(f"fleet.mix[{k}].battery=null" for k in (1, 2))]
+
+    staged = [
+        plain[1],
+        plain[2],
+        "rounds.count=9",
+        "training.schedule=[{rounds: 1, train: last:3}, {rounds: 1, depth: 9}, {train: all}]",
+        "training.on_oom=shallower",
+        "training.shallower=[{depth: 6}, {train: head, depth: 4}]",
+        "fleet.mix[2].training={train: head}",
+    ]
 
     def world(clients, *changes):
         return Unhurried(compose(load(file, [f"fleet.clients={clients}", *changes]).scenario).world)
@@ -88,6 +99,8 @@ def worlds(tmp_path_factory):
     return {
         "small": world(24),
         "small-powered": world(24, *plain),
+        "staged": world(24, *staged),
+        "large-staged": world(400, *staged),
         "large": world(400),
         "large-powered": world(400, *plain),
     }
@@ -131,6 +144,20 @@ def test_many_ends_of_a_real_fleet_are_as_in_the_naive_engine(
 ):
     # A third plan differs: Plan(4, 50, Random(), Buffered(15, 42), 20e6, 5e6, seed=0) on "large". See above.
     compare(worlds[fleet], Plan(4, 50, select, Buffered(15, concurrency), *rates, seed=seed))
+
+
+@pytest.mark.parametrize("close", [WaitAll(), Deadline(900.0), Buffered(4)], ids=repr)
+@pytest.mark.parametrize("rates", [RATES[0], RATES[3]])
+def test_a_fleet_that_trains_in_stages_is_as_in_the_naive_engine(worlds, close, rates):
+    compare(worlds["staged"], Plan(4, 9, Random(), close, *rates, seed=3))
+
+
+def test_stages_are_those_of_the_model_where_many_ends_are_worked_out_together(worlds):
+    compare(worlds["large-staged"], Plan(4, 50, Random(), Buffered(15, 60), seed=1))
+    records = list(Simulation(worlds["large-staged"], Plan(4, 50, Random(), Buffered(15, 60), seed=1)))
+    versions = {int(v) for record in records for v in record.clients.base_round}
+    assert versions >= {0, 1, 2}
+    assert len({int(w) for record in records for w in record.clients.technique}) > 3
 
 
 def test_a_large_fleets_ends_are_worked_out_together(worlds):

@@ -84,3 +84,18 @@ def test_where_all_train_alike_there_is_no_table(tmp_path, ways):
     assert words.layer_rows(made.digest) == []
     assert words.coverage_sentence(made.digest) == ""
     assert '<section id="layers">' not in made.html.read_text()
+
+
+def test_an_entry_of_the_fleet_says_what_it_trains(tmp_path):
+    made = digest(load(write(tmp_path / "run", WAYS)))
+    own = [
+        {"train": {"kind": "last", "layers": 2}, "depth": 6},
+        {"precision": "mixed"},
+        {},
+        None,
+        "all",
+        {"train": 7},
+    ]
+    for entry, said in zip(own, [" (last, depth 6)", " (precision mixed)", "", "", "", ""], strict=True):
+        made.run.scenario["fleet"] = {"mix": [{"device": "pi", "share": 1.0, "training": entry}]}
+        assert words.fleet(made) == f"100% pi{said}", entry

@@ -1,7 +1,7 @@
 """Clients that train different parts of a model: what each tries, and what of the model travels then.
 
 The model is wav2vec2-tiny: 637,600 weights, of which 190,624 stand before its three layers of 132,480 each
-and 49,536 after them, in the head. A made-up price stands in for those that nobody has to know here.
+and 49,536 after them, in the head.
 """
 
 from dataclasses import dataclass, replace
@@ -16,11 +16,11 @@ from fedsim.errors import ScenarioError
 from fedsim.fleet import Fleet, Group, batches, speech, workload
 from fedsim.fleet.pressure import Pressure
 from fedsim.learning.ways import Way
-from fedsim.pricing import Pricer, load_trace
-from fedsim.pricing.trained import EVERYTHING, Last, OneLayer
+from fedsim.pricing import load_trace
+from fedsim.pricing.trained import Last, OneLayer
 from fedsim.scenario import load
 from fedsim.scenario.technique import in_model
-from fedsim.simulation import execute, kinds
+from fedsim.simulation import execute
 from fedsim.simulation.compose import check, compose, federation_of
 from fedsim.simulation.kinds import Kind
 from fedsim.simulation.outlook import outlook
@@ -43,25 +43,8 @@ rounds: {count: 5, cohort: 2}
 STAGES = "training.schedule=[{rounds: 2, train: layer:1}, {rounds: 1, train: head}, {train: layer:2}]"
 
 
-class Made:
-    """A step that takes a second and 100 MB, whatever trains."""
-
-    standard_error = 1.2
-
-    def __init__(self, device, trace, technique):
-        self.device, self.technique = device, technique
-        self.calibration = Pricer(device, trace, replace(technique, train=EVERYTHING, depth=None)).calibration
-
-    def step_s(self, batch, samples):
-        return np.ones(np.broadcast_shapes(np.shape(batch), np.shape(samples)))
-
-    def footprint_bytes(self, batch, samples):
-        return 1e8 * self.step_s(batch, samples)
-
-
 @pytest.fixture
-def scenario(tmp_path, monkeypatch):
-    monkeypatch.setattr(kinds, "Pricer", Made)
+def scenario(tmp_path):
     file = tmp_path / "it.yaml"
     file.write_text(BASE)
     return lambda *changes: load(file, changes)
@@ -349,6 +332,11 @@ def test_stage_entry_and_fallback_override_in_this_order(scenario):
             ["training.on_oom=shallower", "training.shallower=[{depth: 2}, {train: layer:3, depth: 2}]"],
             r"training.shallower\[1\].train",
             r"layer:3, and only 2 layers run",
+        ),
+        (
+            ["training.train={lora: {rank: 8, modules: [q_proj, nope]}}"],
+            "training.train.modules",
+            "'nope' names no linear layer of wav2vec2-tiny",
         ),
         (
             ["fleet.mix[0].training={train: lora:8}", "fleet.mix[1].training={train: lora:4}"],
