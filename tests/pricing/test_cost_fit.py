@@ -184,7 +184,7 @@ def test_effects_on_learning(fit):
 
 def test_ways_that_learn_otherwise(fit):
     """Marked so, and steps of forward passes only are not taken for steps like others."""
-    words = {way.in_words() for way in ways(WORDS)}
+    words = {way.in_words() for way in ways(ALIKE)}
     assert {"last layer", "last 2 layers", "forward passes only"} <= words
     assert not any("depth" in word or "adapters" in word for word in words)  # it has no repeated blocks
     by_technique = {option.technique: option for option in fit.options}
@@ -287,7 +287,7 @@ def test_the_largest_batch_where_examples_are_alike(roomy):
 
 def test_only_techniques_that_the_model_has(tiny):
     """Without blocks there is nothing to checkpoint, and without a CNN encoder nothing to freeze."""
-    few, all_of_them = (list(techniques(("fp32",), 4, trace)) for trace in (WORDS, tiny))
+    few, all_of_them = (list(techniques(("fp32",), 4, trace)) for trace in (ALIKE, tiny))
     assert len(few) == 6 * 2 * 3  # optimizers, attention, micro-batches
     assert {t.checkpointing for t in few} == {"none"}
     assert set(few) < set(all_of_them)
