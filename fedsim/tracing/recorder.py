@@ -16,7 +16,8 @@ additions, masking, the contrastive loss) makes further ones, named after the mo
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -45,7 +46,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         model: the model, its parameters fake.
         inputs: tensors that exist before the step and are counted as inputs.
         run: (operator, args, kwargs) -> result, if not by calling the operator.
-        blocks: the names of modules that checkpointing would run again.
+        blocks: the names of modules that checkpointing would run again, perhaps with the kind of each.
         watch: told of every operator that does work, as ``watch(operator, args, kwargs, Cost)``.
     """
 
@@ -61,6 +62,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._run = run or _plainly
         self._watch_operators = watch
         self._may_run_again = frozenset(blocks)
+        self._deep = [name for name in blocks if not isinstance(blocks, Mapping) or blocks[name] != "cnn"]
         self.model = model
         self.layers: list[Layer] = []
         self._starts: list[int] = []
@@ -284,6 +286,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 ],
                 products,
                 cost,
+                len(self._moments) - 1,
                 collects=node is not None and node._sequence_nr() >= 1 << 62,
             )
         )
@@ -322,15 +325,44 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if key in self._lifetimes.alive:
                     self._lifetimes.alive[key].grad = True
         gradients = {id(record) for record in self._lifetimes.all if record.grad}
-        roles.divide(self._operations, self.layers, gradients, self._savers)
+        before = self._before_blocks()
+        aside = roles.divide(self._operations, self.layers, gradients, self._savers, before)
+        moved = {moment: layer for layer in aside.values() for moment in layer.moments}
         self.blocks = {name: block for name, block in self.blocks.items() if name in self._may_run_again}
         for record, index in self._casts:
             if not record.saved and (record.died < 0 or record.died >= self._forward_moments):
                 self.layers[index].cached_bytes += record.nbytes
-        for (index, backward), live in zip(self._moments, self._lifetimes.live_bytes(), strict=True):
-            layer = self.layers[index]
+        for moment, live in enumerate(self._lifetimes.live_bytes()):
+            index, backward = self._moments[moment]
+            layer = moved.get(moment, self.layers[index])
             (layer.backward_live_bytes if backward else layer.forward_live_bytes).append(live)
+        self._put(aside, before)
         return self.layers
+
+    def _before_blocks(self) -> list[bool]:
+        """Whether each layer is neither in a block that multiplies nor comes after one."""
+        found: list[bool] = []
+        for layer in self.layers:
+            inside = any(f"{layer.module}.".startswith(f"{name}.") for name in self._deep)
+            found.append(not inside and all(found[i] for i in layer.reads_from if i < len(found)))
+        return found
+
+    def _put(self, aside: dict[int, Layer], before: list[bool]) -> None:
+        """Put what was set aside of layers before them; it reads from what is before the blocks alone."""
+        if not aside:
+            return
+        place = {old: old + sum(at <= old for at in aside) for old in range(len(self.layers))}
+        for index, layer in aside.items():
+            layer.reads_from = dict.fromkeys(i for i in self.layers[index].reads_from if before[i])
+        for index in sorted(aside, reverse=True):
+            self.layers.insert(index, aside[index])
+        for layer in self.layers:
+            layer.reads_from = {place[i]: None for i in layer.reads_from}
+            layer.shares = None if layer.shares is None else place[layer.shares]
+        self.blocks = {
+            name: replace(block, first=place[block.first], last=place[block.last])
+            for name, block in self.blocks.items()
+        }
 
 
 def _padded(tensor: torch.Tensor) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ class Layer:
     backward_live_bytes: list[int] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     shares: int | None = None
+    moments: list[int] = field(default_factory=list)
     reads_from: dict[int, None] = field(default_factory=dict)
 
     @property
