@@ -61,7 +61,8 @@ def trace(thing: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers
                 try:
                     how = plan(subject, short, quickly)
                     content = _traced_so(subject, name, how, variants, workers)
-                    if content["graph"]["exact"] or last or not how.alike:
+                    off = 0.0 if content["graph"]["exact"] else content["graph"]["largest_error"]
+                    if off < _CLOSE or last or not how.alike:
                         break
                 except Exception:  # whatever a model raises that was taken apart
                     if last:
@@ -74,6 +75,8 @@ def trace(thing: Any, name: str, variants: Iterable[Variant] = VARIANTS, workers
 
 _WAYS = ((True, True), (True, False), (False, True), (False, False))
 """With few layers and quickly, if that gives what the whole model gives; else without one, or both."""
+_CLOSE = 1e-3
+"""An error that the whole model would hardly make smaller."""
 
 
 def _traced_so(
