@@ -41,7 +41,8 @@ def test_table_1(row):
 
 def test_frames_follow_from_the_convolutions():
     trace = load_trace("wav2vec2-base")
-    assert [int(n) for n in trace.lengths(88_000)] == [88_000, 17599, 8799, 4399, 2199, 1099, 549, 274, 288]
+    # the last: stretches of 32 frames, to which a kernel of fused attention rounds up
+    assert [int(n) for n in trace.lengths(88_000)] == [88_000, 17599, 8799, 4399, 2199, 1099, 549, 274, 9]
     assert trace.frames([400, 399, 88_000]).tolist() == [1, 0, 274]
 
 
