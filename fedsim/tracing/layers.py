@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fedsim.tracing.recorder import Layer
+from fedsim.tracing.roles import ASIDE
 
 Key = tuple[str, int]
 """A module's path and which of its stretches this is: the same layer in every trace of a model."""
@@ -43,6 +44,7 @@ def keyed(layers: list[Layer]) -> dict[Key, Layer]:
 def identify(layer: Layer) -> Identity:
     """What the layer is, from its module and the arithmetic it does."""
     module, name = layer.module, layer.module_class
+    whole = module.removesuffix(ASIDE).removesuffix(".")  # what this was set aside of, if it was
     if layer.leaf:
         label = ""
     elif not module:
@@ -64,8 +66,8 @@ def identify(layer: Layer) -> Identity:
     elif "Norm" in name:
         kind = "norm"
     else:
-        kind = "elementwise" if module else "loss"
-    return Identity(module, name, label, kind, _group(module), module.split(".")[-1] not in _PROJECTIONS)
+        kind = "elementwise" if whole else "loss"
+    return Identity(module, name, label, kind, _group(whole), module.split(".")[-1] not in _PROJECTIONS)
 
 
 def _group(module: str) -> str:

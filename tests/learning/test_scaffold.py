@@ -130,5 +130,5 @@ def test_what_travels_beside_the_model_takes_time(plugged, tmp_path):
         return compose(scenario.build(data, tmp_path / "x.yaml", ANYWHERE)).world
 
     plain, both = world("uniform"), world("scaffold")
-    assert both.model_bytes == 2.0 * plain.model_bytes
-    assert both.update_bytes == (0.5 + 1.0) * plain.model_bytes
+    assert (both.down_bytes == 2.0 * plain.down_bytes).all()
+    assert (both.up_bytes == (0.5 + 1.0) * plain.down_bytes[0]).all()
