@@ -116,7 +116,7 @@ def verbs(name: str) -> list[list[str]]:
 
 
 @pytest.mark.timeout(1600)
-@pytest.mark.parametrize("suffix", ["yaml", "json", "csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["yaml", "json", pytest.param("csv", marks=pytest.mark.slow), "parquet"])
 def test_it_is_refused_in_seconds_and_two_gigabytes(place, suffix):
     found = (path.name for path in place.iterdir() if path.suffix == f".{suffix}")
     names = sorted(name for name in found if not name.startswith(("run-", "small")))

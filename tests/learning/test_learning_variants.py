@@ -49,6 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 def test_every_variant_matters_and_resumes_with_the_same_bytes(small: Federation, tmp_path: Path) -> None:
     small = changed(small, crop_seconds=0.5, evaluation_seconds=1.0, local_steps=2)
     seen = {"plain": _train(small)}

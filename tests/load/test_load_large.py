@@ -74,6 +74,7 @@ def _tells_the_truth(folder: Path) -> dict[str, object]:
     return summary
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_more_rows_take_no_more_memory(tmp_path: Path) -> None:
     peaks = []

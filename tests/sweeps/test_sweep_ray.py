@@ -30,6 +30,7 @@ def working(parent):
     return found
 
 
+@pytest.mark.slow
 def test_a_local_cluster_gives_the_same_bytes_with_a_worker_killed_in_the_middle(sweep_of, tmp_path):
     killed = []
 
