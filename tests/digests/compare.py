@@ -6,10 +6,9 @@
 ``before.sha256`` goes back to version 0.1, before its rooms were rebuilt (Python 3.11, numpy 2.4, torch 2.13
 on a CPU with AVX-512): a refactoring changes nothing in it. It was taken again, with every value held against
 the one before, when what is not there became null in place of NaN, and when the examples of ``quickstart``
-and ``bad-clients`` became those really trained on; and again for ``clients.parquet`` alone, when it said in which
-way a client trained. Real training rounds as the processor
-does, so on another kind of processor the digests of ``quickstart`` and ``bad-clients`` may differ; take
-them there from the older code first.
+and ``bad-clients`` became those really trained on; and again for ``clients.parquet`` alone, when it said in
+which way a client trained. Real training rounds as the processor does, so on another kind of processor the
+digests of ``quickstart`` and ``bad-clients`` may differ; take them there from the older code first.
 """
 
 from __future__ import annotations
