@@ -187,10 +187,9 @@ SPEECH = [
     ("technique", "prepare"), SPEECH, ids=lambda x: x.in_words() if hasattr(x, "train") else ""
 )
 def test_of_a_speech_model(small_config, small_trace, variant, technique, prepare):
-    """Within a launch or two of what is computed for both gradients at once; but for the objective.
+    """Within a launch or two of what is computed for both gradients at once.
 
-    Its trace says nothing of which of its inputs needs which of its gradients, and so if the quantizer does
-    not train all of its backward pass is charged, as are gradients of keys where only queries train.
+    Of LoRA, gradients of keys are charged where only queries train.
     """
     ours, direct = both(small_trace, small_config, variant, technique, prepare, 22_000)
     more = 1.06 if isinstance(technique.train, LoRA) else 1.0
