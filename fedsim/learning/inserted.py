@@ -20,9 +20,6 @@ from fedsim.errors import ScenarioError
 from fedsim.pricing.trained import Adapters, LoRA
 from fedsim.tasks.structure.layers import Structure
 
-QUERIES_AND_VALUES = ("q_proj", "v_proj", "query", "value", "q_lin", "v_lin", "linear_q", "linear_v")
-"""Names of the linear layers whose low-rank updates train where none is named."""
-
 _KEPT_BY_PEFT = ((".base_layer.", "."), (".lora_A.default.", ".lora_A."), (".lora_B.default.", ".lora_B."))
 _INSERTED = re.compile(r"\.(lora_A|lora_B)\.default\.weight$|\.adapter\.(down|up)\.(weight|bias)$")
 
@@ -75,18 +72,13 @@ def linear_layers(what: LoRA, structure: Structure) -> list[str]:
     Raises:
         ScenarioError: a name matches none, or there are none.
     """
-    last = {path.rpartition(".")[2]: None for path in structure.linear}
-    for name in what.modules:
-        if not any(_named(path, name) for path in structure.linear):
-            known = ", ".join(last) or "none"
-            raise ScenarioError(
-                f"{name!r} names no linear layer of the model; there are {known}",
-                key="training.train.modules",
-            )
-    if what.modules:
-        return [path for path in structure.linear if any(_named(path, name) for name in what.modules)]
-    found = [path for path in structure.linear if path.rpartition(".")[2] in QUERIES_AND_VALUES]
-    found = found or [path for path in structure.linear if structure.inside(path)]
+    if (name := what.unknown(structure.linear)) is not None:
+        last = dict.fromkeys(path.rpartition(".")[2] for path in structure.linear)
+        known = ", ".join(last) or "none"
+        raise ScenarioError(
+            f"{name!r} names no linear layer of the model; there are {known}", key="training.train.modules"
+        )
+    found = what.beside(structure.linear, structure.inside)
     if not found:
         raise ScenarioError("is lora, and no layer of the model is linear", key="training.train")
     return found
@@ -104,10 +96,6 @@ def merge(model: nn.Module) -> None:
         theirs.merge()
         above, _, name = path.rpartition(".")
         setattr(model.get_submodule(above), name, theirs.get_base_layer())
-
-
-def _named(path: str, name: str) -> bool:
-    return f".{path}".endswith(f".{name}")
 
 
 def _put_in_lora(model: nn.Module, what: LoRA, paths: Sequence[str], seed: int) -> None:

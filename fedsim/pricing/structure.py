@@ -133,33 +133,20 @@ def _alike(trace: LayerTrace, found: Structure) -> bool:
     )
 
 
-QUERIES_AND_VALUES = ("q_proj", "v_proj", "query", "value", "q_lin", "v_lin", "linear_q", "linear_v")
-"""Last names of the linear layers beside which low-rank updates stand where none is named."""
-
-
 def linear_layers(trace: LayerTrace, train: LoRA) -> list[Layer]:
     """The linear layers beside which low-rank updates are put.
 
     Raises:
         InputError: a name matches none, or there are none.
     """
-    linear = [layer for layer in trace.layers if layer.inputs]
-    last = list(dict.fromkeys(layer.name.rpartition(".")[2] for layer in linear))
-    for name in train.modules:
-        if not any(_named(layer, name) for layer in linear):
-            raise InputError(
-                f"{name!r} names no linear layer of {trace.name}; there are {', '.join(last) or 'none'}",
-                key="training.train.modules",
-            )
-    if train.modules:
-        return [layer for layer in linear if any(_named(layer, name) for name in train.modules)]
-    number = structure_of(trace).number
-    found = [layer for layer in linear if layer.name.rpartition(".")[2] in QUERIES_AND_VALUES]
-    found = found or [layer for layer in linear if layer.name in number]
+    linear = {layer.name: layer for layer in trace.layers if layer.inputs}
+    if (name := train.unknown(list(linear))) is not None:
+        last = dict.fromkeys(path.rpartition(".")[2] for path in linear)
+        raise InputError(
+            f"{name!r} names no linear layer of {trace.name}; there are {', '.join(last) or 'none'}",
+            key="training.train.modules",
+        )
+    found = train.beside(list(linear), structure_of(trace).number.__contains__)
     if not found:
         raise InputError(f"is {train}, and no layer of {trace.name} is linear", key="train")
-    return found
-
-
-def _named(layer: Layer, name: str) -> bool:
-    return f".{layer.name}".endswith(f".{name}")
+    return [linear[path] for path in found]

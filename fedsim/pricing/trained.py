@@ -12,6 +12,7 @@ convolutional encoder at the input aside; they are counted from 1 in the order i
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -103,6 +104,10 @@ class OneLayer(Trained):
         return f"layer {self.layer} alone" if not self.head else f"layer {self.layer} and head"
 
 
+_QUERIES_AND_VALUES = ("q_proj", "v_proj", "query", "value", "q_lin", "v_lin", "linear_q", "linear_v")
+"""Last names of the linear layers beside which low-rank updates stand where none is named."""
+
+
 @dataclass(frozen=True)
 class LoRA(Trained):
     """Low-rank updates of linear layers (Hu et al., ICLR 2022): B A x, scaled, beside W x.
@@ -124,10 +129,30 @@ class LoRA(Trained):
     def words(self) -> str:
         return f"LoRA rank {self.rank}"
 
+    def unknown(self, linear: Sequence[str]) -> str | None:
+        """The first of the names that no linear layer has, given the paths of all; None if there is none."""
+        return next((name for name in self.modules if not any(_ends(path, name) for path in linear)), None)
+
+    def beside(self, linear: Sequence[str], inside: Callable[[str], object]) -> list[str]:
+        """The linear layers beside which updates stand: what is priced is what is trained.
+
+        Args:
+            linear: paths of all linear layers.
+            inside: whether one is inside the layers of the model.
+        """
+        if self.modules:
+            return [path for path in linear if any(_ends(path, name) for name in self.modules)]
+        found = [path for path in linear if path.rpartition(".")[2] in _QUERIES_AND_VALUES]
+        return found or [path for path in linear if inside(path)]
+
     @property
     def scale(self) -> float:
         """What the update is multiplied with."""
         return 2.0 if self.alpha is None else self.alpha / self.rank
+
+
+def _ends(path: str, name: str) -> bool:
+    return f".{path}".endswith(f".{name}")
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,20 @@ def _solver(
 ) -> tuple[tuple[int, ...], NDArray[np.object_], int, NDArray[np.object_]] | None:
     """Rows to solve with, the integer inverse of their matrix and its denominator, the whole matrix."""
     matrix = [[int(value(m, b, axes)) for m in basis] for b, axes in points]
-    rows: list[int] = []
+    rows = _independent(matrix)
+    if len(rows) < len(basis):
+        return None
+    inverse = _invert([matrix[r] for r in rows])
+    denominator = lcm(*(x.denominator for row in inverse for x in row))
+    scaled = np.array([[int(x * denominator) for x in row] for row in inverse], dtype=object)
+    return tuple(rows), scaled, denominator, np.array(matrix, dtype=object)
+
+
+def _independent(rows: Sequence[Sequence[int]]) -> list[int]:
+    """The places of the rows that do not follow from those before them."""
+    found: list[int] = []
     reduced: list[tuple[int, list[Fraction]]] = []
-    for index, row in enumerate(matrix):
+    for index, row in enumerate(rows):
         rest = [Fraction(x) for x in row]
         for pivot, other in reduced:
             factor = rest[pivot]
@@ -44,13 +55,8 @@ def _solver(
         pivot = next((k for k, x in enumerate(rest) if x), -1)
         if pivot >= 0:
             reduced.append((pivot, [x / rest[pivot] for x in rest]))
-            rows.append(index)
-    if len(rows) < len(basis):
-        return None
-    inverse = _invert([matrix[r] for r in rows])
-    denominator = lcm(*(x.denominator for row in inverse for x in row))
-    scaled = np.array([[int(x * denominator) for x in row] for row in inverse], dtype=object)
-    return tuple(rows), scaled, denominator, np.array(matrix, dtype=object)
+            found.append(index)
+    return found
 
 
 def _invert(matrix: list[list[int]]) -> list[list[Fraction]]:
@@ -117,21 +123,10 @@ def fit(
 
 
 @lru_cache(maxsize=1024)
-def _independent(points: tuple[Point, ...], basis: Basis) -> Basis:
+def _telling(points: tuple[Point, ...], basis: Basis) -> Basis:
     """The monomials that do not follow from those before them, as far as the points tell."""
-    reduced: list[tuple[int, list[Fraction]]] = []
-    found: list[Monomial] = []
-    for m in basis:
-        rest = [Fraction(int(value(m, b, axes))) for b, axes in points]
-        for pivot, other in reduced:
-            factor = rest[pivot]
-            if factor:
-                rest = [x - factor * y for x, y in zip(rest, other, strict=True)]
-        pivot = next((k for k, x in enumerate(rest) if x), -1)
-        if pivot >= 0:
-            reduced.append((pivot, [x / rest[pivot] for x in rest]))
-            found.append(m)
-    return tuple(found)
+    rows = [[int(value(m, b, axes)) for b, axes in points] for m in basis]
+    return tuple(basis[place] for place in _independent(rows))
 
 
 def _nearest(points: Sequence[Point], values: Sequence[int], basis: Sequence[Monomial]) -> Polynomial:
@@ -139,7 +134,7 @@ def _nearest(points: Sequence[Point], values: Sequence[int], basis: Sequence[Mon
 
     Of monomials that depend on others at all of the points only the first are used.
     """
-    basis = _independent(tuple(points), tuple(basis))
+    basis = _telling(tuple(points), tuple(basis))
     matrix = np.array([[float(value(m, b, axes)) for m in basis] for b, axes in points])
     wanted = np.array(values, dtype=float)
     weight = 1.0 / np.maximum(np.abs(wanted), 1.0)[:, None]
