@@ -7,7 +7,6 @@ from fedsim import results
 from fedsim import simulation as run
 from fedsim.scenario import load
 from fedsim.simulation import state
-from fedsim.simulation.progress import Silent
 
 TIMING = """
 seed: 3
@@ -90,33 +89,21 @@ class Interrupted(Exception):
     pass
 
 
-class StopAfter(Silent):
-    """Stands for a process that dies when it has told of so many rounds."""
-
-    def __init__(self, rounds):
-        self.left = rounds
-
-    def round(self, record):
-        self.left -= 1
-        if self.left == 0:
-            raise Interrupted
-
-
 @pytest.mark.parametrize("text", [TIMING, TIMING + LEARNING], ids=["timing", "learning"])
 @pytest.mark.parametrize("stop", [1, 3])
-def test_an_interrupted_run_goes_on_to_the_same_bytes(scenario, tmp_path, text, stop):
+def test_an_interrupted_run_goes_on_to_the_same_bytes(scenario, tmp_path, text, stop, stop_after):
     whole = tables(run.run(scenario(text), tmp_path / "whole"))
     with pytest.raises(Interrupted):
-        run.run(scenario(text), tmp_path / "cut", progress=StopAfter(stop))
+        run.run(scenario(text), tmp_path / "cut", progress=stop_after(stop, Interrupted))
     assert len(results.load(tmp_path / "cut").rounds) == stop
     assert tables(run.resume(tmp_path / "cut")) == whole
 
 
-def test_a_damaged_scenario_is_refused_on_resume_by_its_file_and_key(scenario, tmp_path):
+def test_a_damaged_scenario_is_refused_on_resume_by_its_file_and_key(scenario, tmp_path, stop_after):
     from fedsim.errors import ScenarioError
 
     with pytest.raises(Interrupted):
-        run.run(scenario(TIMING), tmp_path / "cut", progress=StopAfter(1))
+        run.run(scenario(TIMING), tmp_path / "cut", progress=stop_after(1, Interrupted))
     file = tmp_path / "cut" / "scenario.yaml"
     text = file.read_text()
     assert "mean_online: 1h" in text

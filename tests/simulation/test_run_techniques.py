@@ -24,7 +24,6 @@ from fedsim.simulation import execute
 from fedsim.simulation.compose import check, compose, federation_of
 from fedsim.simulation.kinds import Kind
 from fedsim.simulation.outlook import outlook
-from fedsim.simulation.progress import Silent
 from fedsim.simulation.world import FleetWorld
 
 WEIGHTS, INPUT, LAYER, HEAD = 637_600, 190_624, 132_480, 49_536
@@ -184,24 +183,12 @@ def test_a_stage_begins_at_its_round_after_a_resume_too(scenario, close, server,
         assert [r.uploaded_bytes for r in records] == [2 * 4 * weights for weights in sent]
 
 
-class StopAfter(Silent):
-    """Stands for a process that dies when it has told of so many rounds."""
-
-    def __init__(self, rounds):
-        self.left = rounds
-
-    def round(self, record):
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("stop", [1, 2, 4])
-def test_an_interrupted_run_says_the_same_of_who_trained_what(scenario, tmp_path, stop):
+def test_an_interrupted_run_says_the_same_of_who_trained_what(scenario, tmp_path, stop, stop_after):
     it = scenario(STAGES, "fleet.mix[1].training={train: last:1}")
     whole = execute.run(it, tmp_path / "whole", draws=10)
     with pytest.raises(KeyboardInterrupt):
-        execute.run(it, tmp_path / "cut", progress=StopAfter(stop), draws=10)
+        execute.run(it, tmp_path / "cut", progress=stop_after(stop), draws=10)
     execute.resume(tmp_path / "cut")
     for name in ("clients", "rounds", "intervals"):
         file = f"{name}.parquet"

@@ -5,7 +5,6 @@ import pytest
 from fedsim import results
 from fedsim.scenario import load
 from fedsim.simulation import execute
-from fedsim.simulation.progress import Silent
 
 TEXT = """
 seed: 3
@@ -38,29 +37,19 @@ def cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("FEDSIM_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-class StopAfter(Silent):
-    """Stands for a process that dies when it has told of so many rounds."""
-
-    def __init__(self, rounds):
-        self.left = rounds
-
-    def round(self, record):
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-
 def tables(directory):
     return {name: (directory / name).read_bytes() for name in TABLES}
 
 
-def test_the_same_bytes_on_two_workers_and_after_a_resume_and_the_same_times_without_learning(tmp_path):
+def test_the_same_bytes_on_two_workers_and_after_a_resume_and_the_same_times_without_learning(
+    tmp_path, stop_after
+):
     file = tmp_path / "it.yaml"
     file.write_text(TEXT)
     scenario = load(file)
     whole = tables(execute.run(scenario, tmp_path / "whole"))
     with pytest.raises(KeyboardInterrupt):
-        execute.run(scenario, tmp_path / "cut", progress=StopAfter(2), workers=2)
+        execute.run(scenario, tmp_path / "cut", progress=stop_after(2), workers=2)
     assert tables(execute.resume(tmp_path / "cut", workers=2)) == whole
     run = results.load(tmp_path / "whole")
     ways = {
